@@ -1,0 +1,86 @@
+"""Every promise that can be broken, in one tree.
+
+ContenderError            one sentence: what was found, what was needed, what to do
+├── UsageError            the call itself cannot be carried out
+│   └── UnknownUseCase    no folder of that name holds a contract
+├── ContractError         the contract cannot be read or contradicts itself
+├── DataError             what landed, or what is in the lake, cannot be used
+│   ├── UnreadableFile    a file's bytes are not what its name and the contract promise
+│   ├── BatchRefused      more rows fail than the contract allows
+│   └── TooFewOutcomes    training or judging on so little would mean nothing
+├── ModelError            a model cannot be trained, stored or trusted
+│   └── UntrustedModel    the model's files are not the ones that were approved
+├── TitleError            the title could not be taken as asked
+├── Busy                  another process is at work on the same use case
+└── Unavailable           an outside system does not answer, or is not installed
+
+Sentences are built in class methods where numbers go in, so that every error survives pickling.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Self
+
+
+class ContenderError(Exception):
+    """A broken promise, told in one sentence that a user can act on."""
+
+
+class UsageError(ContenderError):
+    """The call itself cannot be carried out."""
+
+
+class UnknownUseCase(UsageError):
+    """No folder of that name holds a contract."""
+
+    @classmethod
+    def named(cls, name: str, *, known: Iterable[str]) -> Self:
+        names = sorted(known)
+        near = get_close_matches(name, names, n=1, cutoff=0.5)
+        if near:
+            advice = f"did you mean '{near[0]}'?"
+        elif names:
+            advice = f"there is {', '.join(names)}."
+        else:
+            advice = "there is none yet: write one with 'contender init FILE --name NAME --target COLUMN'."
+        return cls(f"There is no use case '{name}'; {advice}")
+
+
+class ContractError(ContenderError):
+    """The contract cannot be read or contradicts itself."""
+
+
+class DataError(ContenderError):
+    """What landed, or what is in the lake, cannot be used."""
+
+
+class UnreadableFile(DataError):
+    """A file's bytes are not what its name and the contract promise."""
+
+
+class BatchRefused(DataError):
+    """More rows of a batch fail than the contract allows."""
+
+
+class TooFewOutcomes(DataError):
+    """Training or judging on so little would mean nothing."""
+
+
+class ModelError(ContenderError):
+    """A model cannot be trained, stored or trusted."""
+
+
+class UntrustedModel(ModelError):
+    """The model's files are not the ones that were approved."""
+
+
+class TitleError(ContenderError):
+    """The title could not be taken as asked."""
+
+
+class Busy(ContenderError):
+    """Another process is at work on the same use case."""
+
+
+class Unavailable(ContenderError):
+    """An outside system does not answer, or is not installed."""
