@@ -65,6 +65,34 @@ class BatchRefused(DataError):
 class TooFewOutcomes(DataError):
     """Training or judging on so little would mean nothing."""
 
+    @classmethod
+    def none_at_all(cls, use_case: str) -> Self:
+        return cls(
+            f"{use_case} has no records with known outcomes yet, so nothing can be trained; land files of records and "
+            f"of outcomes and run 'contender ingest {use_case}'."
+        )
+
+    @classmethod
+    def window_spent(cls, *, looks: int, allowed: int, window: str) -> Self:
+        return cls(
+            f"The judging window {window} has been looked at {looks} times and the contract allows {allowed}; another "
+            "look would reward luck. Wait for newer outcomes."
+        )
+
+    @classmethod
+    def to_judge(cls, *, found: int, needed: int, of: str = "records with outcomes") -> Self:
+        return cls(
+            f"There are {found:,} {of} to judge on; {needed:,} are needed. "
+            "Widen 'judging.newest' in the contract, or wait for more outcomes."
+        )
+
+    @classmethod
+    def to_measure(cls, metric: str, *, rows: int) -> Self:
+        return cls(
+            f"{metric} has no meaning on these {rows:,} outcomes, because they do not differ; both classes, or several "
+            "values of the target, are needed. Widen 'judging.newest' in the contract, or wait for more outcomes."
+        )
+
 
 class ModelError(ContenderError):
     """A model cannot be trained, stored or trusted."""
@@ -80,6 +108,10 @@ class TitleError(ContenderError):
 
 class Busy(ContenderError):
     """Another process is at work on the same use case."""
+
+    @classmethod
+    def with_use_case(cls, use_case: str) -> Self:
+        return cls(f"Another command is at work on {use_case}; wait until it ends, then run this one again.")
 
 
 class Unavailable(ContenderError):

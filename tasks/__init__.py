@@ -1,0 +1,1 @@
+"""The steps: each reads, calls one function of contender, and writes."""

@@ -1,0 +1,98 @@
+"""How a text file is written: its encoding, delimiter and quotes, told from a sample of its bytes."""
+
+import csv
+import io
+import re
+
+DELIMITERS = (",", ";", "\t", "|")
+_BINARY = {
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet", b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture",
+    b"%PDF": "a PDF document", b"BZh": "a bzip2 archive", b"\xfd7zXZ": "an xz archive", b"7z\xbc\xaf": "a 7z archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive", b"SQLite format 3": "an SQLite database", b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file", b"\xd0\xcf\x11\xe0": "an old Office document", b"GIF8": "a GIF picture",
+}  # fmt: skip
+_NEVER_WESTERN = frozenset(b"\x81\x8d\x8f\x90\x9d\xff")
+_SAMPLED_ROWS = 200
+
+
+def binary_kind(sample: bytes) -> str | None:
+    """What a sample is when it is no text: a known format, or plainly binary; None for text."""
+    for magic, kind in _BINARY.items():
+        if sample.startswith(magic) and (not magic.isalpha() or b"\0" in sample[:512]):
+            return kind
+    if is_utf16(sample):
+        return None
+    control = sum(sample.count(byte) for byte in range(32) if byte not in b"\t\n\r\f\x1a\0")
+    return "binary data" if control > len(sample) * 0.05 else None
+
+
+def is_utf16(sample: bytes) -> bool:
+    """Whether a byte order mark says so, or a zero stands in nearly every second byte."""
+    if sample.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return False
+    if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    zeros = max(sample[0::2].count(0), sample[1::2].count(0))
+    return zeros > len(sample) * 0.4 and min(sample[0::2].count(0), sample[1::2].count(0)) * 4 < zeros
+
+
+def encoding_of(sample: bytes) -> str:
+    """Name of the encoding of a sample.
+
+    A sample that holds valid UTF-8 characters beside a few wrong bytes is damaged UTF-8, not another encoding; only
+    without any is a Western encoding considered, and only where the result reads like text.
+    """
+    if is_utf16(sample):
+        if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return "utf-16"
+        return "utf-16-le" if sample[1::2].count(0) > sample[0::2].count(0) else "utf-16-be"
+    utf8 = "utf-8-sig" if sample.startswith(b"\xef\xbb\xbf") else "utf-8"
+    text = sample.decode("utf-8", "surrogateescape").lstrip("\ufeff")
+    wrong = len(re.findall(r"[\udc80-\udcff]", text[:-4] if len(text) > 1000 else text))
+    right = len(re.findall(r"[^\x00-\x7f\udc80-\udcff]", text))
+    if wrong == 0 or wrong <= right:
+        return utf8
+    from charset_normalizer import from_bytes
+
+    # A table is mostly ASCII, which hides the mess: only the words around the doubtful bytes are judged.
+    words = re.findall(rb"[A-Za-z\x80-\xff' ]*[\x80-\xff][A-Za-z\x80-\xff' ]*", sample)[:500]
+    doubtful = [byte for word in words for byte in word if byte > 127]
+    letters = sum(byte not in _NEVER_WESTERN for byte in doubtful)
+    if letters < 0.9 * len(doubtful) or from_bytes(b" ".join(words), cp_isolation=["cp1252"]).best() is None:
+        return utf8
+    return "cp1252"
+
+
+def delimiter_of(text: str, quotechar: str = '"') -> str | None:
+    """The delimiter that splits header and rows of a sample alike; None where there is no such one.
+
+    Rows may be ragged: half of them must agree with the header, and of few rows none needs to.
+    """
+    best: tuple[float, int, str] | None = None
+    for delimiter in DELIMITERS:
+        rows = []
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quotechar)
+        try:
+            for row in reader:
+                if row:
+                    rows.append(len(row))
+                if len(rows) > _SAMPLED_ROWS:
+                    break
+        except csv.Error:
+            pass
+        if not rows or rows[0] < 2:
+            continue
+        body = rows[1:]
+        agreeing = body.count(rows[0]) / len(body) if body else 0.0
+        if (agreeing >= 0.5 or len(body) <= 3) and (best is None or (agreeing, rows[0]) > best[:2]):
+            best = (agreeing, rows[0], delimiter)
+    return best[2] if best else None
+
+
+def quotechar_of(text: str) -> str:
+    """A single quote where whole fields stand in single quotes and none in double ones, else a double quote."""
+    edge = r"(?:^|[,;\t|])"
+    single, double = (
+        len(re.findall(rf"{edge}{quote}[^{quote}\n]*{quote}(?=[,;\t|\r\n]|$)", text, re.MULTILINE)) for quote in "'\""
+    )
+    return "'" if single and not double else '"'

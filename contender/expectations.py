@@ -1,0 +1,141 @@
+"""Great Expectations on one batch: the contract's checks as a suite, its result as counts with samples, and data docs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contender.conforming import Check
+from contender.contract import BatchRules
+from contender.errors import DataError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one expectation found: how many of the measured rows fail it, and up to five of the values.
+
+    `whole_batch` marks the expectations about the batch rather than about single rows.
+    """
+
+    expectation: str
+    column: str
+    holds: bool
+    measured: int
+    failing: int
+    samples: tuple[str, ...]
+    whole_batch: bool
+
+
+@dataclass(frozen=True)
+class BatchFacts:
+    """What the batch is compared with: rows per file now and (median) before, and when it arrived."""
+
+    rows: int
+    files: int
+    usual_rows_per_file: float | None
+    arrived: datetime
+
+
+def expect(
+    rows: "DataFrame", checks: Sequence[Check], facts: BatchFacts, rules: BatchRules, *, time: str | None, docs: Path
+) -> list[Finding]:
+    """Run the suite on a conformed frame and write its data docs below `docs`.
+
+    Raises:
+        DataError: nothing was measured; an empty batch passes every expectation, so it is not asked.
+    """
+    if facts.rows == 0:
+        raise DataError("The batch holds no rows, so there is nothing to check; land a file with rows.")
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="file", project_root_dir=docs)
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    source = context.data_sources.add_or_update_spark("lake", persist=False)
+    batch = source.add_dataframe_asset("batch").add_batch_definition_whole_dataframe("rows")
+    suite = context.suites.add_or_update(
+        gx.ExpectationSuite(
+            name="contract",
+            expectations=[
+                *_batch_expectations(facts, rules, time),
+                *[_row_expectation(check) for check in checks],
+            ],
+        )
+    )
+    definition = context.validation_definitions.add_or_update(
+        gx.ValidationDefinition(name="batch", data=batch, suite=suite)
+    )
+    checkpoint = context.checkpoints.add_or_update(
+        gx.Checkpoint(
+            name="landed",
+            validation_definitions=[definition],
+            actions=[gx.checkpoint.UpdateDataDocsAction(name="docs")],
+            result_format={"result_format": "SUMMARY", "partial_unexpected_count": 5},
+        )
+    )
+    outcome = checkpoint.run(batch_parameters={"dataframe": rows})
+    (validation,) = outcome.run_results.values()
+    broken = [result for result in validation.results if (result.exception_info or {}).get("raised_exception")]
+    if broken:
+        raise DataError(f"Great Expectations could not measure {broken[0].expectation_config.type}; {broken[0].exception_info}")
+    return [_finding(result, facts.rows) for result in validation.results]
+
+
+def docs_index(docs: Path) -> Path:
+    """The page that a browser opens."""
+    return docs / "gx" / "uncommitted" / "data_docs" / "local_site" / "index.html"
+
+
+def _batch_expectations(facts: BatchFacts, rules: BatchRules, time: str | None) -> list[Any]:
+    from great_expectations import expectations as gxe
+
+    if facts.usual_rows_per_file is None:
+        volume = gxe.ExpectTableRowCountToBeBetween(min_value=1)
+    else:
+        usual = facts.usual_rows_per_file * facts.files
+        volume = gxe.ExpectTableRowCountToBeBetween(
+            min_value=max(1, round(usual * rules.min_volume)), max_value=max(1, round(usual * rules.max_volume))
+        )
+    if rules.freshness is None or time is None:
+        return [volume]
+    oldest = facts.arrived - rules.freshness
+    return [volume, gxe.ExpectColumnMaxToBeBetween(column=time, min_value=oldest)]
+
+
+def _row_expectation(check: Check) -> Any:
+    from great_expectations import expectations as gxe
+
+    match check.kind:
+        case "readable" | "unchanged":
+            return gxe.ExpectColumnValuesToBeNull(column=check.measured)
+        case "present":
+            return gxe.ExpectColumnValuesToNotBeNull(column=check.column)
+        case "min":
+            return gxe.ExpectColumnValuesToBeBetween(column=check.column, min_value=check.limit)
+        case "max" | "not in the future":
+            return gxe.ExpectColumnValuesToBeBetween(column=check.column, max_value=check.limit)
+        case "in set":
+            assert isinstance(check.limit, tuple)
+            return gxe.ExpectColumnValuesToBeInSet(column=check.column, value_set=list(check.limit))
+        case "unique":
+            return gxe.ExpectColumnValuesToBeUnique(column=check.column)
+
+
+def _finding(result: Any, rows: int) -> Finding:
+    config, found = result.expectation_config, result.result
+    column = config.kwargs.get("column", "")
+    whole_batch = "unexpected_count" not in found
+    samples = found.get("partial_unexpected_list", []) if not whole_batch else [found.get("observed_value")]
+    return Finding(
+        expectation=config.type.removeprefix("expect_").replace("_", " "),
+        column=column,
+        holds=bool(result.success),
+        measured=int(found.get("element_count", rows)),
+        failing=int(found.get("unexpected_count", 0 if result.success else rows)),
+        samples=tuple(str(sample) for sample in samples[:5]),
+        whole_batch=whole_batch,
+    )

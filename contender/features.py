@@ -1,0 +1,189 @@
+"""What a model is given: a record's own columns, look-ups by key, and its entities' history as known at its time.
+
+Computed once per record, when it arrives, and kept in `features`; training and every scoring read it from there, so
+they cannot differ.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from contender.contract import Contract, History
+from contender.values import BATCH, FILE, KEY, KNOWN_AT, RECEIVED, ROW, TARGET, TIME
+
+
+def definition_of(contract: Contract) -> str:
+    """Digest of all that decides what the features are; features made under another are made again."""
+    parts = contract.model_dump_json(include={"kind": True, "records": {"columns"}, "lookups": True, "history": True})
+    target = contract.outcome.model_dump_json() if any(f.of_outcome for f in contract.history.values()) else ""
+    own = str(contract.own_features is not None)
+    return hashlib.sha256((parts + target + own).encode()).hexdigest()[:16]
+
+
+def known_outcomes(records: DataFrame, outcomes: DataFrame, contract: Contract) -> DataFrame:
+    """The newest outcome of each record, with `_time` and `_batch` of the record and `_known_at`.
+
+    What arrives live is known when it is received. A record that was itself received after its outcome would have
+    been known is history loaded in bulk: then the contract says when the outcome was known. Without a time column
+    there is no live: the order of arrival is all there is.
+    """
+    newest = Window.partitionBy(KEY).orderBy(F.desc(BATCH), F.desc(FILE), F.desc(ROW))
+    outcome_columns = list(contract.outcome.columns)
+    ours = outcomes.withColumn("_rank", F.row_number().over(newest)).where("_rank = 1").select(
+        KEY, TARGET, F.col(RECEIVED).alias("_outcome_received"), F.struct(*outcome_columns).alias("outcome")
+    )  # fmt: skip
+    joined = records.join(ours, on=KEY, how="inner")
+    if contract.outcome.known_after is not None:
+        stated = F.col(TIME) + F.make_dt_interval(secs=F.lit(contract.outcome.known_after.total_seconds()))
+    else:
+        clear = [column for column in outcome_columns if column not in records.columns]
+        named = joined.select("*", *[F.col(f"outcome.`{column}`").alias(column) for column in clear])
+        joined, stated = named, F.expr(contract.outcome.known_at or "").cast("timestamp")
+    live = (F.col(RECEIVED) < stated) & F.lit(contract.records.time is not None)
+    return joined.withColumn(KNOWN_AT, F.when(live, F.col("_outcome_received")).otherwise(stated))
+
+
+def with_lookups(records: DataFrame, lookups: Mapping[str, DataFrame], contract: Contract) -> DataFrame:
+    """Records with the columns of every look-up table, each under the look-up's name; unknown keys give nulls."""
+    for name, lookup in contract.lookups.items():
+        keys = {column: f"_{name}_{column}" for column in lookup.key}
+        facts = F.broadcast(
+            lookups[name].select(
+                *[F.col(f"`{column}`").alias(key) for column, key in keys.items()],
+                *[F.col(f"`{c}`").alias(f"{name}_{c}") for c in lookup.columns if c not in lookup.key],
+            )
+        )
+        derived = records.select("*", *[F.expr(lookup.key[column]).alias(f"{key}_of") for column, key in keys.items()])
+        same_key = [F.col(f"{key}_of") == F.col(key) for key in keys.values()]
+        records = derived.join(facts, on=same_key, how="left").drop(*keys.values(), *[f"{k}_of" for k in keys.values()])
+    return records
+
+
+def with_history(wanted: DataFrame, records: DataFrame, outcomes: DataFrame | None, contract: Contract) -> DataFrame:
+    """Records with every history feature, as known strictly before each record's time.
+
+    A record counts from its own time on, an outcome from `_known_at` on; both for the feature's window. An outcome
+    that took longer than the window to arrive no longer counts, so that looking back twice the window suffices.
+
+    Args:
+        wanted: the records that need features.
+        records: all records that may count, `wanted` among them.
+        outcomes: what `known_outcomes` gave for `records`; None when there is none.
+    """
+    groups: dict[tuple[str, ...], dict[str, History]] = {}
+    for name, feature in contract.history.items():
+        groups.setdefault(feature.by, {})[name] = feature
+    for entity, features in groups.items():
+        wanted = wanted.join(_history_of(entity, features, wanted, records, outcomes, contract), on=KEY, how="left")
+    return wanted
+
+
+def look_back(contract: Contract) -> float:
+    """Seconds before a record that its history features may depend on."""
+    return 2 * max((feature.over.total_seconds() for feature in contract.history.values()), default=0.0)
+
+
+def model_input(frame: DataFrame, contract: Contract) -> DataFrame:
+    """`_key`, `_time`, `_batch` and the model's columns: numbers and times as doubles, all else as plain strings."""
+    columns = []
+    for column in contract.model_columns:
+        value = F.col(f"`{column.name}`")
+        if column.kind == "time":
+            value = F.unix_micros(value.cast("timestamp")) / 1e6
+        columns.append(value.cast("string" if column.kind in ("category", "text") else "double").alias(column.name))
+    return frame.select(KEY, TIME, BATCH, *columns)
+
+
+def _history_of(
+    entity: tuple[str, ...],
+    features: Mapping[str, History],
+    wanted: DataFrame,
+    records: DataFrame,
+    outcomes: DataFrame | None,
+    contract: Contract,
+) -> DataFrame:
+    """One row per wanted record: `_key` and the features of one entity.
+
+    Every event enters with +1 and, per window, leaves with -1 once the window has passed; running sums over one sorted
+    pass then give sums over sliding windows, whatever their length. Questions sort before events of the same moment,
+    so nothing sees itself, and departures after questions, so a window is `[t - over, t)`.
+    """
+    by = [F.col(f"`{name}`") for name in entity]
+    values = {name: _value(feature, contract) for name, feature in features.items()}
+    questions = wanted.select(
+        KEY, *by, F.unix_micros(TIME).alias("_us"), F.lit(0).alias("_order"),
+        *_all_null(features),
+    )  # fmt: skip
+    stream = questions
+    for of_outcome in (False, True):
+        mine = {name: feature for name, feature in features.items() if feature.of_outcome == of_outcome}
+        source = outcomes if of_outcome else records
+        if not mine or source is None:
+            continue
+        moment = F.unix_micros(KNOWN_AT if of_outcome else TIME)
+        for over in sorted({feature.over for feature in mine.values()}):
+            within = {name: feature for name, feature in mine.items() if feature.over == over}
+            width = int(over.total_seconds() * 1_000_000)
+            events = source.where(moment - F.unix_micros(TIME) <= width) if of_outcome else source
+            for leaves in (False, True):
+                columns = []
+                for name in features:
+                    value = values[name] if name in within else F.lit(None)
+                    enters = F.when(value.isNotNull(), F.lit(-1.0 if leaves else 1.0))
+                    running = features[name].take in ("avg", "count", "sum", "share")
+                    kept = value if running else F.when(F.lit(not leaves), value)
+                    columns += [
+                        (kept.cast("double") * enters if running else kept).cast(_type_of(features[name], contract)).alias(f"{name}|v"),
+                        enters.alias(f"{name}|n"),
+                    ]
+                stream = stream.unionByName(
+                    events.select(KEY, *by, (moment + (width if leaves else 0)).alias("_us"), F.lit(1).alias("_order"), *columns)
+                )
+    sofar = Window.partitionBy(*entity).orderBy("_us", "_order", KEY).rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    answers = stream.select(KEY, "_us", "_order", *[_answer(name, feature, sofar).alias(name) for name, feature in features.items()])
+    return answers.where("_order = 0").select(KEY, *features)
+
+
+def _all_null(features: Mapping[str, History]) -> list[SparkColumn]:
+    return [F.lit(None).alias(f"{name}|{part}") for name in features for part in "vn"]
+
+
+def _type_of(feature: History, contract: Contract) -> str:
+    if feature.take == "last" and feature.of is not None and not feature.of_outcome:
+        kind = contract.records.columns[feature.of].type
+        return {"category": "string", "text": "string", "timestamp": "timestamp"}.get(kind, "double")
+    return "double"
+
+
+def _value(feature: History, contract: Contract) -> SparkColumn:
+    """What one event adds; null where it adds nothing."""
+    if feature.of is None:
+        return F.lit(1.0)
+    if feature.of == "outcome":
+        return F.col(TARGET)
+    if feature.of_outcome:
+        value = F.col(f"outcome.`{feature.of.removeprefix('outcome.')}`")
+    else:
+        value = F.col(f"`{feature.of}`")
+    return value if feature.take == "last" else value.cast("double")
+
+
+def _answer(name: str, feature: History, sofar: "Window") -> SparkColumn:
+    value, entered = F.col(f"{name}|v"), F.col(f"{name}|n")
+    number = F.coalesce(F.sum(entered).over(sofar), F.lit(0.0))
+    match feature.take:
+        case "count":
+            return number
+        case "sum":
+            return F.when(number > 0, F.sum(value).over(sofar)).otherwise(0.0)
+        case "avg" | "share":
+            return F.when(number > 0, F.sum(value).over(sofar) / number)
+        case "time since" | "last":
+            at = F.last(F.when(entered > 0, F.col("_us")), ignorenulls=True).over(sofar)
+            recent = F.col("_us") - at <= int(feature.over.total_seconds() * 1_000_000)
+            if feature.take == "time since":
+                return F.when(recent, (F.col("_us") - at) / 1e6)
+            return F.when(recent, F.last(value, ignorenulls=True).over(sofar))

@@ -1,0 +1,93 @@
+"""Brings the tables of look-ups and of features up to date with what was taken in."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from contender import features, lake, landing
+from contender.conforming import conform
+from contender.contract import Contract
+from contender.errors import DataError
+from contender.settings import Settings
+from contender.values import BATCH, KEY, ROW, TIME, TableVersion
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def update_lookups(settings: Settings, contract: Contract, folder: Path) -> list[TableVersion]:
+    """Write each look-up whose file is new or has changed; the first row of a key counts.
+
+    Raises:
+        DataError: a look-up has neither a file in the landing folder nor a table from before.
+    """
+    written = []
+    for name, lookup in contract.lookups.items():
+        path, table = folder / lookup.file, f"lookup_{name}"
+        if not path.is_file():
+            if lake.find(settings, contract.name, table) is None:
+                raise DataError(
+                    f"{folder} has no file {lookup.file}, which the look-up '{name}' of the contract needs; put it there."
+                )
+            continue
+        content = landing.digest(path)
+        if lake.note_of(settings, contract.name, table) == content:
+            continue
+        staged = landing.stage_lookup(settings, contract, name, path)
+        rows = conform(lake.session(settings).read.parquet(str(staged)), lookup.columns, [], contract.records.missing)
+        keys = [F.col(f"`{column}`") for column in lookup.key]
+        first = rows.withColumn("_rank", F.row_number().over(Window.partitionBy(*keys).orderBy(ROW))).where("_rank = 1")
+        facts = first.dropna(subset=list(lookup.key)).select(*[F.col(f"`{column}`") for column in lookup.columns])
+        written.append(lake.replace(settings, contract.name, table, facts, note=content))
+    return written
+
+
+def update_features(settings: Settings, contract: Contract) -> TableVersion | None:
+    """Compute the features of every accepted record that has none yet; None while there are no records.
+
+    After a change of the contract that touches features, those of all records are computed again.
+    """
+    records = lake.find(settings, contract.name, "records")
+    if records is None:
+        return None
+    until = lake.last_transaction(settings, contract.name, "records", "ingest")
+    definition = features.definition_of(contract)
+    note = json.loads(lake.note_of(settings, contract.name, "features") or "{}")
+    same = note.get("definition") == definition
+    done = int(note["until"]) if same else -1
+    if done >= until:
+        return lake.find(settings, contract.name, "features")
+    every = lake.read(settings, records)
+    wanted = every.where(F.col(BATCH) > done)
+    made = features.model_input(_joined(settings, contract, wanted, every), contract)
+    note_now = json.dumps({"definition": definition, "until": until})
+    if done < 0:
+        return lake.replace(settings, contract.name, "features", made, note=note_now)
+    return lake.append(
+        settings, contract.name, "features", made,
+        application=f"features-{definition}", transaction=until, note=note_now,
+    )  # fmt: skip
+
+
+def _joined(settings: Settings, contract: Contract, wanted: "DataFrame", every: "DataFrame") -> "DataFrame":
+    lookups = {}
+    for name in contract.lookups:
+        table = lake.find(settings, contract.name, f"lookup_{name}")
+        assert table is not None, "update_lookups comes first"
+        lookups[name] = lake.read(settings, table)
+    joined = features.with_lookups(wanted, lookups, contract)
+    if not contract.history:
+        return joined
+    first, last = wanted.agg(F.min(TIME), F.max(TIME)).head() or (None, None)
+    since = F.lit(first) - F.make_dt_interval(secs=F.lit(features.look_back(contract)))
+    recent = every.where((F.col(TIME) >= since) & (F.col(TIME) <= F.lit(last)))
+    outcomes = lake.find(settings, contract.name, "outcomes")
+    known = None
+    if outcomes is not None and any(feature.of_outcome for feature in contract.history.values()):
+        low, high = recent.agg(F.min(KEY), F.max(KEY)).head() or (None, None)
+        mine = lake.read(settings, outcomes).where(F.col(KEY).between(low, high))
+        known = features.known_outcomes(recent, mine, contract)
+    return features.with_history(joined, recent, known, contract)

@@ -1,0 +1,239 @@
+"""Takes one batch into the lake: good rows into `records` and `outcomes`, all others into `quarantine` with reasons.
+
+Each table is written once per batch, as a Delta transaction that carries the batch's number, so that a batch cut off
+half-way and run again adds nothing twice. What is accepted and what is quarantined add up to what was received.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contender import lake, landing
+from contender.conforming import checks_of, conform, content_key, key_checks, mark_repeated
+from contender.contract import Contract
+from contender.errors import BatchRefused, ContractError
+from contender.expectations import BatchFacts, Finding, docs_index, expect
+from contender.landing import Plan, Source, Staged
+from contender.settings import Settings
+from contender.values import BATCH, FILE, KEY, RECEIVED, ROW, TARGET, TIME, Ingested
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, SparkSession
+
+Progress = Callable[[str], None]
+_BROADCAST_ROWS = 500_000
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The conformed rows of one kind of file, kept in memory or on disk, with what was found about them."""
+
+    source: Source
+    rows: DataFrame
+    total: int
+    bad: int
+    reasons: dict[str, int]
+    findings: list[Finding]
+    docs: Path
+
+
+def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progress) -> tuple[Ingested, list[Finding]]:
+    """Check a planned batch and write it; the findings are those of Great Expectations.
+
+    Raises:
+        BatchRefused: more rows fail than the contract allows, or the batch as a whole breaks an expectation. All of
+            its rows are in `quarantine` then.
+    """
+    spark = lake.session(settings)
+    staged = landing.stage(settings, contract, batch, progress)
+    parts = [
+        _conformed(settings, contract, batch, staged, source, spark)
+        for source in ("records", "outcomes")
+        if _has_rows(staged, batch, source)
+    ]
+    progress("checked the batch against the contract")
+    unparsed = spark.read.parquet(str(staged.folder / "bad")) if staged.has("bad") else None
+    broken = dict(unparsed.groupBy("_source").count().collect()) if unparsed is not None else {}
+    refusal = _refusal(contract, parts, broken)
+    quarantined = [_quarantine_rows(part, refusal) for part in parts]
+    if unparsed is not None:
+        quarantined.append(_quarantine_unparsed(unparsed))
+    if staged.refused:
+        quarantined.append(_quarantine_files(settings, contract, batch, staged, spark))
+    bad = sum(part.total if refusal else part.bad for part in parts) + sum(broken.values()) + len(staged.refused)
+    if bad:
+        _append(settings, contract, "quarantine", reduce(DataFrame.unionByName, quarantined), batch)
+    accepted = {"records": 0, "outcomes": 0}
+    if refusal is None:
+        accepted = _accept(settings, contract, parts, batch)
+    for part in parts:
+        part.rows.unpersist()
+    landing.close(settings, contract, batch, staged, "refused" if refusal else "done")
+    if refusal:
+        raise BatchRefused(refusal)
+    received = sum(staged.rows.values()) + len(staged.refused)
+    reasons = reduce(lambda all, part: all | part.reasons, parts, dict[str, int]())
+    if unparsed is not None:
+        reasons |= dict(unparsed.groupBy("reason").count().collect())
+    ingested = Ingested(
+        batch=batch.batch, files=len(batch.files), received=received, accepted=received - bad, quarantined=bad,
+        records=accepted["records"], outcomes=accepted["outcomes"],
+        reasons=reasons | {reason: 1 for reason in staged.refused.values()},
+        report=str(docs_index(parts[0].docs)) if parts else "",
+    )  # fmt: skip
+    return ingested, [finding for part in parts for finding in part.findings]
+
+
+def target_of(contract: Contract, frame: DataFrame) -> "Column":
+    """The target as a number (binary: 0 or 1), or as text for several classes.
+
+    Raises:
+        ContractError: the expression cannot be evaluated over the outcome's columns, or gives the wrong type.
+    """
+    from pyspark.errors import AnalysisException, ParseException
+
+    expression = contract.outcome.target
+    where = f"{contract.folder / 'contract.toml'}, key 'outcome.target': '{expression}'"
+    try:
+        value = F.expr(f"`{expression}`" if expression in contract.outcome.columns else expression)
+        found = frame.select(value.alias("target")).schema["target"].dataType.simpleString()
+    except (AnalysisException, ParseException) as error:
+        reason = (error.getMessage() or str(error)).split("\n")[0]
+        raise ContractError(f"{where} is not an expression over {', '.join(contract.outcome.columns)}: {reason}") from None
+    if contract.kind == "multiclass":
+        return value.cast("string")
+    if found in ("string", "timestamp"):
+        raise ContractError(f"{where} gives {found}; a {contract.kind} target needs a number or a condition, such as x = 'yes'.")
+    return value.cast("double")
+
+
+def _has_rows(staged: Staged, batch: Plan, source: Source) -> bool:
+    return any(file.source == source and staged.rows.get(file.digest) for file in batch.files)
+
+
+def _conformed(
+    settings: Settings, contract: Contract, batch: Plan, staged: Staged, source: Source, spark: "SparkSession"
+) -> _Part:
+    of_records = source == "records"
+    key, time = (contract.records.key, contract.records.time) if of_records else (contract.outcome_key, None)
+    columns = contract.records.columns if of_records else contract.outcome.columns
+    if of_records and contract.outcome.files is None:
+        columns = columns | contract.outcome.columns
+    checks = checks_of(columns, key=key, time=time, at=batch.at, skew=contract.batch.clock_skew)
+    rows = conform(spark.read.parquet(str(staged.folder / source)), columns, checks, contract.records.missing)
+    rows = rows.withColumn(KEY, F.col(f"_raw.`{key}`") if key else content_key(columns))
+    if of_records:
+        rows = rows.withColumn(TIME, F.col(f"`{time}`") if time else _arrival(batch, staged))
+    if of_records and key is not None:
+        known = _accepted_before(settings, contract, batch, rows, sum(staged.rows.values()))
+        rows = mark_repeated(rows, known, contract.records.columns, key)
+        checks += key_checks(key)
+    rows = rows.persist()
+    counted = rows.select(F.explode_outer("_reasons").alias("reason")).groupBy("reason").count().collect()
+    bad = rows.where(F.size("_reasons") > 0).count()
+    total = rows.count()
+    facts = BatchFacts(total, sum(file.source == source for file in batch.files), None, batch.at)
+    if of_records:
+        facts = BatchFacts(total, facts.files, batch.usual_rows_per_file, batch.at)
+    docs = settings.home / "reports" / contract.name / f"batch-{batch.batch}" / source
+    docs.mkdir(parents=True, exist_ok=True)
+    findings = expect(rows, checks, facts, contract.batch, time=time, docs=docs) if total else []
+    reasons = {row["reason"]: row["count"] for row in counted if row["reason"] is not None}
+    return _Part(source, rows, total, bad, reasons, findings, docs)
+
+
+def _arrival(batch: Plan, staged: Staged) -> "Column":
+    """Without a time column the order of arrival is the time: one microsecond per row since the batch arrived."""
+    before, starts = 0, []
+    for file in batch.files:
+        starts += [F.lit(file.name), F.lit(before)]
+        before += staged.rows.get(file.digest, 0)
+    return F.timestamp_micros(F.unix_micros(F.lit(batch.at)) + F.create_map(*starts)[F.col(FILE)] + F.col(ROW))
+
+
+def _accepted_before(
+    settings: Settings, contract: Contract, batch: Plan, rows: DataFrame, size: int
+) -> DataFrame | None:
+    """Accepted records that may share a key with the batch: Delta skips files by the range of keys."""
+    table = lake.find(settings, contract.name, "records")
+    if table is None:
+        return None
+    low, high = rows.agg(F.min(KEY), F.max(KEY)).head() or (None, None)
+    known = lake.read(settings, table).where((F.col(BATCH) < batch.batch) & F.col(KEY).between(low, high))
+    keys = rows.select(KEY).distinct()
+    return known.join(F.broadcast(keys) if size < _BROADCAST_ROWS else keys, on=KEY, how="left_semi")
+
+
+def _refusal(contract: Contract, parts: list[_Part], broken: dict[str, int]) -> str | None:
+    for part in parts:
+        share = (part.bad + broken.get(part.source, 0)) / (part.total + broken.get(part.source, 0))
+        if share > contract.batch.max_bad_share:
+            most = max(part.reasons, key=lambda reason: part.reasons[reason], default="rows that cannot be read")
+            return (
+                f"The batch is refused: {share:.1%} of its {part.total:,} {part.source} fail, the contract allows "
+                f"{contract.batch.max_bad_share:.1%}; most often: {most}. Mend the files or the contract and run again."
+            )
+        for finding in part.findings:
+            if finding.whole_batch and not finding.holds:
+                return (
+                    f"The batch is refused: {part.source} fail '{finding.expectation}' {finding.column} (found "
+                    f"{', '.join(finding.samples)}); see batch.* in the contract, and the report in {docs_index(part.docs)}."
+                )
+    return None
+
+
+def _quarantine_rows(part: _Part, refusal: str | None) -> DataFrame:
+    rows = part.rows if refusal else part.rows.where(F.size("_reasons") > 0)
+    reasons = F.array_append("_reasons", F.lit("the whole batch was refused")) if refusal else F.col("_reasons")
+    return rows.select(
+        F.lit("row").alias("kind"), F.lit(part.source).alias("source"), F.col(FILE), F.col(ROW),
+        F.to_json("_raw").alias("raw"), reasons.alias("reasons"),
+    )  # fmt: skip
+
+
+def _quarantine_unparsed(unparsed: DataFrame) -> DataFrame:
+    return unparsed.select(
+        F.lit("row").alias("kind"), F.col("_source").alias("source"), F.col(FILE), F.col(ROW), "raw",
+        F.array("reason").alias("reasons"),
+    )  # fmt: skip
+
+
+def _quarantine_files(
+    settings: Settings, contract: Contract, batch: Plan, staged: Staged, spark: "SparkSession"
+) -> DataFrame:
+    rows = [
+        ("file", file.source, file.name, None, str(landing.refused_copy(settings, contract.name, file)), [reason])
+        for file in batch.files
+        if (reason := staged.refused.get(file.digest))
+    ]
+    return spark.createDataFrame(rows, f"kind string, source string, {FILE} string, {ROW} bigint, raw string, reasons array<string>")
+
+
+def _append(settings: Settings, contract: Contract, table: str, rows: DataFrame, batch: Plan) -> None:
+    stamped = rows.withColumn(BATCH, F.lit(batch.batch).cast("bigint")).withColumn(RECEIVED, F.lit(batch.at))
+    lake.append(settings, contract.name, table, stamped, application="ingest", transaction=batch.batch)
+
+
+def _accept(settings: Settings, contract: Contract, parts: list[_Part], batch: Plan) -> dict[str, int]:
+    accepted = {"records": 0, "outcomes": 0}
+    with_outcome = contract.outcome.files is None
+    for part in parts:
+        good = part.rows.where(F.size("_reasons") == 0)
+        if part.source == "outcomes" or with_outcome:
+            outcomes = good.withColumn(TARGET, target_of(contract, good))
+            if with_outcome:
+                # A record whose outcome is not in yet has none of its columns filled.
+                outcomes = outcomes.where(F.coalesce(*[F.col(f"`{n}`").cast("string") for n in contract.outcome.columns]).isNotNull())
+            columns = [F.col(f"`{name}`") for name in contract.outcome.columns]
+            accepted["outcomes"] += outcomes.count()
+            _append(settings, contract, "outcomes", outcomes.select(KEY, TARGET, FILE, ROW, *columns), batch)
+        if part.source == "records":
+            accepted["records"] += part.total - part.bad
+            columns = [F.col(f"`{name}`") for name in contract.records.columns]
+            _append(settings, contract, "records", good.select(KEY, TIME, FILE, ROW, *columns), batch)
+    return accepted

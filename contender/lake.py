@@ -1,0 +1,185 @@
+"""The door to Spark and Delta: one session per process, tables by name, idempotent appends.
+
+Spark reads, joins and writes what grows with the data. Small look-ups (a table's version, a count, the list of files)
+go through delta-rs, which needs no JVM.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from contender import java
+from contender.settings import Settings
+from contender.values import TableVersion
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+    from pyspark.sql import DataFrame, SparkSession
+
+_starting = Lock()
+
+
+def session(settings: Settings) -> "SparkSession":
+    """The one Spark session of this process, started when first asked for.
+
+    Raises:
+        Unavailable: Java or the Delta JARs are missing; says what installs them.
+    """
+    with _starting:
+        java_binary = java.require_java()
+        os.environ["JAVA_HOME"] = str(java_binary.resolve().parents[1])
+        os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+        from pyspark.sql import SparkSession
+
+        scratch = settings.home / "scratch" / "spark"
+        scratch.mkdir(parents=True, exist_ok=True)
+        logging = Path(__file__).with_name("log4j2.properties")
+        options = [f"-Dlog4j2.configurationFile={logging.as_uri()}", f"-Dderby.system.home={scratch}"]
+        builder = SparkSession.builder.master(settings.spark_master).appName("contender")
+        for name, value in {
+            "spark.jars": ",".join(str(path) for path in java.jar_paths()),
+            "spark.driver.memory": settings.spark_memory,
+            "spark.driver.extraJavaOptions": " ".join([*options, *java.jvm_options()]),
+            "spark.local.dir": str(scratch),
+            "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+            "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+            "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+            "spark.sql.session.timeZone": "UTC",
+            "spark.sql.execution.arrow.pyspark.enabled": "true",
+            "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+            **(_SMALL_MACHINE if settings.spark_master.startswith("local") else {}),
+        }.items():
+            builder = builder.config(name, value)
+        return builder.getOrCreate()
+
+
+_SMALL_MACHINE = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),
+    "spark.databricks.delta.snapshotPartitions": "2",
+}
+"""Without these a small table costs hundreds of empty tasks, and the driver listens beyond this machine."""
+
+
+def stop() -> None:
+    """End this process's session, if there is one."""
+    from pyspark.sql import SparkSession
+
+    if active := SparkSession.getActiveSession():
+        active.stop()
+
+
+def path_of(settings: Settings, use_case: str, table: str) -> str:
+    """Address of a table."""
+    return f"{settings.lake_of(use_case)}/{table}"
+
+
+def find(settings: Settings, use_case: str, table: str) -> TableVersion | None:
+    """The table at its newest version, or None when nothing was ever written to it."""
+    delta = _open(settings, use_case, table)
+    return TableVersion(use_case, table, delta.version()) if delta is not None else None
+
+
+def count(settings: Settings, use_case: str, table: str) -> int:
+    """Number of rows of a table, from its log alone; 0 when it was never written."""
+    delta = _open(settings, use_case, table)
+    if delta is None:
+        return 0
+    import pyarrow as pa
+
+    return int(sum(pa.table(delta.get_add_actions(flatten=True)).column("num_records").to_pylist()))
+
+
+def last_transaction(settings: Settings, use_case: str, table: str, application: str) -> int:
+    """Highest transaction version that `application` committed to a table; -1 when none."""
+    delta = _open(settings, use_case, table)
+    version = delta.transaction_version(application) if delta is not None else None
+    return -1 if version is None else int(version)
+
+
+def read(settings: Settings, table: TableVersion) -> "DataFrame":
+    """A table at its version, as a Spark frame."""
+    reader = session(settings).read.format("delta").option("versionAsOf", table.version)
+    return reader.load(path_of(settings, table.use_case, table.table))
+
+
+def read_small(settings: Settings, use_case: str, table: str, columns: Sequence[str] | None = None) -> "pa.Table | None":
+    """A small table whole, without Spark; None when it was never written."""
+    delta = _open(settings, use_case, table)
+    return None if delta is None else delta.to_pyarrow_table(columns=list(columns) if columns else None)
+
+
+def append(
+    settings: Settings,
+    use_case: str,
+    table: str,
+    frame: "DataFrame",
+    *,
+    application: str,
+    transaction: int,
+    partition_by: Iterable[str] = (),
+    note: str = "",
+) -> TableVersion:
+    """Add rows once: a transaction that `application` has committed before is skipped by Delta.
+
+    Args:
+        application: who writes; transactions are counted for each apart.
+        transaction: must grow from write to write, because Delta skips anything at or below the last one.
+        note: kept with the commit, see `note_of`.
+    """
+    writer = frame.write.format("delta").mode("append").partitionBy(*partition_by).option("userMetadata", note)
+    writer = writer.option("txnAppId", application).option("txnVersion", transaction)
+    writer.save(path_of(settings, use_case, table))
+    return _written(settings, use_case, table)
+
+
+def replace(settings: Settings, use_case: str, table: str, frame: "DataFrame", *, note: str = "") -> TableVersion:
+    """Write in place of all rows and of the columns, for what can be computed again."""
+    writer = frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").option("userMetadata", note)
+    writer.save(path_of(settings, use_case, table))
+    return _written(settings, use_case, table)
+
+
+def note_of(settings: Settings, use_case: str, table: str) -> str:
+    """The note of a table's newest commit; empty when there is none."""
+    delta = _open(settings, use_case, table)
+    return str(delta.history(1)[0].get("userMetadata") or "") if delta is not None else ""
+
+
+def append_small(settings: Settings, use_case: str, table: str, rows: Sequence[Mapping[str, Any]], schema: "pa.Schema") -> None:
+    """Add a few rows in one commit, without Spark."""
+    import pyarrow as pa
+    from deltalake import write_deltalake
+
+    location = path_of(settings, use_case, table)
+    if "://" not in location:
+        Path(location).mkdir(parents=True, exist_ok=True)
+    write_deltalake(location, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
+
+
+def delete_batch(settings: Settings, use_case: str, table: str, batch: int) -> None:
+    """Take back what an abandoned batch wrote."""
+    delta = _open(settings, use_case, table)
+    if delta is not None:
+        delta.delete(f"_batch = {batch}")
+
+
+def _written(settings: Settings, use_case: str, table: str) -> TableVersion:
+    written = find(settings, use_case, table)
+    assert written is not None
+    return written
+
+
+def _open(settings: Settings, use_case: str, table: str) -> "DeltaTable | None":
+    from deltalake import DeltaTable
+
+    location = path_of(settings, use_case, table)
+    return DeltaTable(location) if DeltaTable.is_deltatable(location) else None

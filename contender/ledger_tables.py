@@ -1,0 +1,165 @@
+"""The ledger's tables and the connection to them, on SQLite or PostgreSQL alike."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from contender.errors import Unavailable, UsageError
+from contender.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, MetaData, Table
+
+BUSY_SECONDS = 10
+"""How long a writer waits for another one; the transactions of the ledger take milliseconds."""
+
+
+class Tables(NamedTuple):
+    """Who held the title, what the judge said, and how often a window was looked at."""
+
+    title: "Table"
+    verdicts: "Table"
+    comparisons: "Table"
+
+
+@cache
+def tables() -> Tables:
+    """The tables, defined late because importing SQLAlchemy costs a second."""
+    from sqlalchemy import Column, Integer, MetaData, PrimaryKeyConstraint, String, Table, Text, UniqueConstraint
+
+    def text(name: str) -> Column[str]:
+        return Column(name, Text, nullable=False)
+
+    metadata = MetaData()
+    title = Table(
+        "title",
+        metadata,
+        Column("use_case", String(200), nullable=False),
+        Column("seq", Integer, nullable=False, autoincrement=False),
+        # Zero instead of NULL for "follows nothing": in SQL two NULLs are not a duplicate, two first entries must be.
+        Column("follows", Integer, nullable=False),
+        text("at"),
+        text("action"),
+        Column("version", Integer, nullable=False),
+        Column("previous_version", Integer),
+        text("reason"),
+        text("by"),
+        text("evidence"),
+        text("model_digest"),
+        text("digest"),
+        PrimaryKeyConstraint("use_case", "seq"),
+        UniqueConstraint("use_case", "follows"),
+    )
+    verdicts = Table(
+        "verdicts",
+        metadata,
+        Column("id", Integer, primary_key=True, autoincrement=True),
+        Column("use_case", String(200), nullable=False, index=True),
+        text("at"),
+        Column("challenger", Integer, nullable=False),
+        text("run_id"),
+        text("window"),
+        text("document"),
+    )
+    comparisons = Table(
+        "comparisons",
+        metadata,
+        Column("use_case", String(200), nullable=False),
+        Column("window", String(200), nullable=False),
+        Column("looks", Integer, nullable=False),
+        PrimaryKeyConstraint("use_case", "window"),
+    )
+    return Tables(title, verdicts, comparisons)
+
+
+@contextmanager
+def connected(settings: Settings, *, writes: bool = False) -> Iterator["Connection"]:
+    """A transaction on the ledger: committed at the end of the block, undone by any error in it.
+
+    Raises:
+        Unavailable: the database does not answer, cannot be opened, or its driver is not installed.
+        UsageError: the address is not one that SQLAlchemy understands.
+    """
+    from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError, SQLAlchemyError
+
+    try:
+        engine = _engine(settings)
+        with engine.connect().execution_options(writes=writes) as connection, connection.begin():
+            yield connection
+    except ArgumentError:
+        raise UsageError("CONTENDER_LEDGER_URL is not an address that SQLAlchemy understands.") from None
+    except (ModuleNotFoundError, OSError) as error:
+        raise Unavailable(f"The ledger {_name(settings)} cannot be opened ({error}).") from error
+    except SQLAlchemyError as error:
+        if isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError:
+            cause = str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__]
+            raise Unavailable(f"The ledger {_name(settings)} does not answer ({cause[0]}).") from error
+        raise
+
+
+def _name(settings: Settings) -> str:
+    """The address without its password."""
+    from sqlalchemy import make_url
+
+    return make_url(settings.ledger).render_as_string(hide_password=True)
+
+
+def _engine(settings: Settings) -> "Engine":
+    url = settings.ledger
+    if url.startswith("sqlite") and not Path(url.partition(":///")[2]).is_file():
+        _open.cache_clear()
+    return _open(url)
+
+
+@cache
+def _open(url: str) -> "Engine":
+    from sqlalchemy import NullPool, create_engine, event, make_url
+
+    address = make_url(url)
+    lite = address.get_backend_name() == "sqlite"
+    if lite and address.database:
+        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+    arguments = {"timeout": BUSY_SECONDS} if lite else {"connect_timeout": 5}
+    # No pool: a connection that was open when Prefect or Spark forked a process would corrupt a SQLite file.
+    engine = create_engine(address, poolclass=NullPool, connect_args=arguments)
+    if lite:
+        event.listen(engine, "connect", _leave_transactions_to_us)
+        event.listen(engine, "begin", _begin)
+    _create(engine, tables().title.metadata)
+    return engine
+
+
+def _leave_transactions_to_us(connection: Any, _: Any) -> None:
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+
+
+def _begin(connection: "Connection") -> None:
+    # A writer locks at its start: one that reads first and locks later fails at once instead of waiting its turn.
+    writes = connection.get_execution_options().get("writes", True)
+    if writes is not None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _create(engine: "Engine", metadata: "MetaData", attempts: int = 5) -> None:
+    """Create what is missing; of several processes that do so at once, those that collide look again."""
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    lite = engine.dialect.name == "sqlite"
+    for attempt in range(1, attempts + 1):
+        try:
+            if lite:
+                # The journal's mode cannot be changed inside a transaction.
+                with engine.connect().execution_options(writes=None) as connection:
+                    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            with engine.begin() as connection:
+                metadata.create_all(connection)
+            return
+        except (IntegrityError, OperationalError, ProgrammingError) as error:
+            # An OperationalError is a collision on SQLite only; elsewhere nobody answers, and asking again costs time.
+            if attempt == attempts or (isinstance(error, OperationalError) and not lite):
+                raise
+        time.sleep(0.1 * attempt)

@@ -1,0 +1,29 @@
+"""One command at a time on one use case of one home; a killed process frees its lock by ending."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from contender.errors import Busy
+from contender.settings import Settings
+
+
+@contextmanager
+def at_work(settings: Settings, use_case: str) -> Iterator[None]:
+    """Hold the use case; within one process it may be held again.
+
+    Raises:
+        Busy: another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = settings.home / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{use_case}.lock", is_singleton=True, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise Busy.with_use_case(use_case) from None
+    try:
+        yield
+    finally:
+        lock.release()

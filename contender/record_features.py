@@ -1,0 +1,186 @@
+"""Features of one record alone, computed inside the pipeline, so that the registered model carries them."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from contender.errors import ModelError
+from contender.values import ModelColumn
+
+_DAY_SECONDS = 86_400.0
+_YEAR_SECONDS = 366 * _DAY_SECONDS
+
+
+class OwnFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Adds the columns that a use case's own `features.py` computes from the records.
+
+    The source text itself is the parameter: it travels with the model, so that a rollback brings the old features
+    back. It is executed when first needed, once per process, so a model's files must be known by their digest before
+    they are used.
+
+    Args:
+        source: Python text that defines `features(records: pd.DataFrame) -> pd.DataFrame`: one row per record, new
+            columns only. Numbers and booleans become numbers, strings become categories.
+
+    Raises:
+        ModelError: the text, or what its function returns, is not as promised.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        """Learn names and kinds of the new columns from records, shape (rows, columns)."""
+        found = self._call(X)
+        self.kinds_ = {str(name): _kind_of(name, found[name]) for name in found}
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """The records with the new columns after their own; names and kinds are those seen at fit."""
+        found = self._call(X)
+        if list(map(str, found)) != list(self.kinds_):
+            raise ModelError(
+                f"The hook features.py returned the columns {_listed(found)}; the model was trained with "
+                f"{_listed(self.kinds_)}: return the same columns, in the same order, whatever the records hold."
+            )
+        added = {name: _as_kind(name, found[name], kind) for name, kind in self.kinds_.items()}
+        return pd.concat([X, pd.DataFrame(added).set_axis(X.index)], axis=1)
+
+    @property
+    def columns(self) -> tuple[ModelColumn, ...]:
+        """The new columns, once fitted."""
+        return tuple(ModelColumn(name, kind) for name, kind in self.kinds_.items())
+
+    def _call(self, records: pd.DataFrame) -> pd.DataFrame:
+        try:
+            found = _features_of(self.source)(records.copy())
+        except ModelError:
+            raise
+        except Exception as error:  # the hook is the user's code: whatever it raises is its own broken promise
+            raise ModelError(f"The hook features.py failed with {type(error).__name__}: {error}; mend it.") from error
+        if not isinstance(found, pd.DataFrame) or len(found) != len(records):
+            size = f"{len(found):,} rows" if isinstance(found, pd.DataFrame) else f"a {type(found).__name__}"
+            raise ModelError(
+                f"The hook features.py returned {size} for {len(records):,} records; "
+                "it must return a pandas DataFrame with one row per record."
+            )
+        if not found.columns.is_unique or (taken := [name for name in found if name in records]):
+            raise ModelError(
+                f"The hook features.py returned the columns {_listed(found)}, of which some are there already; "
+                "it must return new columns only, each once."
+            )
+        return found
+
+
+@lru_cache(maxsize=16)
+def _features_of(source: str) -> Callable[[pd.DataFrame], Any]:
+    namespace: dict[str, Any] = {"__name__": "features"}
+    try:
+        exec(compile(source, "features.py", "exec"), namespace)  # noqa: S102
+    except Exception as error:
+        raise ModelError(f"The hook features.py cannot be run ({type(error).__name__}: {error}); mend it.") from error
+    function = namespace.get("features")
+    if not callable(function):
+        raise ModelError("The hook features.py defines no 'features(records)'; define it, or remove the file.")
+    return function  # type: ignore[no-any-return]
+
+
+def _kind_of(name: Any, column: pd.Series) -> Any:
+    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
+        return "number"
+    if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_object_dtype(column):
+        return "category"
+    if pd.api.types.is_string_dtype(column):
+        return "category"
+    raise ModelError(
+        f"The hook features.py returned '{name}' as {column.dtype}; it must return numbers, booleans or strings."
+    )
+
+
+def _as_kind(name: str, column: pd.Series, kind: str) -> np.ndarray[Any, Any]:
+    if kind == "category":
+        return _as_strings(column)
+    try:
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError):
+        raise ModelError(
+            f"The hook features.py returned '{name}' as {column.dtype}; the model was trained with numbers there."
+        ) from None
+
+
+def _as_strings(column: pd.Series) -> np.ndarray[Any, Any]:
+    """Strings, missing as the empty one: encoders then treat it as a category of its own."""
+    values = column.to_numpy(dtype=object)
+    return np.array(["" if pd.isna(value) else str(value) for value in values], dtype=object)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "none"
+
+
+class RecordFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Turns a model's input into numbers and categories that scikit-learn's encoders take.
+
+    Numbers pass, infinite ones as missing; categories become strings, missing ones empty; texts are dropped; a time
+    becomes its calendar parts in UTC. Month and day of year are used only where the training times span a year: on
+    less, each is seen once and only says which rows are the newest.
+
+    Args:
+        kinds: kind of every column by name, as in `ModelColumn`.
+        cyclic: give hour, weekday and day of year as points on a circle, for linear models.
+    """
+
+    def __init__(self, kinds: dict[str, str], cyclic: bool = False) -> None:
+        self.kinds = kinds
+        self.cyclic = cyclic
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        """Learn which times span a year, from records of shape (rows, columns)."""
+        self.yearly_ = []
+        for name, kind in self.kinds.items():
+            if kind == "time":
+                seconds = X[name].to_numpy(dtype=np.float64)
+                seconds = seconds[np.isfinite(seconds)]
+                if len(seconds) and float(np.ptp(seconds)) >= _YEAR_SECONDS:
+                    self.yearly_.append(name)
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Features, shape (rows, features): float64, and strings for the categories."""
+        features: dict[str, np.ndarray[Any, Any]] = {}
+        for name, kind in self.kinds.items():
+            if kind == "category":
+                features[name] = _as_strings(X[name])
+            elif kind == "number":
+                values = X[name].to_numpy(dtype=np.float64)
+                features[name] = np.where(np.isfinite(values), values, np.nan)
+            elif kind == "time":
+                features |= self._calendar(name, X[name].to_numpy(dtype=np.float64))
+        return pd.DataFrame(features, index=X.index)
+
+    def _calendar(self, name: str, seconds: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+        seconds = np.where(np.isfinite(seconds), seconds, np.nan)
+        hour = np.mod(seconds, _DAY_SECONDS) / 3600
+        weekday = np.mod(np.floor(seconds / _DAY_SECONDS) + 3, 7)  # 1 January 1970 was a Thursday; Monday is 0
+        weekend = np.where(np.isnan(weekday), np.nan, weekday >= 5)
+        parts = {"hour": hour, "weekday": weekday, "weekend": weekend}
+        circles = {"hour": (24, 3), "weekday": (7, 2)}
+        if name in self.yearly_:
+            moments = pd.to_datetime(pd.Series(seconds), unit="s", errors="coerce")
+            parts["day_of_year"] = moments.dt.dayofyear.to_numpy(dtype=np.float64)
+            parts["month"] = moments.dt.month.to_numpy(dtype=np.float64)
+            parts["year"] = moments.dt.year.to_numpy(dtype=np.float64)
+            import os
+            if os.environ.get("AGE"): parts["age"] = seconds
+            circles["day_of_year"] = (366, 2)
+        if self.cyclic:
+            for part, (period, harmonics) in circles.items():
+                angle = 2 * np.pi * parts.pop(part) / period
+                for k in range(1, harmonics + 1):
+                    parts |= {f"{part}_sin{k}": np.sin(k * angle), f"{part}_cos{k}": np.cos(k * angle)}
+            parts.pop("month", None)
+        return {f"{name}.{part}": values for part, values in parts.items()}

@@ -1,0 +1,244 @@
+"""The registry: which versions of a use case's model there are, which aliases they bear, and the models themselves."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from contender.errors import Unavailable, UntrustedModel, UsageError
+from contender.model_files import STAMP, Loaded, digest_of, load_folder
+from contender.settings import Settings
+from contender.values import ModelVersion
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Alias = Literal["champion", "challenger", "previous"]
+Status = Literal["pending", "approved", "rejected"]
+
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Together at most 11 s for a server that hangs; MLflow's own defaults retry for minutes.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+}
+# Told at INFO: each migration of the database; as a warning: that pip itself is not installed, which nobody needs.
+_LEVELS = {"alembic": logging.WARNING, "mlflow": logging.WARNING, "mlflow.utils.environment": logging.ERROR}
+_SILENT_CODES = {"TEMPORARILY_UNAVAILABLE", "SERVICE_UNDER_MAINTENANCE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
+_LOCKED_CODES = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
+_MISSING = "RESOURCE_DOES_NOT_EXIST"
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator["MlflowClient"]:
+    """A client of the tracking server, which also the functions of `mlflow` use inside the block.
+
+    The server is `MLFLOW_TRACKING_URI` where that is set, else SQLite in the home.
+
+    Raises:
+        Unavailable: it does not answer, within 15 s, or does not let us in.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    for noisy, level in _LEVELS.items():
+        logging.getLogger(noisy).setLevel(level)
+    try:
+        _point(mlflow, settings)
+        yield mlflow.MlflowClient()
+    except MlflowException as error:
+        if not _is_silence(error):
+            raise
+        said = str(error).strip().splitlines() or ["no reason given"]
+        raise Unavailable(
+            f"MLflow at {_shown(mlflow.get_tracking_uri())} does not answer ({said[0][:200]}). Start it, or correct "
+            "MLFLOW_TRACKING_URI, and run the same command again."
+        ) from error
+
+
+def _point(mlflow: Any, settings: Settings) -> None:
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if not given:
+        try:
+            settings.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable(f"The folder {settings.home} for MLflow's database cannot be made ({error}).") from error
+    mlflow.set_tracking_uri(given or f"sqlite:///{settings.home / 'mlflow.db'}")
+    if not given:
+        # MLflow exports what it is told; kept, other settings in this process would take it for the user's wish.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+def _is_silence(error: BaseException) -> bool:
+    """Whether an error of MLflow's means that nobody answered, and not that the answer was no."""
+    import requests
+    import sqlalchemy.exc
+
+    if getattr(error, "error_code", "") in _SILENT_CODES | _LOCKED_CODES:
+        return True
+    status = getattr(error, "get_http_status_code", lambda: 0)()
+    if type(error).__name__ == "RestException" and status >= 500:
+        return True
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, requests.RequestException | sqlalchemy.exc.OperationalError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return str(error).startswith("API request to ")
+
+
+def _shown(uri: str) -> str:
+    """An address without user and password."""
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
+    """A registered version.
+
+    Raises:
+        UsageError: there is no such version.
+        UntrustedModel: it was not logged by Contender.
+        Unavailable: MLflow does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with connected(settings) as client:
+        try:
+            found = client.get_model_version(use_case, str(version))
+        except MlflowException as error:
+            if error.error_code != _MISSING:
+                raise
+            raise UsageError(f"{use_case} has no version {version}; 'contender history {use_case}' lists them.") from None
+    tags = found.tags
+    if not {"digest", "trained_until"} <= set(tags):
+        raise UntrustedModel(f"{use_case} version {version} has no digest: it was not registered by Contender.")
+    return ModelVersion(
+        name=use_case,
+        version=int(found.version),
+        run_id=found.run_id or "",
+        model_id=tags.get("model_id", ""),
+        digest=tags["digest"],
+        trained_until=datetime.fromisoformat(tags["trained_until"]),
+        family=tags.get("family", ""),
+    )
+
+
+def aliases(settings: Settings, use_case: str) -> dict[str, int]:
+    """Version by alias; empty when nothing was ever registered for the use case."""
+    from mlflow.exceptions import MlflowException
+
+    with connected(settings) as client:
+        try:
+            found = client.get_registered_model(use_case).aliases
+        except MlflowException as error:
+            if error.error_code != _MISSING:
+                raise
+            return {}
+    return {alias: int(version) for alias, version in found.items()}
+
+
+def champion_alias(settings: Settings, use_case: str) -> ModelVersion | None:
+    """The version that bears the alias `champion`; the ledger says which one should."""
+    return _bearing("champion", settings, use_case)
+
+
+def challenger(settings: Settings, use_case: str) -> ModelVersion | None:
+    """The version that bears the alias `challenger`; None when there is none."""
+    return _bearing("challenger", settings, use_case)
+
+
+def _bearing(alias: Alias, settings: Settings, use_case: str) -> ModelVersion | None:
+    version = aliases(settings, use_case).get(alias)
+    return None if version is None else find(settings, use_case, version)
+
+
+def set_aliases(
+    settings: Settings, use_case: str, *, champion: int | None, previous: int | None, challenger: int | None
+) -> None:
+    """Make the aliases point at these versions, and remove those that are None. Repeating it changes nothing.
+
+    The last writer wins in MLflow; who holds the title is decided by the ledger, before this.
+    """
+    wanted = {"champion": champion, "previous": previous, "challenger": challenger}
+    found = aliases(settings, use_case)
+    with connected(settings) as client:
+        for alias, version in wanted.items():
+            if version is not None and found.get(alias) != version:
+                client.set_registered_model_alias(use_case, alias, str(version))
+            elif version is None and alias in found:
+                client.delete_registered_model_alias(use_case, alias)
+
+
+def mark(
+    settings: Settings, version: ModelVersion, *, validation_status: Status, tags: Mapping[str, str] | None = None
+) -> None:
+    """Tag a version with what became of it, for people who look into MLflow."""
+    with connected(settings) as client:
+        for key, value in {**(tags or {}), "validation_status": validation_status}.items():
+            client.set_model_version_tag(version.name, str(version.version), key, value)
+
+
+def load(settings: Settings, version: ModelVersion, expected_digest: str) -> Loaded:
+    """A version's model, downloaded anew, checked against the digest and only then opened.
+
+    Args:
+        expected_digest: what the ledger approved; for a challenger, what was computed when it was logged.
+
+    Raises:
+        UntrustedModel: the files are not those; names the version, the digest found and the one needed.
+        Unavailable: MLflow does not answer, or the artifacts are gone.
+    """
+    folder = fetch(settings, version.name, version.uri)
+    opened = load_folder(folder, expected_digest, name=str(version))
+    return Loaded(model=opened.model, folder=opened.folder, version=version)
+
+
+def fetch(settings: Settings, use_case: str, uri: str) -> Path:
+    """A fresh copy of a model's files, in a folder named by their digest.
+
+    The copy is made every time: one kept from before would hide that the stored files were exchanged.
+
+    Raises:
+        Unavailable: MLflow does not answer, or the artifacts are gone.
+        UntrustedModel: they hold links or special files.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    kept = settings.scratch_of(use_case) / "models"
+    kept.mkdir(parents=True, exist_ok=True)
+    copy = Path(tempfile.mkdtemp(prefix="coming-", dir=kept))
+    try:
+        with connected(settings):
+            try:
+                mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(copy))
+            except (OSError, MlflowException) as error:
+                said = str(error).strip().splitlines() or ["no reason given"]
+                raise Unavailable(f"The artifacts of {uri} cannot be fetched ({said[0][:200]}).") from error
+        (copy / STAMP).unlink(missing_ok=True)
+        digest = digest_of(copy)
+        folder = kept / digest
+        if folder.exists() and digest_of(folder) != digest:
+            shutil.rmtree(folder)
+        if not folder.exists():
+            try:
+                copy.rename(folder)
+            except OSError:
+                # Another process was faster with the same files.
+                if not folder.exists():
+                    raise
+        return folder
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)

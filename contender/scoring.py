@@ -1,0 +1,168 @@
+"""Scores on Spark all records that the champion has not scored, once each, and cuts the scores into bands.
+
+The model travels to the workers as the bytes that were approved; each worker checks the digest again, loads it once
+with our own allow-list, and predicts through MLflow's pyfunc contract, one Arrow batch at a time.
+"""
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contender import lake
+from contender.contract import Contract, Kind
+from contender.settings import Settings
+from contender.values import BATCH, KEY, TIME, Band, ModelVersion, Scored, TableVersion
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+_ROWS_PER_TASK = 50_000
+_PREDICTION: dict[Kind, str] = {"binary": "int", "multiclass": "string", "regression": "double"}
+
+
+def score_pending(settings: Settings, contract: Contract, model: ModelVersion, folder: Path, at: datetime) -> Scored:
+    """Append a prediction for every record of the batches that were not scored yet, in one commit.
+
+    Args:
+        model: the champion, fixed by its version for the whole scoring.
+        folder: the model's files, already verified against its digest.
+    """
+    from contender import lake as door
+
+    source = door.find(settings, contract.name, "features")
+    until = door.last_transaction(settings, contract.name, "records", "ingest")
+    done = door.last_transaction(settings, contract.name, "predictions", "score")
+    bands: dict[str, int] = {}
+    table: TableVersion | None = None
+    if source is not None and until > done:
+        pending = door.read(settings, source).where(F.col(BATCH) > done)
+        scored = with_scores(pending, contract, model, folder)
+        rows = scored.select(
+            KEY, TIME, "score", "prediction", band_of(contract).alias("band"),
+            F.lit(model.version).alias("model_version"), F.lit(model.run_id).alias("run_id"),
+            F.lit(at).alias("scored_at"), F.lit(at.date()).alias("scored_date"),
+            F.lit(source.version).cast("bigint").alias("source_version"), BATCH,
+        )  # fmt: skip
+        table = door.append(
+            settings, contract.name, "predictions", rows,
+            application="score", transaction=until, partition_by=["scored_date"],
+        )  # fmt: skip
+        written = door.read(settings, table).where(F.col(BATCH) > done)
+        bands = {row["band"]: row["count"] for row in written.groupBy("band").count().collect()}
+    alerts = _alert(settings, contract)
+    return Scored(model, sum(bands.values()), alerts, bands, table or door.find(settings, contract.name, "predictions"))
+
+
+def with_scores(records: DataFrame, contract: Contract, model: ModelVersion, folder: Path) -> DataFrame:
+    """`_key`, `_time`, `_batch`, `score` and `prediction` of rows of `features`."""
+    spark = records.sparkSession
+    files = spark.sparkContext.broadcast(pack(folder))
+    predict = _predictor(files, model.digest, contract.kind, contract.scoring.threshold)
+    schema = f"{KEY} string, {TIME} timestamp, {BATCH} bigint, score double, prediction {_PREDICTION[contract.kind]}"
+    return records.mapInArrow(predict, schema)
+
+
+def band_of(contract: Contract) -> Any:
+    """The band of a score, as a Spark column."""
+    score, cuts = F.col("score"), contract.scoring
+    return (
+        F.when(score >= cuts.critical, Band.CRITICAL.value)
+        .when(score >= cuts.warning, Band.WARNING.value)
+        .otherwise(Band.NORMAL.value)
+    )
+
+
+def decide(kind: Kind, answer: "np.ndarray", threshold: float, classes: "np.ndarray | None") -> "tuple[Any, Any]":
+    """Score and prediction from what the model answered.
+
+    Args:
+        answer: shape (rows, classes) for classifiers, the probabilities; shape (rows,) for regression.
+
+    Returns:
+        Binary: the probability of the second class, and 1 from `threshold` on. Several classes: the highest
+        probability and its class. Regression: the value, twice.
+    """
+    import numpy as np
+
+    if kind == "regression":
+        return answer, answer
+    if kind == "binary":
+        score = answer[:, 1]
+        return score, (score >= threshold).astype("int32")
+    assert classes is not None
+    best = answer.argmax(axis=1)
+    return answer[np.arange(len(best)), best], classes[best].astype(str)
+
+
+def pack(folder: Path) -> bytes:
+    """The files of a model as one archive, so that any worker can have them."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.add(folder, arcname="model")
+    return buffer.getvalue()
+
+
+def _predictor(files: Any, digest: str, kind: Kind, threshold: float) -> "Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]":
+    def predict(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        import pyarrow as pa
+
+        loaded = None
+        for batch in batches:
+            if loaded is None:
+                loaded = _loaded(files.value, digest)
+            frame = _as_input(batch)
+            score, prediction = decide(kind, loaded.probabilities(frame), threshold, loaded.classes)
+            yield pa.RecordBatch.from_arrays(
+                [batch.column(name) for name in (KEY, TIME, BATCH)] + [pa.array(score, pa.float64()), pa.array(prediction)],
+                names=[KEY, TIME, BATCH, "score", "prediction"],
+            )
+
+    return predict
+
+
+_ready: dict[str, Any] = {}
+
+
+def _loaded(files: bytes, digest: str) -> Any:
+    """The verified model, loaded once per worker process."""
+    if digest not in _ready:
+        import tempfile
+
+        from contender.registry import load_folder
+
+        with tempfile.TemporaryDirectory() as scratch:
+            with tarfile.open(fileobj=io.BytesIO(files)) as archive:
+                archive.extractall(scratch, filter="data")
+            _ready.clear()
+            _ready[digest] = load_folder(Path(scratch) / "model", digest)
+    return _ready[digest]
+
+
+def _as_input(batch: "pa.RecordBatch") -> "pd.DataFrame":
+    import numpy as np
+
+    frame = batch.to_pandas()
+    return frame.astype({name: object for name in frame.columns if frame[name].dtype == np.dtype(object)})
+
+
+def _alert(settings: Settings, contract: Contract) -> int:
+    """Bring `alerts` up to date with `predictions`, which is the authority."""
+    table = lake.find(settings, contract.name, "predictions")
+    if table is None:
+        return 0
+    until = lake.last_transaction(settings, contract.name, "predictions", "score")
+    done = lake.last_transaction(settings, contract.name, "alerts", "alert")
+    if done >= until:
+        return 0
+    loud = [Band.CRITICAL.value] if contract.scoring.alert == "CRITICAL" else [Band.CRITICAL.value, Band.WARNING.value]
+    rows = lake.read(settings, table).where((F.col(BATCH) > done) & F.col("band").isin(loud))
+    lake.append(settings, contract.name, "alerts", rows, application="alert", transaction=until)
+    return int(lake.read(settings, lake.find(settings, contract.name, "alerts")).where(F.col(BATCH) > done).count())  # type: ignore[arg-type]

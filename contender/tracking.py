@@ -1,0 +1,208 @@
+"""MLflow's record of a training: one run with all that a person needs to repeat or doubt it, and a registered model."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from contender import plots
+from contender.contract import Contract
+from contender.errors import ModelError
+from contender.model_files import digest_of
+from contender.registry import connected, fetch
+from contender.settings import Settings
+from contender.values import ModelVersion, TableVersion
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+_REQUIREMENTS = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy", "contender")
+
+
+def experiment(client: "MlflowClient", settings: Settings, use_case: str) -> str:
+    """Id of the use case's experiment, made on first use.
+
+    Without a server the artifacts go below the home: MLflow's own default is the working directory.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    name = f"contender/{use_case}"
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        served = mlflow.get_tracking_uri().startswith(("http:", "https:"))
+        place = None if served else (settings.home / "artifacts" / use_case).as_uri()
+        try:
+            return str(client.create_experiment(name, artifact_location=place))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def log_challenger(
+    settings: Settings,
+    contract: Contract,
+    *,
+    model: Any,
+    example: "pd.DataFrame",
+    trained_until: datetime,
+    family: str,
+    params: Mapping[str, Any],
+    folds: Sequence[Mapping[str, float]],
+    metrics: Mapping[str, float],
+    datasets: Sequence[tuple[TableVersion, str]],
+    training_sample: "pd.DataFrame",
+    figures: Mapping[str, "Figure"],
+    importance: Mapping[str, float],
+    git_revision: str | None,
+    seed: int,
+    tags: Mapping[str, str] | None = None,
+) -> ModelVersion:
+    """A registered version of a fitted model, with the MLflow run that tells how it came about.
+
+    Args:
+        model: a fitted scikit-learn estimator over the contract's model columns.
+        example: a few rows of the model's input, columns as in `contract.model_columns`.
+        trained_until: newest record time that it saw, naive UTC.
+        folds: metrics of each fold; logged as `fold_…` with the fold as step.
+        metrics: metrics of the whole search, logged beside the folds' and linked to the model.
+        datasets: each table at its version, with its path or address.
+        training_sample: some of the rows it was trained on, with their outcomes.
+
+    Raises:
+        ModelError: the model holds a type that is not on our list.
+        Unavailable: MLflow does not answer.
+    """
+    import mlflow
+
+    with connected(settings) as client:
+        run = mlflow.start_run(
+            experiment_id=experiment(client, settings, contract.name),
+            run_name=f"{family} {trained_until:%Y-%m-%d}",
+            tags=_run_tags(contract, git_revision, tags or {}),
+        )
+        with run:
+            mlflow.log_params({**params, "family": family, "seed": seed})
+            for step, fold in enumerate(folds):
+                mlflow.log_metrics({f"fold_{name}": value for name, value in fold.items()}, step=step)
+            _log_datasets(contract, datasets, training_sample)
+            info = _log_model(contract, model, example)
+            mlflow.log_metrics(dict(metrics), model_id=info.model_id)
+            for name, figure in {**figures, "importance": plots.importance(importance)}.items():
+                mlflow.log_figure(figure, f"{name}.png")
+            mlflow.log_dict(dict(sorted(importance.items(), key=lambda item: -abs(item[1]))), "importance.json")
+            run_id = run.info.run_id
+    digest = digest_of(fetch(settings, contract.name, info.model_uri))
+    with connected(settings) as client:
+        number = _register(client, contract, info.model_uri, run_id, info.model_id, {
+            **(tags or {}),
+            "validation_status": "pending",
+            "digest": digest,
+            "trained_until": trained_until.isoformat(),
+            "family": family,
+            "model_id": info.model_id,
+            "use_case": contract.name,
+        })  # fmt: skip
+    return ModelVersion(contract.name, number, run_id, info.model_id, digest, trained_until, family)
+
+
+def _run_tags(contract: Contract, git_revision: str | None, tags: Mapping[str, str]) -> dict[str, str]:
+    found = {**tags, "use_case": contract.name, "question": contract.question}
+    return found if git_revision is None else {**found, "mlflow.source.git.commit": git_revision}
+
+
+def _log_datasets(contract: Contract, datasets: Sequence[tuple[TableVersion, str]], sample: "pd.DataFrame") -> None:
+    import mlflow
+    from mlflow.data.delta_dataset_source import DeltaDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+
+    for position, (table, path) in enumerate(datasets):
+        source = DeltaDatasetSource(path=path, delta_table_version=table.version)
+        # The version stands in the name as well: MLflow drops a version of 0 from the source.
+        dataset = MetaDataset(source, name=str(table))
+        mlflow.log_input(dataset, context="training", tags={"delta_version": str(table.version)})
+        if position == 0:
+            rows = mlflow.data.from_pandas(sample, source=source, name=f"{contract.name}.training-sample")
+            mlflow.log_input(rows, context="training sample", tags={"rows": str(len(sample))})
+
+
+def signature_of(contract: Contract, outputs: int | None) -> "ModelSignature":
+    """The model's input as the contract has it, and probabilities of `outputs` classes, or a number (None).
+
+    It is not inferred from rows: a column that happens to be empty in them would get no type.
+    """
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    types: dict[str, str] = {"number": "double", "time": "double", "category": "string", "text": "string"}
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(types[column.kind], column.name) for column in contract.model_columns
+    ]
+    shape = (-1,) if outputs is None else (-1, outputs)
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([TensorSpec(np.dtype("float64"), shape)]))
+
+
+def _log_model(contract: Contract, model: Any, example: "pd.DataFrame") -> Any:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    from contender import trust
+
+    classifies = contract.kind != "regression"
+    try:
+        return mlflow.sklearn.log_model(
+            model,
+            name="model",
+            signature=signature_of(contract, len(model.classes_) if classifies else None),
+            input_example=example,
+            pip_requirements=_pins(),
+            # What scoring needs, and what anybody who loads the version through MLflow gets. The default evaluator
+            # is not confused: it asks the estimator below for labels and probabilities itself.
+            pyfunc_predict_fn="predict_proba" if classifies else "predict",
+            serialization_format="skops",
+            skops_trusted_types=list(trust.TRUSTED),
+        )
+    except MlflowException as error:
+        if "untrusted types" not in str(error):
+            raise
+        raise ModelError(
+            f"The model of {contract.name} holds a type that contender.trust does not list: {error}"
+        ) from error
+
+
+def _pins() -> list[str]:
+    """The packages that the model needs, at their versions here; inferring them would cost MLflow 10 s."""
+    pins = []
+    for name in _REQUIREMENTS:
+        try:
+            pins.append(f"{name}=={version(name)}")
+        except PackageNotFoundError:
+            continue
+    return pins
+
+
+def _register(
+    client: "MlflowClient", contract: Contract, uri: str, run_id: str, model_id: str, tags: dict[str, str]
+) -> int:
+    import json
+
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(contract.name, description=contract.question)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    # With its tags from the start: there is never a version without a digest.
+    made = client.create_model_version(contract.name, uri, run_id, tags=tags, model_id=model_id)
+    link = [{"name": contract.name, "version": made.version}]
+    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(link)})
+    return int(made.version)

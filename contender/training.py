@@ -1,0 +1,233 @@
+"""From records with outcomes to a trained, calibrated model."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
+
+from contender.calibration import Calibrated
+from contender.contract import Kind, Training
+from contender.errors import TooFewOutcomes
+from contender.measures import measure, measure_all, sign, time_folds
+from contender.record_features import OwnFeatures
+from contender.search import Task, Trial, search
+from contender.values import ModelColumn
+
+_RARE = 0.1
+"""The search wants this share of a rare class, and thins the others for it."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, and how it was found.
+
+    `folds` holds every metric of the chosen setting on each time-ordered fold of the training rows, before
+    calibration, with `rows` tested; `trials` all settings that were tried, best first; `classes` are in the order of
+    the model's probabilities, empty for regression; `seconds` the time it took.
+    """
+
+    model: Any
+    candidate: str
+    params: Mapping[str, Any]
+    folds: tuple[Mapping[str, float], ...]
+    trials: tuple[Trial, ...]
+    rows: int
+    classes: tuple[Any, ...]
+    columns: tuple[ModelColumn, ...]
+    seconds: float
+
+
+def train(
+    frame: pd.DataFrame,
+    y: NDArray[Any],
+    *,
+    contract_kind: Kind,
+    columns: Sequence[ModelColumn],
+    own: str | None,
+    candidates: Sequence[str],
+    rules: Training,
+    metric: str,
+    seed: int,
+    progress: Callable[[str], None] = lambda _: None,
+    n_jobs: int = 2,
+    gap: int = 0,
+) -> Trained:
+    """The best candidate with its best setting, fitted on the newest rows that the rules allow.
+
+    The same rows and seed give the same model, whatever the machine does meanwhile: nothing is bounded by time.
+
+    Args:
+        frame: shape (rows, columns), oldest record first; a record's features are as known at its time.
+        y: shape (rows,), outcomes: two values, some classes, or numbers, by `contract_kind`.
+        own: source text of the use case's `features.py`, if it has one.
+        metric: what decides, one of `contract.METRICS[contract_kind]`.
+        progress: told one line per candidate.
+        n_jobs: fits that run at once.
+        gap: newest rows of each fold's training left out, as outcomes of the last rows before a moment were not
+            known at that moment.
+
+    Raises:
+        TooFewOutcomes: too few rows, or outcomes too much alike to learn from.
+        ModelError: the use case's own features fail.
+    """
+    began = time.perf_counter()
+    y = np.asarray(y)
+    refuse_too_little(y, contract_kind, rules)
+    frame, y = frame.iloc[-rules.max_rows :], y[-rules.max_rows :]
+    given = tuple(columns)
+    hook = OwnFeatures(own).fit(frame[[column.name for column in given]]) if own else None
+    task = Task(contract_kind, given, hook, metric, seed, n_jobs)
+    frame = frame[[column.name for column in given]]
+
+    chosen = rows_to_search(y, contract_kind, rules.search_rows)
+    thinned_gap = round(gap * len(chosen) / max(1, len(y) - int(chosen[0])))
+    if not list(time_folds(y[chosen], contract_kind, rules.folds, thinned_gap)):
+        raise TooFewOutcomes(
+            f"In time order, none of {rules.folds} folds of {len(chosen):,} records holds two outcomes that differ; "
+            "wait for more outcomes, or ask for fewer folds in the contract."
+        )
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
+        # A search may try settings that lbfgs leaves early; their score says what they are worth.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        tried = search(
+            task, candidates, frame.iloc[chosen], y[chosen],
+            folds=rules.folds, gap=thinned_gap, trials=rules.trials, progress=progress,
+        )  # fmt: skip
+        best = tried[0]
+
+        classes = None if contract_kind == "regression" else np.unique(y)
+        model, folds = _settle(task, best, frame, y, classes, rules.folds, gap)
+    progress(f"{best.candidate} wins: {metric} {np.mean([fold[metric] for fold in folds]):.4g}; fitted on {len(y):,} rows")
+    return Trained(
+        model=model,
+        candidate=best.candidate,
+        params=best.params,
+        folds=tuple(folds),
+        trials=tuple(tried),
+        rows=len(y),
+        classes=() if classes is None else tuple(classes.tolist()),
+        columns=given,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _settle(
+    task: Task, best: Trial, frame: pd.DataFrame, y: NDArray[Any], classes: NDArray[Any] | None, folds: int, gap: int
+) -> tuple[Any, list[dict[str, float]]]:
+    """The model fitted on all rows, calibrated on folds that it had not seen, and every metric on each fold."""
+    cuts = list(time_folds(y, task.kind, folds, gap))
+    *models, final = task.fit_all(
+        best.candidate, best.params, frame, y, [*(train_rows for train_rows, _ in cuts), np.arange(len(y))]
+    )
+    predictions = [
+        task.predict(model, frame.iloc[test_rows], classes) for model, (_, test_rows) in zip(models, cuts, strict=True)
+    ]
+    measured = [
+        {**measure_all(task.kind, y[test_rows], predicted, classes), "rows": float(len(test_rows))}
+        for predicted, (_, test_rows) in zip(predictions, cuts, strict=True)
+    ]
+    if classes is None:
+        return final, measured
+    return Calibrated.on(final, np.concatenate(predictions), y[np.concatenate([test for _, test in cuts])]), measured
+
+
+def rows_to_search(y: NDArray[Any], kind: Kind, most: int) -> NDArray[np.int64]:
+    """Positions of the rows for the search, in time order: the newest, with a rare class of two kept whole.
+
+    With one positive in a hundred, the newest 30,000 rows would hold 300, and the search would choose by luck. So
+    the rows reach further back, as far as the rare class fills a tenth of them, and the frequent class is thinned
+    evenly.
+    """
+    if kind != "binary" or len(y) <= most:
+        return np.arange(max(0, len(y) - most), len(y))
+    classes, counts = np.unique(y, return_counts=True)
+    rare = classes[counts.argmin()]
+    share = counts.min() / len(y)
+    start = max(0, len(y) - int(most * max(1.0, _RARE / share)))
+    keep = start + np.flatnonzero(y[start:] == rare)[-most // 2 :]
+    others = start + np.flatnonzero(y[start:] != rare)
+    spread = np.linspace(0, len(others) - 1, min(len(others), most - len(keep))).round().astype(np.int64)
+    return np.sort(np.concatenate([keep, others[spread]]))
+
+
+def refuse_too_little(y: NDArray[Any], kind: Kind, rules: Training) -> None:
+    """Pass if the outcomes suffice to learn from.
+
+    Raises:
+        TooFewOutcomes: fewer rows than `rules.min_rows`, a class with fewer than `rules.min_per_class`, one class
+            only, or one number only.
+    """
+    if len(y) < rules.min_rows:
+        raise TooFewOutcomes(
+            f"Training has {len(y):,} records with outcomes and needs {rules.min_rows:,}; "
+            "land more files, or wait for more outcomes."
+        )
+    values, counts = np.unique(y, return_counts=True)
+    if len(values) < 2:
+        kind_of = "number" if kind == "regression" else "class"
+        raise TooFewOutcomes(
+            f"All {len(y):,} outcomes are one {kind_of} ({values[0]}), and training needs at least two; "
+            "check the target in the contract, or wait for other outcomes."
+        )
+    if kind == "regression":
+        return
+    rare = [f"{value} ({count:,})" for value, count in zip(values, counts, strict=True) if count < rules.min_per_class]
+    if rare:
+        raise TooFewOutcomes(
+            f"Of {len(y):,} outcomes too few are {', '.join(rare)}; training needs {rules.min_per_class:,} of each "
+            "class: wait for more outcomes, or widen or merge the classes in the contract's target."
+        )
+
+
+def importance(
+    model: Any, frame: pd.DataFrame, y: NDArray[Any], metric: str, seed: int, rows: int = 2000
+) -> dict[str, float]:
+    """How much of the metric is lost when a column is shuffled, by column, most first; in the metric's own units.
+
+    Args:
+        frame: shape (rows, columns), a model's input that it was not trained on, ideally.
+        rows: newest rows used, at most.
+
+    Source: Breiman (2001), Random Forests, Machine Learning 45(1).
+    """
+    frame, y = frame.iloc[-rows:], np.asarray(y)[-rows:]
+    classes = getattr(model, "classes_", None)
+    kind: Kind = "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"
+    better = sign(metric)
+    task = Task(kind, (), None, metric, seed, 1)
+
+    def score(records: pd.DataFrame) -> float:
+        return better * measure(metric, kind, y, task.predict(model, records, classes), classes)
+
+    whole, random = score(frame), np.random.default_rng(seed)
+    lost = {}
+    for name in frame.columns:
+        order = random.permutation(len(frame))
+        lost[str(name)] = whole - score(frame.assign(**{name: frame[name].to_numpy()[order]}))
+    return dict(sorted(lost.items(), key=lambda item: -item[1]))
+
+
+def latency_ms(
+    model_predict: Callable[[pd.DataFrame], Any], frame: pd.DataFrame, seed: int, repeats: int = 60
+) -> dict[str, float]:
+    """Median (`p50`) and 95th percentile (`p95`) of the time to answer for a single record, in milliseconds.
+
+    Args:
+        frame: shape (rows, columns), at least one row; records are drawn from it.
+    """
+    random = np.random.default_rng(seed)
+    model_predict(frame.iloc[[0]])
+    taken = []
+    for place in random.integers(len(frame), size=repeats):
+        record = frame.iloc[[place]]
+        began = time.perf_counter()
+        model_predict(record)
+        taken.append((time.perf_counter() - began) * 1000)
+    return {"p50": float(np.percentile(taken, 50)), "p95": float(np.percentile(taken, 95))}

@@ -1,0 +1,80 @@
+"""The step from rows with outcomes to a registered challenger."""
+
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from prefect import task
+
+from contender import dataset, lake
+from contender.contract import Contract
+from contender.dataset import Split
+from contender.settings import Settings
+from contender.values import TARGET, TIME, ModelVersion
+from tasks.telling import working
+
+
+@task
+def split_rows(settings: Settings, contract: Contract, as_of: datetime) -> Split:
+    """The rows to train on and the newer ones to judge on."""
+    with working() as tell:
+        found = dataset.split(settings, contract, as_of)
+        tell(f"training ends {found.training.end:%Y-%m-%d %H:%M}, judging starts {found.judging.start:%Y-%m-%d %H:%M}")
+        return found
+
+
+@task
+def train_challenger(settings: Settings, contract: Contract, split: Split) -> ModelVersion:
+    """Search the candidates, fit the best, and register it with all that tells how it came about."""
+    from contender import registry, tracking, training
+
+    rows = split.training
+    with working() as tell:
+        frame = dataset.load(settings, contract, rows, newest=contract.training.max_rows)
+        columns = contract.model_columns
+        inputs, y = frame[[column.name for column in columns]], outcomes_of(contract, frame[TARGET].to_numpy())
+        tell(f"training on {len(frame):,} rows x {len(columns)} columns")
+        own = contract.own_features
+        trained = training.train(
+            inputs, y, contract_kind=contract.kind, columns=columns, own=own.read_text(encoding="utf-8") if own else None,
+            candidates=contract.candidates, rules=contract.training, metric=contract.judging.metric, seed=settings.seed,
+            progress=tell, gap=_gap(contract, frame[TIME].to_numpy()),
+        )  # fmt: skip
+        weights = training.importance(trained.model, inputs, y, contract.judging.metric, settings.seed)
+        names = [name for name in trained.folds[0] if name != "rows"] if trained.folds else []
+        challenger = tracking.log_challenger(
+            settings, contract, model=trained.model, example=inputs.tail(5),
+            trained_until=frame[TIME].max().to_pydatetime(), family=trained.candidate, params=dict(trained.params),
+            folds=trained.folds, metrics={f"cv_{n}": float(np.mean([f[n] for f in trained.folds if n in f])) for n in names},
+            datasets=[(table, lake.path_of(settings, contract.name, table.table)) for table in rows.versions],
+            training_sample=frame.tail(200)[[*(column.name for column in columns), TARGET]],
+            figures={}, importance=weights, git_revision=git_revision(contract.folder), seed=settings.seed,
+            tags={"outcomes": str(split.outcomes), "rows": str(trained.rows)},
+        )  # fmt: skip
+        registry.set_challenger(settings, contract.name, challenger.version)
+        tell(f"challenger: {challenger} ({trained.candidate})")
+        return challenger
+
+
+def outcomes_of(contract: Contract, target: np.ndarray) -> np.ndarray:
+    """Outcomes as an estimator wants them: 0 and 1, names of classes, or numbers."""
+    if contract.kind == "regression":
+        return target.astype(np.float64)
+    return target.astype(np.int64) if contract.kind == "binary" else target.astype(str)
+
+
+def git_revision(folder: Path) -> str | None:
+    """Commit of the code and contract; None outside a repository."""
+    try:
+        found = subprocess.run(["git", "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _gap(contract: Contract, times: np.ndarray) -> int:
+    """About how many rows of a fold's training lie in the time in which outcomes are still to come."""
+    span = float((times.max() - times.min()) / np.timedelta64(1, "s")) if len(times) else 0.0
+    wait = max(contract.judging.embargo, contract.outcome.matures_after).total_seconds()
+    return round(len(times) * wait / span) if span > wait else 0
