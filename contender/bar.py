@@ -69,8 +69,7 @@ class Bar:
         if gains.point < self.worthwhile:
             return f"{told} is above {zero}, but less than {worthwhile}"
         if not self.cleared_by(gains):
-            chance = f"{100 * self.luck:.3g} %"
-            return f"{told} is above {zero}, but an equal challenger may reach it with more than {chance} probability"
+            return f"{told} is above {zero}, but luck alone may give as much more often than {100 * self.luck:.3g} %"
         enough = f" and at least {worthwhile}" if self.worthwhile > 0 else ""
         return f"{told} is above {zero}{enough}"
 

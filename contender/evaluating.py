@@ -137,12 +137,12 @@ def validate(contract: Contract, challenger: Measured, dummy: Measured) -> list[
 
 def _failures(limits: Mapping[str, Mapping[str, Any]], candidate: Measured, baseline: Measured | None) -> list[str]:
     import mlflow
-    from mlflow.models import MetricThreshold
     from mlflow.models.evaluation.validation import ModelValidationFailedException
 
     if not limits:
         return []
-    thresholds = {name: MetricThreshold(**limit) for name, limit in limits.items()}
+    models: Any = mlflow.models  # has no types
+    thresholds = {name: models.MetricThreshold(**limit) for name, limit in limits.items()}
     try:
         mlflow.validate_evaluation_results(
             thresholds, _result(candidate), None if baseline is None else _result(baseline)
@@ -153,11 +153,13 @@ def _failures(limits: Mapping[str, Mapping[str, Any]], candidate: Measured, base
 
 
 def _result(measured: Measured) -> "EvaluationResult":
-    from mlflow.models import EvaluationResult
+    import mlflow
 
+    models: Any = mlflow.models
     # Comparing with a NaN fails inside MLflow; without it the metric is reported as missing.
     finite = {name: value for name, value in measured.metrics.items() if np.isfinite(value)}
-    return EvaluationResult(metrics=finite, artifacts={}, run_id=measured.run_id)
+    made: EvaluationResult = models.EvaluationResult(metrics=finite, artifacts={}, run_id=measured.run_id)
+    return made
 
 
 def _check_enough(y: NDArray[Any], classes: NDArray[Any] | None, rows: str) -> None:
@@ -191,10 +193,11 @@ def _measure(
 ) -> dict[str, float]:
     import matplotlib
     import mlflow
-    from mlflow.models import make_metric
+    from mlflow.data.pandas_dataset import from_pandas
     from mlflow.pyfunc import PyFuncModel
     from sklearn.exceptions import UndefinedMetricWarning
 
+    models: Any = mlflow.models
     kind: Literal["classifier", "regressor"] = "regressor" if classes is None else "classifier"
     config: dict[str, Any] = {"log_model_explainability": False, "log_explainer": False}
     extra = []
@@ -207,16 +210,18 @@ def _measure(
     if classes is not None and contract.kind == "binary":
         config["pos_label"] = classes[1]
         brier = float(np.mean((predicted[:, 1] - (y == classes[1])) ** 2))
-        extra.append(make_metric(eval_fn=lambda predictions, targets: brier, greater_is_better=False, name="brier"))
+        extra.append(
+            models.make_metric(eval_fn=lambda predictions, targets: brier, greater_is_better=False, name="brier")
+        )
     known = _Known(said, None if classes is None else predicted, score)
     with warnings.catch_warnings(), matplotlib.rc_context({"savefig.dpi": 80}), _quiet():
         # A model that never says "1" has a precision of 0, which is the right number to judge it by.
         warnings.simplefilter("ignore", UndefinedMetricWarning)
         # Outcomes are whole numbers and never missing: MLflow's hint about integers in schemas does not apply.
         warnings.filterwarnings("ignore", message=".*integer column.*")
-        result = mlflow.models.evaluate(
+        result = models.evaluate(
             PyFuncModel(model_meta=loaded.pyfunc.metadata, model_impl=known),
-            mlflow.data.from_pandas(frame.assign(**{_TARGET: y}), name=rows, targets=_TARGET),
+            from_pandas(frame.assign(**{_TARGET: y}), name=rows, targets=_TARGET),
             model_type=kind,
             evaluators="default",
             evaluator_config=config,

@@ -105,9 +105,9 @@ def _sample(path: Path, compression: Literal["gz"] | None) -> bytes:
             while len(sample) < _SAMPLE_BYTES and (more := file.read1(_SAMPLE_BYTES - len(sample))):
                 sample += more
     except GZIP_ERRORS:
+        rows = max(sample.count(b"\n") - 1, 0)
         raise UnreadableFile(
-            f"{path} is a gzip file that breaks off after {max(sample.count(10) - 1, 0):,} rows; needed the whole file: "
-            "deliver it again."
+            f"{path} is a gzip file that breaks off after {rows:,} rows; needed the whole file: deliver it again."
         ) from None
     if not sample:
         raise UnreadableFile(f"{path} is empty; needed a header and rows: deliver it again.")

@@ -126,7 +126,7 @@ def to_time(value: str | None, pattern: str | None) -> datetime | None:
             time = datetime.fromisoformat(value.strip())
         else:
             padded = re.sub(r"(?<![A-Za-z])([dMHh])(?![A-Za-z])", r"\1\1", pattern)
-            time = datetime.strptime(value.strip(), _FORMATS[padded])
+            time = datetime.strptime(value.strip(), _FORMATS[padded])  # noqa: DTZ007 - a time without zone is UTC
     except ValueError:
         return None
     if not 1800 < time.year < 2200:
@@ -145,7 +145,8 @@ def tidy(number: float, *, up: bool) -> float:
 
 def range_of(column: ColumnGuess) -> tuple[float, float]:
     """A range that a value of the same kind will hardly leave: three spans wider, and zero stays the floor."""
-    assert column.low is not None and column.high is not None
+    assert column.low is not None
+    assert column.high is not None
     span = max(column.high - column.low, abs(column.high), 1e-9)
     low = 0.0 if column.low >= 0 else tidy(column.low - 3 * span, up=False)
     return low, tidy(column.high + 3 * span, up=True)

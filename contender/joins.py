@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 
 from contender.errors import UsageError
@@ -39,8 +40,8 @@ def key_of(given: str | None, records: Mapping[str, ColumnGuess], outcomes: Mapp
         repeated = column.rows - column.missing - len(column.counts)
         if repeated > _MOST_REPEATED * column.rows:
             raise UsageError(
-                f"The key '{given}' repeats in {repeated:,} of {column.rows:,} sampled rows; needed one value per record: "
-                "give another column, or none."
+                f"The key '{given}' repeats in {repeated:,} of {column.rows:,} sampled rows; needed one value per "
+                "record: give another column, or none."
             )
         return Guess("records.key", given, "as given", check=repeated > 0)
     unique = [name for name, column in records.items() if column.unique and column.type in ("text", "integer")]
@@ -72,8 +73,8 @@ def time_of(
         if records[given].type != "timestamp":
             sample = next(iter(records[given].counts), "")
             raise UsageError(
-                f"The time '{given}' holds values such as '{sample}', which is no time that can be read; needed ISO 8601 "
-                "or a common form such as 31/12/2024 23:59: name another column."
+                f"The time '{given}' holds values such as '{sample}', which is no time that can be read; needed "
+                "ISO 8601 or a common form such as 31/12/2024 23:59: name another column."
             )
         return Guess("records.time", given, "as given", check=records[given].missing > 0)
     shares = {}
@@ -81,7 +82,7 @@ def time_of(
         if column.type != "timestamp" or column.missing > 0.01 * column.rows:
             continue
         times = [time for value in values[name] if (time := to_time(value, column.format)) is not None]
-        steps = list(zip(times, times[1:], strict=False))
+        steps = list(pairwise(times))
         shares[name] = sum(a <= b for a, b in steps) / max(len(steps), 1)
     if not shares:
         return None
@@ -98,12 +99,12 @@ def lookup_of(text: str, landing: Path, records: Mapping[str, ColumnGuess]) -> L
     """
     match = re.fullmatch(r"([A-Za-z][A-Za-z0-9_]*)=(.+)", text.strip(), re.DOTALL)
     if match is None or ":" not in match[2]:
-        raise UsageError(f"The look-up '{text}' is not of the form NAME=FILE:KEY[,KEY…], such as planes=planes.csv:tailnum.")
+        raise UsageError(f"The look-up '{text}' is not like planes=planes.csv:tailnum; needed NAME=FILE:KEY[,KEY…].")
     name, rest = match[1], match[2]
     splits = [(rest[:place], rest[place + 1 :]) for place, letter in enumerate(rest) if letter == ":"]
     paths = [(path, keys) for file, keys in splits for path in (Path(file), landing / file) if path.is_file()]
     if not paths:
-        raise UsageError(f"There is no file {splits[0][0]}, neither here nor in {landing}; needed the look-up '{name}'.")
+        raise UsageError(f"There is no file {splits[0][0]}, here or in {landing}; needed the look-up '{name}'.")
     path, keys = paths[0]
     sample = sample_of([path])
     columns = {column: guess_column(column, values) for column, values in sample.columns.items()}

@@ -6,7 +6,8 @@ go through delta-rs, which needs no JVM.
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,7 @@ def session(settings: Settings) -> "SparkSession":
         Unavailable: Java or the Delta JARs are missing; says what installs them.
     """
     with _starting:
-        java_binary = java.require_java()
-        os.environ["JAVA_HOME"] = str(java_binary.resolve().parents[1])
+        os.environ.update(java.environment())
         os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
         os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
         from pyspark.sql import SparkSession
@@ -57,7 +57,22 @@ def session(settings: Settings) -> "SparkSession":
             **(_SMALL_MACHINE if settings.spark_master.startswith("local") else {}),
         }.items():
             builder = builder.config(name, value)
-        return builder.getOrCreate()
+        with _java_speaks_to(settings.home / "logs" / "spark.log"):
+            return builder.getOrCreate()
+
+
+@contextmanager
+def _java_speaks_to(log: Path) -> Iterator[None]:
+    """Send what a JVM started inside the block ever prints to a file: people get our sentence, not a page of Java."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    kept = os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 _SMALL_MACHINE = {

@@ -124,7 +124,8 @@ def stage(settings: Settings, contract: Contract, batch: Plan, progress: Callabl
                 (folder / part / f"{place:06}.parquet").unlink(missing_ok=True)
             refused[file.digest] = str(error)
             _keep_refused(settings, contract.name, file)
-        progress(f"read {place + 1} of {len(batch.files)} files")
+        if (place + 1) % max(1, len(batch.files) // 4) == 0:
+            progress(f"read {place + 1:,} of {len(batch.files):,} files")
     marker.write_text(json.dumps({"rows": rows, "refused": refused}), encoding="utf-8")
     return Staged(folder, rows, refused)
 

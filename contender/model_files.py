@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.skops"
 
 STAMP = "registered_model_meta"
-"""Written beside a model by MLflow when it is downloaded under a registered name; nothing that loads a model reads it."""
+"""What MLflow writes beside a model that is downloaded by its registered name; nothing that loads a model reads it."""
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,8 @@ class RecordFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Turns a model's input into numbers and categories that scikit-learn's encoders take.
 
     Numbers pass, infinite ones as missing; categories become strings, missing ones empty; texts are dropped; a time
-    becomes its calendar parts in UTC. Month and day of year are used only where the training times span a year: on
-    less, each is seen once and only says which rows are the newest.
+    becomes its calendar parts in UTC. Year, month and day of year are used only where the training times span a year:
+    on less, each is seen once and only says which rows are the newest.
 
     Args:
         kinds: kind of every column by name, as in `ModelColumn`.
@@ -139,7 +139,7 @@ class RecordFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.cyclic = cyclic
 
     def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
-        """Learn which times span a year, from records of shape (rows, columns)."""
+        """Learn which times span a year and which features hold nothing, from records of shape (rows, columns)."""
         self.yearly_ = []
         for name, kind in self.kinds.items():
             if kind == "time":
@@ -147,35 +147,41 @@ class RecordFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 seconds = seconds[np.isfinite(seconds)]
                 if len(seconds) and float(np.ptp(seconds)) >= _YEAR_SECONDS:
                     self.yearly_.append(name)
+        # Histogram gradient boosting cannot bin a feature without a single value, and there is nothing in it to learn.
+        self.empty_: list[str] = []
+        self.empty_ = [name for name, values in self._numbers(X).items() if np.isnan(values).all()]
         return self
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Features, shape (rows, features): float64, and strings for the categories."""
+        categories = {name: _as_strings(X[name]) for name, kind in self.kinds.items() if kind == "category"}
+        return pd.DataFrame(categories | self._numbers(X), index=X.index)
+
+    def _numbers(self, X: pd.DataFrame) -> dict[str, np.ndarray[Any, Any]]:
         features: dict[str, np.ndarray[Any, Any]] = {}
         for name, kind in self.kinds.items():
-            if kind == "category":
-                features[name] = _as_strings(X[name])
-            elif kind == "number":
+            if kind in ("number", "time"):
                 values = X[name].to_numpy(dtype=np.float64)
-                features[name] = np.where(np.isfinite(values), values, np.nan)
-            elif kind == "time":
-                features |= self._calendar(name, X[name].to_numpy(dtype=np.float64))
-        return pd.DataFrame(features, index=X.index)
+                values = np.where(np.isfinite(values), values, np.nan)
+                features |= self._calendar(name, values) if kind == "time" else {name: values}
+        return {name: values for name, values in features.items() if name not in self.empty_}
 
     def _calendar(self, name: str, seconds: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        seconds = np.where(np.isfinite(seconds), seconds, np.nan)
         hour = np.mod(seconds, _DAY_SECONDS) / 3600
         weekday = np.mod(np.floor(seconds / _DAY_SECONDS) + 3, 7)  # 1 January 1970 was a Thursday; Monday is 0
         weekend = np.where(np.isnan(weekday), np.nan, weekday >= 5)
         parts = {"hour": hour, "weekday": weekday, "weekend": weekend}
         circles = {"hour": (24, 3), "weekday": (7, 2)}
         if name in self.yearly_:
-            moments = pd.to_datetime(pd.Series(seconds), unit="s", errors="coerce")
-            parts["day_of_year"] = moments.dt.dayofyear.to_numpy(dtype=np.float64)
-            parts["month"] = moments.dt.month.to_numpy(dtype=np.float64)
-            parts["year"] = moments.dt.year.to_numpy(dtype=np.float64)
-            import os
-            if os.environ.get("AGE"): parts["age"] = seconds
+            missing = np.isnan(seconds)
+            day = np.where(missing, 0, seconds).astype("datetime64[s]").astype("datetime64[D]")
+            month, year = day.astype("datetime64[M]"), day.astype("datetime64[Y]")
+            yearly = {
+                "day_of_year": (day - year).astype(np.float64) + 1,
+                "month": (month - year.astype("datetime64[M]")).astype(np.float64) + 1,
+                "year": year.astype(np.float64) + 1970,
+            }
+            parts |= {part: np.where(missing, np.nan, values) for part, values in yearly.items()}
             circles["day_of_year"] = (366, 2)
         if self.cyclic:
             for part, (period, harmonics) in circles.items():

@@ -1,7 +1,9 @@
 """The registry: which versions of a use case's model there are, which aliases they bear, and the models themselves."""
 
+import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from contender.errors import Unavailable, UntrustedModel, UsageError
 from contender.model_files import STAMP, Loaded, digest_of, load_folder
 from contender.settings import Settings
+from contender.timing import clock
 from contender.values import ModelVersion
 
 if TYPE_CHECKING:
@@ -55,14 +58,14 @@ def connected(settings: Settings) -> Iterator["MlflowClient"]:
     for noisy, level in _LEVELS.items():
         logging.getLogger(noisy).setLevel(level)
     try:
-        _point(mlflow, settings)
-        yield mlflow.MlflowClient()
+        with clock.spending("mlflow"):
+            _point(mlflow, settings)
+            yield mlflow.MlflowClient()
     except MlflowException as error:
         if not _is_silence(error):
             raise
-        said = str(error).strip().splitlines() or ["no reason given"]
         raise Unavailable(
-            f"MLflow at {_shown(mlflow.get_tracking_uri())} does not answer ({said[0][:200]}). Start it, or correct "
+            f"MLflow at {_shown(mlflow.get_tracking_uri())} does not answer ({_said(error)}). Start it, or correct "
             "MLFLOW_TRACKING_URI, and run the same command again."
         ) from error
 
@@ -98,10 +101,14 @@ def _is_silence(error: BaseException) -> bool:
     return str(error).startswith("API request to ")
 
 
-def _shown(uri: str) -> str:
-    """An address without user and password."""
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+def _shown(text: str) -> str:
+    """A text without the user and password of the addresses in it."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
+def _said(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    return _shown(lines[0])[:200]
 
 
 def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
@@ -120,7 +127,9 @@ def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
         except MlflowException as error:
             if error.error_code != _MISSING:
                 raise
-            raise UsageError(f"{use_case} has no version {version}; 'contender history {use_case}' lists them.") from None
+            raise UsageError(
+                f"{use_case} has no version {version}; 'contender history {use_case}' lists those that held the title."
+            ) from None
     tags = found.tags
     if not {"digest", "trained_until"} <= set(tags):
         raise UntrustedModel(f"{use_case} version {version} has no digest: it was not registered by Contender.")
@@ -190,6 +199,12 @@ def mark(
             client.set_model_version_tag(version.name, str(version.version), key, value)
 
 
+def log_document(settings: Settings, run_id: str, document: Mapping[str, Any], name: str) -> None:
+    """Keep what JSON can hold as an artifact of a run."""
+    with connected(settings) as client:
+        client.log_dict(run_id, json.loads(json.dumps(document, default=str)), name)
+
+
 def load(settings: Settings, version: ModelVersion, expected_digest: str) -> Loaded:
     """A version's model, downloaded anew, checked against the digest and only then opened.
 
@@ -225,8 +240,7 @@ def fetch(settings: Settings, use_case: str, uri: str) -> Path:
             try:
                 mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(copy))
             except (OSError, MlflowException) as error:
-                said = str(error).strip().splitlines() or ["no reason given"]
-                raise Unavailable(f"The artifacts of {uri} cannot be fetched ({said[0][:200]}).") from error
+                raise Unavailable(f"The artifacts of {uri} cannot be fetched ({_said(error)}).") from error
         (copy / STAMP).unlink(missing_ok=True)
         digest = digest_of(copy)
         folder = kept / digest

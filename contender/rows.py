@@ -111,7 +111,8 @@ def split_json(lines: Lines, form: FileForm) -> Iterator[Row]:
             else:
                 taken.add(place)
                 values[place] = render(value)
-        if not reason and "\\u" in line and any(value and ("\0" in value or UNDECODED.search(value)) for value in values):
+        escaped = not reason and "\\u" in line
+        if escaped and any(value and ("\0" in value or UNDECODED.search(value)) for value in values):
             reason = "found a character that no text can hold"
         yield values, line, reason
 

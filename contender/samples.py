@@ -1,6 +1,5 @@
 """A bounded look at files from which a contract can be guessed."""
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from contender.errors import UsageError
 from contender.reading import describe, read_chunks
 
 SAMPLE_ROWS = 20_000
+_MOST_FILES = 12
 _EXTENSION = re.compile(r"(\.[A-Za-z]+\d?)?(\.gz)?$")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The first rows of the first, middle and last of some files, in the order of their names.
+    """The first rows of up to twelve files, spread evenly over all in the order of their names.
 
     `whole` says that nothing was left out; `files` counts all that were given; `odd` names a file whose columns differ.
     """
@@ -39,8 +39,9 @@ def sample_of(files: Sequence[Path], rows: int = SAMPLE_ROWS) -> Sample:
         if not path.is_file():
             raise UsageError(f"There is no file {path}; needed files that are there: check the path.")
     ordered = sorted(files, key=lambda path: path.name)
-    chosen = sorted({0, len(ordered) // 2, len(ordered) - 1})
-    share = -(-rows // len(chosen))
+    last, steps = len(ordered) - 1, max(min(len(ordered), _MOST_FILES) - 1, 1)
+    chosen = sorted({step * last // steps for step in range(steps + 1)})
+    share = rows // len(chosen)
     columns: dict[str, list[str | None]] = {}
     found, whole, odd = 0, len(chosen) == len(ordered), None
     for place in chosen:
@@ -85,9 +86,9 @@ def pattern_of(files: Sequence[Path], others: Sequence[Path] = ()) -> str:
     ends = {match[0] for name in names if (match := _EXTENSION.search(name))}
     end = ends.pop() if len(ends) == 1 else ""
     stems = [name.removesuffix(end) for name in names]
-    prefix = os.path.commonprefix(stems)
+    prefix = _common(stems)
     word = re.match(r"(.*?[^\W\d_])?[-_. ]?(?=[\d\-_. ]*$)", prefix)
-    shared = os.path.commonprefix([stem[::-1] for stem in stems])[::-1] if len(stems) > 1 else ""
+    shared = _common([stem[::-1] for stem in stems])[::-1] if len(stems) > 1 else ""
     patterns = [f"{word[0] if word else prefix}*{end}", f"{prefix}*{end}", f"{prefix}*{shared}{end}"]
     if len(names) == 1:
         patterns.append(names[0])
@@ -95,6 +96,11 @@ def pattern_of(files: Sequence[Path], others: Sequence[Path] = ()) -> str:
         if all(fnmatch(name, pattern) for name in names) and not any(fnmatch(name, pattern) for name in strangers):
             return pattern
     raise UsageError(
-        f"No pattern tells {names[0]} and its like from {min(strangers)}; needed names that begin alike within each kind "
-        "and differently between kinds, such as records-*.csv and outcomes-*.csv: rename the files."
+        f"No pattern tells {names[0]} and its like from {min(strangers)}; needed names that begin alike within each "
+        "kind and differently between kinds, such as records-*.csv and outcomes-*.csv: rename the files."
     )
+
+
+def _common(texts: Sequence[str]) -> str:
+    first, last = min(texts), max(texts)
+    return next((first[:place] for place, letter in enumerate(first) if last[place : place + 1] != letter), first)

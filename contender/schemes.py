@@ -2,7 +2,7 @@
 
 Customers live in cities, pay mostly at home, travel now and then. Five schemes make fraud of a few payments:
 
-    terminal   a skimmed terminal: for 14 to 28 days most payments there are disputed, though each looks ordinary
+    terminal   a skimmed terminal: for 14 to 28 days nearly all payments there are disputed, though each looks ordinary
     stolen     a stolen card: for 7 to 14 days bursts of larger payments, far from home
     large      a payment of many times the usual amount: disputed often, not always
     friendly   a customer disputes an ordinary payment; nothing in the data tells
@@ -192,10 +192,10 @@ class World:
 
     def _terminals_in(self, random: np.random.Generator, day: int, city: Array) -> Array:
         """A terminal in each city, some more popular than others."""
-        one, another = (self.first[city] + (random.random((2, len(city))) ** 1.3 * self.many[city]).astype(int))
+        one, another = self.first[city] + (random.random((2, len(city))) ** 1.3 * self.many[city]).astype(int)
         # Once found out, a terminal goes to repair; its history would point at honest payments otherwise.
         repaired = (self.skimmed_until[one] <= day) & (day < self.skimmed_until[one] + REPAIR_DAYS)
-        return np.where(repaired, another, one)
+        return np.asarray(np.where(repaired, another, one))
 
 
 

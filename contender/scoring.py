@@ -4,7 +4,9 @@ The model travels to the workers as the bytes that were approved; each worker ch
 with our own allow-list, and predicts through MLflow's pyfunc contract, one Arrow batch at a time.
 """
 
+import atexit
 import io
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -21,10 +23,8 @@ from contender.values import BATCH, KEY, TIME, Band, ModelVersion, Scored, Table
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     import pyarrow as pa
 
-_ROWS_PER_TASK = 50_000
 _PREDICTION: dict[Kind, str] = {"binary": "int", "multiclass": "string", "regression": "double"}
 
 
@@ -35,15 +35,13 @@ def score_pending(settings: Settings, contract: Contract, model: ModelVersion, f
         model: the champion, fixed by its version for the whole scoring.
         folder: the model's files, already verified against its digest.
     """
-    from contender import lake as door
-
-    source = door.find(settings, contract.name, "features")
-    until = door.last_transaction(settings, contract.name, "records", "ingest")
-    done = door.last_transaction(settings, contract.name, "predictions", "score")
+    source = lake.find(settings, contract.name, "features")
+    until = lake.last_transaction(settings, contract.name, "records", "ingest")
+    done = lake.last_transaction(settings, contract.name, "predictions", "score")
     bands: dict[str, int] = {}
     table: TableVersion | None = None
     if source is not None and until > done:
-        pending = door.read(settings, source).where(F.col(BATCH) > done)
+        pending = lake.read(settings, source).where(F.col(BATCH) > done)
         scored = with_scores(pending, contract, model, folder)
         rows = scored.select(
             KEY, TIME, "score", "prediction", band_of(contract).alias("band"),
@@ -51,14 +49,14 @@ def score_pending(settings: Settings, contract: Contract, model: ModelVersion, f
             F.lit(at).alias("scored_at"), F.lit(at.date()).alias("scored_date"),
             F.lit(source.version).cast("bigint").alias("source_version"), BATCH,
         )  # fmt: skip
-        table = door.append(
+        table = lake.append(
             settings, contract.name, "predictions", rows,
             application="score", transaction=until, partition_by=["scored_date"],
         )  # fmt: skip
-        written = door.read(settings, table).where(F.col(BATCH) > done)
+        written = lake.read(settings, table).where(F.col(BATCH) > done)
         bands = {row["band"]: row["count"] for row in written.groupBy("band").count().collect()}
     alerts = _alert(settings, contract)
-    return Scored(model, sum(bands.values()), alerts, bands, table or door.find(settings, contract.name, "predictions"))
+    return Scored(model, sum(bands.values()), alerts, bands, table or lake.find(settings, contract.name, "predictions"))
 
 
 def with_scores(records: DataFrame, contract: Contract, model: ModelVersion, folder: Path) -> DataFrame:
@@ -118,8 +116,9 @@ def _predictor(files: Any, digest: str, kind: Kind, threshold: float) -> "Callab
         for batch in batches:
             if loaded is None:
                 loaded = _loaded(files.value, digest)
-            frame = _as_input(batch)
-            score, prediction = decide(kind, loaded.probabilities(frame), threshold, loaded.classes)
+            names = [name for name in batch.schema.names if name not in (KEY, TIME, BATCH)]
+            answer = loaded.pyfunc.predict(batch.select(names).to_pandas())
+            score, prediction = decide(kind, answer, threshold, getattr(loaded.model, "classes_", None))
             yield pa.RecordBatch.from_arrays(
                 [batch.column(name) for name in (KEY, TIME, BATCH)] + [pa.array(score, pa.float64()), pa.array(prediction)],
                 names=[KEY, TIME, BATCH, "score", "prediction"],
@@ -136,21 +135,16 @@ def _loaded(files: bytes, digest: str) -> Any:
     if digest not in _ready:
         import tempfile
 
-        from contender.registry import load_folder
+        from contender.model_files import load_folder
 
-        with tempfile.TemporaryDirectory() as scratch:
-            with tarfile.open(fileobj=io.BytesIO(files)) as archive:
-                archive.extractall(scratch, filter="data")
-            _ready.clear()
-            _ready[digest] = load_folder(Path(scratch) / "model", digest)
+        # Kept until the worker ends: MLflow reads the signature from there when first asked.
+        scratch = tempfile.mkdtemp(prefix="contender-")
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+        with tarfile.open(fileobj=io.BytesIO(files)) as archive:
+            archive.extractall(scratch, filter="data")
+        _ready.clear()
+        _ready[digest] = load_folder(Path(scratch) / "model", digest)
     return _ready[digest]
-
-
-def _as_input(batch: "pa.RecordBatch") -> "pd.DataFrame":
-    import numpy as np
-
-    frame = batch.to_pandas()
-    return frame.astype({name: object for name in frame.columns if frame[name].dtype == np.dtype(object)})
 
 
 def _alert(settings: Settings, contract: Contract) -> int:

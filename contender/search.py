@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from contender.contract import Kind
-from contender.estimator import DEFAULTS, build
+from contender.estimator import build, usual
 from contender.measures import Floats, measure, sign, time_folds
 from contender.record_features import OwnFeatures
 from contender.values import ModelColumn
 
-_TREE_ROWS = 12_000
+_TREE_ROWS = 10_000
 """Rows per tree of a forest: more make it slow and large, and hardly better."""
 
 
@@ -73,9 +73,9 @@ class Task:
 
 
 def set_inner(pipeline: Pipeline, **params: Any) -> None:
-    """Set parameters of the last estimator, be it wrapped for its target or not, fitted or not."""
+    """Set parameters of the last estimator, be it wrapped for its target or not, before it is fitted."""
     model = pipeline.named_steps["model"]
-    for inner in (getattr(model, "regressor", None), getattr(model, "regressor_", None), model):
+    for inner in (getattr(model, "regressor", None), model):
         if inner is not None and set(params) <= set(inner.get_params(deep=False)):
             inner.set_params(**params)
 
@@ -130,10 +130,12 @@ def search(
 
     logging.getLogger("optuna").setLevel(logging.WARNING)
     positive = task.kind == "regression" and bool((y >= 0).all()) and float(y.sum()) > 0
-    done = {candidate: [score(candidate, DEFAULTS[candidate])] for candidate in candidates}
+    done = {}
+    for candidate in candidates:
+        done[candidate] = [score(candidate, usual(candidate, task.kind))]
+        progress(f"{candidate}: {task.metric} {done[candidate][0].mean:.4g} with its usual setting")
     first = max((tried[0] for tried in done.values()), key=lambda trial: better * trial.mean)
     for candidate, tried in done.items():
-        progress(f"{candidate}: {task.metric} {tried[0].mean:.4g} with its usual setting")
         behind = all(better * mine < better * best for mine, best in zip(tried[0].values, first.values, strict=True))
         study = optuna.create_study(
             sampler=optuna.samplers.TPESampler(seed=task.seed), direction="maximize" if better > 0 else "minimize"
@@ -155,16 +157,16 @@ def suggest(trial: optuna.Trial, candidate: str, positive: bool) -> dict[str, An
         return strength | {"scale": trial.suggest_categorical("scale", ["quantile", "standard"])}
     if candidate == "random_forest":
         return {
-            "min_samples_leaf": trial.suggest_int("min_samples_leaf", 1, 30, log=True),
+            "min_samples_leaf": trial.suggest_int("min_samples_leaf", 2, 30, log=True),
             "max_features": trial.suggest_float("max_features", 0.2, 0.9),
             "target": trial.suggest_categorical("target", ["plain", "log"] if positive else ["plain"]),
         }
     return {
-        "learning_rate": trial.suggest_float("learning_rate", 0.03, 0.15, log=True),
-        "max_leaf_nodes": trial.suggest_int("max_leaf_nodes", 8, 63, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 0.03, 0.12, log=True),
+        "max_leaf_nodes": trial.suggest_int("max_leaf_nodes", 8, 48, log=True),
         "min_samples_leaf": trial.suggest_int("min_samples_leaf", 10, 100, log=True),
         "l2_regularization": trial.suggest_float("l2_regularization", 0.1, 30, log=True),
-        "max_features": trial.suggest_float("max_features", 0.3, 1.0),
+        "max_features": trial.suggest_float("max_features", 0.2, 0.8),
         "rates": trial.suggest_categorical("rates", [False, True]),
         "target": trial.suggest_categorical("target", ["plain", "log", "poisson"] if positive else ["plain"]),
     }

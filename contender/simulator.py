@@ -155,7 +155,8 @@ def write(
     for day in live(simulation):
         if day.index < first_day:
             continue
-        rows, soiled = _soil(_payment_rows(day.payments), simulation.dirty_share, random_of(simulation.seed, 5, day.index))
+        random = random_of(simulation.seed, 5, day.index)
+        rows, soiled = _soil(_payment_rows(day.payments), simulation.dirty_share, random)
         texts = {f"payments-{day.date}.csv": _csv(PAYMENT_COLUMNS, rows)}
         if len(day.outcomes):
             texts[f"outcomes-{day.date}.csv"] = _csv(OUTCOME_COLUMNS, _outcome_rows(day.outcomes))
@@ -170,10 +171,11 @@ def write(
 
 
 def _payment_rows(frame: pd.DataFrame) -> list[Row]:
+    paid_at = np.datetime_as_string(frame["paid_at"].to_numpy(), unit="s").tolist()
     texts = [
-        frame["payment_id"], np.datetime_as_string(frame["paid_at"].to_numpy(), unit="s").tolist(), frame["customer_id"],
-        frame["merchant_id"], frame["terminal_id"], frame["category"], frame["entry_mode"],
-        [f"{euros:.2f}" for euros in frame["amount"].tolist()], [f"{km:.1f}" for km in frame["distance_from_home"].tolist()],
+        frame["payment_id"], paid_at, frame["customer_id"], frame["merchant_id"], frame["terminal_id"],
+        frame["category"], frame["entry_mode"], [f"{euros:.2f}" for euros in frame["amount"].tolist()],
+        [f"{km:.1f}" for km in frame["distance_from_home"].tolist()],
         ["" if seconds != seconds else f"{seconds:.0f}" for seconds in frame["seconds_since_last"].tolist()],
     ]  # fmt: skip
     return list(zip(*texts, strict=True))

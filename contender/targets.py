@@ -9,14 +9,15 @@ from difflib import get_close_matches
 
 from contender.contract import Kind
 from contender.errors import UsageError
-from contender.guesses import ColumnGuess, tidy, to_number
+from contender.guesses import ColumnGuess, to_number
 
 _TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`([^`]+)`|([A-Za-z_]\w*)(\s*\()?")
 _WORDS = frozenset(
-    "and or not in is null between like rlike case when then else end true false cast as double int integer bigint float "
-    "string boolean decimal date timestamp interval day days hour hours minute minutes second seconds div mod distinct "
-    "current_date current_timestamp asc desc from for escape".split()
-)
+    {"and", "or", "not", "in", "is", "null", "between", "like", "rlike", "case", "when", "then", "else", "end", "true",
+     "false", "cast", "as", "double", "int", "integer", "bigint", "float", "string", "boolean", "decimal", "date",
+     "timestamp", "interval", "day", "days", "hour", "hours", "minute", "minutes", "second", "seconds", "div", "mod",
+     "distinct", "current_date", "current_timestamp", "from", "for", "escape"}
+)  # fmt: skip
 _CONDITION = re.compile(r"[<>=]|\b(and|or|not|in|is|between|like|rlike)\b", re.IGNORECASE)
 _MOST_CLASSES = 20
 _TRUE = frozenset({"true", "t", "yes", "y"})
@@ -67,7 +68,9 @@ def columns_of(expression: str, columns: Sequence[str], where: str) -> tuple[str
     return tuple(used)
 
 
-def target_of(text: str, guesses: Mapping[str, ColumnGuess], values: Mapping[str, Sequence[str | None]], where: str) -> Target:
+def target_of(
+    text: str, guesses: Mapping[str, ColumnGuess], values: Mapping[str, Sequence[str | None]], where: str
+) -> Target:
     """The target, its kind and its values in the sample.
 
     Args:
@@ -98,7 +101,7 @@ def target_of(text: str, guesses: Mapping[str, ColumnGuess], values: Mapping[str
     cells = [_present(value, guess) for value in values[text]]
     _must_vary(text, cells)
     if guess.type == "timestamp":
-        raise UsageError(f"The target '{text}' is a time; needed a number, a class or a condition over it: give an expression.")
+        raise UsageError(f"The target '{text}' is a time; needed a number, a class or a condition over it.")
     distinct = sorted({cell for cell in cells if cell is not None})
     if guess.type == "boolean":
         flags = tuple(None if cell is None else float(cell.lower() in _TRUE) for cell in cells)
@@ -110,8 +113,8 @@ def target_of(text: str, guesses: Mapping[str, ColumnGuess], values: Mapping[str
         return Target(text, columns, "regression", numbers, f"{len(distinct):,} different numbers")
     if len(distinct) > _MOST_CLASSES:
         raise UsageError(
-            f"The target '{text}' has {len(distinct):,} different texts; needed a number, at most {_MOST_CLASSES} classes "
-            f"or a condition such as {text} = '{distinct[0][:20]}'."
+            f"The target '{text}' has {len(distinct):,} different texts; needed a number, at most {_MOST_CLASSES} "
+            f"classes or a condition such as {text} = '{distinct[0][:20]}'."
         )
     return Target(text, columns, "multiclass", tuple(cells), f"{len(distinct)} different values", check=guess.numeric)
 
@@ -178,7 +181,7 @@ def _evaluate(
     text: str, columns: Sequence[str], guesses: Mapping[str, ColumnGuess], values: Mapping[str, Sequence[str | None]]
 ) -> list[object] | None:
     """The expression's value per row, by SQLite: what both dialects know is enough to tell kind and base rate."""
-    cells = []
+    cells: list[Sequence[float | str | None]] = []
     for name in columns:
         guess, present = guesses[name], [_present(value, guesses[name]) for value in values[name]]
         if guess.type == "boolean":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from contender import plots
 from contender.contract import Contract
 from contender.errors import ModelError
-from contender.model_files import digest_of
+from contender.model_files import digest_of, load_folder
 from contender.registry import connected, fetch
 from contender.settings import Settings
 from contender.values import ModelVersion, TableVersion
@@ -99,7 +99,10 @@ def log_challenger(
                 mlflow.log_figure(figure, f"{name}.png")
             mlflow.log_dict(dict(sorted(importance.items(), key=lambda item: -abs(item[1]))), "importance.json")
             run_id = run.info.run_id
-    digest = digest_of(fetch(settings, contract.name, info.model_uri))
+    folder = fetch(settings, contract.name, info.model_uri)
+    digest = digest_of(folder)
+    # Our list is stricter than that of skops: what could not be opened later is not registered in the first place.
+    load_folder(folder, digest, name=f"The {family} model of {contract.name}")
     with connected(settings) as client:
         number = _register(client, contract, info.model_uri, run_id, info.model_id, {
             **(tags or {}),
@@ -120,16 +123,18 @@ def _run_tags(contract: Contract, git_revision: str | None, tags: Mapping[str, s
 
 def _log_datasets(contract: Contract, datasets: Sequence[tuple[TableVersion, str]], sample: "pd.DataFrame") -> None:
     import mlflow
+    from mlflow.data import meta_dataset
     from mlflow.data.delta_dataset_source import DeltaDatasetSource
-    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.data.pandas_dataset import from_pandas
 
+    named: Any = meta_dataset.MetaDataset  # declared abstract, by mistake
     for position, (table, path) in enumerate(datasets):
         source = DeltaDatasetSource(path=path, delta_table_version=table.version)
         # The version stands in the name as well: MLflow drops a version of 0 from the source.
-        dataset = MetaDataset(source, name=str(table))
+        dataset = named(source, name=str(table))
         mlflow.log_input(dataset, context="training", tags={"delta_version": str(table.version)})
         if position == 0:
-            rows = mlflow.data.from_pandas(sample, source=source, name=f"{contract.name}.training-sample")
+            rows = from_pandas(sample, source=source, name=f"{contract.name}.training-sample")
             mlflow.log_input(rows, context="training sample", tags={"rows": str(len(sample))})
 
 
@@ -168,7 +173,7 @@ def _log_model(contract: Contract, model: Any, example: "pd.DataFrame") -> Any:
             # is not confused: it asks the estimator below for labels and probabilities itself.
             pyfunc_predict_fn="predict_proba" if classifies else "predict",
             serialization_format="skops",
-            skops_trusted_types=list(trust.TRUSTED),
+            skops_trusted_types=sorted(trust.ALLOWED),
         )
     except MlflowException as error:
         if "untrusted types" not in str(error):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from contender.calibration import Calibrated
 from contender.contract import Kind, Training
@@ -87,7 +87,7 @@ def train(
     frame = frame[[column.name for column in given]]
 
     chosen = rows_to_search(y, contract_kind, rules.search_rows)
-    thinned_gap = round(gap * len(chosen) / max(1, len(y) - int(chosen[0])))
+    thinned_gap = round(gap * len(chosen) / len(y))
     if not list(time_folds(y[chosen], contract_kind, rules.folds, thinned_gap)):
         raise TooFewOutcomes(
             f"In time order, none of {rules.folds} folds of {len(chosen):,} records holds two outcomes that differ; "
@@ -104,7 +104,8 @@ def train(
 
         classes = None if contract_kind == "regression" else np.unique(y)
         model, folds = _settle(task, best, frame, y, classes, rules.folds, gap)
-    progress(f"{best.candidate} wins: {metric} {np.mean([fold[metric] for fold in folds]):.4g}; fitted on {len(y):,} rows")
+    reached = np.mean([fold[metric] for fold in folds])
+    progress(f"{best.candidate} wins: {metric} {reached:.4g} over {len(folds)} folds; fitted on {len(y):,} rows")
     return Trained(
         model=model,
         candidate=best.candidate,
@@ -139,22 +140,25 @@ def _settle(
 
 
 def rows_to_search(y: NDArray[Any], kind: Kind, most: int) -> NDArray[np.int64]:
-    """Positions of the rows for the search, in time order: the newest, with a rare class of two kept whole.
+    """Positions of at most `most` rows for the search, in time order and spread evenly over all of them.
 
-    With one positive in a hundred, the newest 30,000 rows would hold 300, and the search would choose by luck. So
-    the rows reach further back, as far as the rare class fills a tenth of them, and the frequent class is thinned
-    evenly.
+    Spread, because a few months of neighbouring rows share one season and one run of weather, and settings chosen on
+    them lost on real flights. A rare class of two fills a tenth, where there are enough: with one positive in a
+    hundred, 30,000 rows would hold 300, and the search would choose by luck.
     """
-    if kind != "binary" or len(y) <= most:
-        return np.arange(max(0, len(y) - most), len(y))
+    if len(y) <= most:
+        return np.arange(len(y))
+    if kind != "binary":
+        return _spread(np.arange(len(y)), most)
     classes, counts = np.unique(y, return_counts=True)
-    rare = classes[counts.argmin()]
-    share = counts.min() / len(y)
-    start = max(0, len(y) - int(most * max(1.0, _RARE / share)))
-    keep = start + np.flatnonzero(y[start:] == rare)[-most // 2 :]
-    others = start + np.flatnonzero(y[start:] != rare)
-    spread = np.linspace(0, len(others) - 1, min(len(others), most - len(keep))).round().astype(np.int64)
-    return np.sort(np.concatenate([keep, others[spread]]))
+    rare = np.flatnonzero(y == classes[counts.argmin()])
+    kept = _spread(rare, round(most * max(_RARE, len(rare) / len(y))))
+    others = np.flatnonzero(y != classes[counts.argmin()])
+    return np.sort(np.concatenate([kept, _spread(others, most - len(kept))]))
+
+
+def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(np.int64)]
 
 
 def refuse_too_little(y: NDArray[Any], kind: Kind, rules: Training) -> None:

@@ -1,0 +1,1 @@
+"""The story: one file per flow, and the command line beside them."""

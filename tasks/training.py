@@ -27,7 +27,7 @@ def split_rows(settings: Settings, contract: Contract, as_of: datetime) -> Split
 @task
 def train_challenger(settings: Settings, contract: Contract, split: Split) -> ModelVersion:
     """Search the candidates, fit the best, and register it with all that tells how it came about."""
-    from contender import registry, tracking, training
+    from contender import title, tracking, training
 
     rows = split.training
     with working() as tell:
@@ -52,7 +52,7 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
             figures={}, importance=weights, git_revision=git_revision(contract.folder), seed=settings.seed,
             tags={"outcomes": str(split.outcomes), "rows": str(trained.rows)},
         )  # fmt: skip
-        registry.set_challenger(settings, contract.name, challenger.version)
+        title.mirror(settings, contract.name, challenger=challenger.version)
         tell(f"challenger: {challenger} ({trained.candidate})")
         return challenger
 

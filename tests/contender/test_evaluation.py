@@ -16,6 +16,7 @@ CLASSES = RNG.integers(0, 3, ROWS)
 TABLE = RNG.dirichlet(np.ones(3), ROWS) * 0.6 + np.eye(3)[CLASSES] * 0.4
 TARGETS = RNG.normal(50, 10, ROWS)
 PREDICTIONS = TARGETS + RNG.normal(0, 4, ROWS)
+RANKED = {"roc_auc", "average_precision", "recall", "f1"}
 
 
 def test_binary_metrics_are_scikit_learns():
@@ -65,11 +66,11 @@ def test_every_metric_of_the_contract_has_a_name_in_mlflow_except_brier():
 @pytest.mark.parametrize(
     ("kind", "y", "scores", "left_out"),
     [
-        pytest.param("binary", np.zeros(50), np.full(50, 0.2), {"roc_auc", "average_precision", "recall", "f1"}, id="one class"),
+        pytest.param("binary", np.zeros(50), np.full(50, 0.2), RANKED, id="one class"),
         pytest.param("regression", np.full(50, 0.1), np.zeros(50), {"r2"}, id="a target that never changes"),
         pytest.param("multiclass", np.zeros(50, int), np.full((50, 3), 1 / 3), {"roc_auc"}, id="one class of three"),
     ],
-)  # fmt: skip
+)
 def test_what_is_undefined_is_left_out(kind, y, scores, left_out):
     found = metrics(kind, y, scores, 0.5)
     assert set(METRICS[kind]) - set(found) == left_out

@@ -147,6 +147,32 @@ def test_a_damaged_jar_is_fetched_again_and_an_intact_one_is_not(share, monkeypa
     assert len(said) == 1
 
 
+def test_only_a_whole_archive_of_this_very_java_is_used(path, share, monkeypatch):
+    monkeypatch.setattr(java, "JARS", (fake_jar(share, "delta", b"content", sha256=""),))
+    fake_java(path, 17)
+    assert java.jvm_options() == []
+    archive = share / f"spark-{java._archive_key()}-7.jsa"
+    archive.write_bytes(b"content")
+    assert java.jvm_options()[0] == f"-XX:SharedArchiveFile={archive}"
+
+    archive.write_bytes(b"con")
+    assert java.jvm_options() == []
+
+    archive.write_bytes(b"content")
+    monkeypatch.setenv("JAVA_HOME", str(fake_java(path.parent / "newer" / "bin", 21).parent.parent))
+    assert java.jvm_options() == []
+
+
+def test_without_an_archive_setup_says_so_and_goes_on(path, share, monkeypatch):
+    monkeypatch.setattr(java, "JARS", (fake_jar(share, "delta", b"content", sha256=""),))
+    monkeypatch.setattr(java, "_submit", lambda _arguments, *, seconds: None)
+    fake_java(path, 17)
+    said: list[str] = []
+    java.archive_classes(said.append)
+    assert said[-1] == "That did not work out; Spark will start without."
+    assert java.jvm_options() == []
+
+
 @pytest.mark.skipif(shutil.which("java") is None, reason="needs a Java")
 @pytest.mark.slow
 def test_without_a_repository_the_fetch_ends_in_one_sentence(share, tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ def _y(rows=ROWS, seed=0):
     return (np.random.default_rng(seed).random(rows) < 0.25).astype(int)
 
 
-def _judge(lift=0.0, *, y=None, strength=1.0, seed=1, **changes):
+def _judge(lift=0.0, *, y=None, strength=1.0, seed=2, **changes):
     y = _y() if y is None else y
     rules = changes.pop("rules", _rules())
     given = {
@@ -68,14 +68,14 @@ def test_the_challenger_must_win_beyond_luck(lift, decision):
 @pytest.mark.parametrize("min_gain", [0.0, 0.01])
 def test_a_tie_keeps_the_champion(min_gain):
     y = _y()
-    verdict = _judge(y=y, challenger=_scores(y, 1.0, 1), rules=_rules(min_gain=min_gain))
+    verdict = _judge(y=y, challenger=_scores(y, 1.0, 2), rules=_rules(min_gain=min_gain))
     assert verdict.decision is Decision.KEEP
     assert verdict.gain == 0
 
 
 def test_a_sure_gain_that_is_not_worthwhile_keeps_the_champion():
     y = _y()
-    champion = _scores(y, 1.0, 1)
+    champion = _scores(y, 1.0, 2)
     verdict = _judge(y=y, challenger=np.clip(champion + 0.002 * y, 0, 1), rules=_rules(min_gain=0.05))
     assert verdict.interval.low > 0
     assert verdict.decision is Decision.KEEP
@@ -117,10 +117,10 @@ def test_the_first_model_must_meet_the_thresholds():
     [
         pytest.param({"rules": _rules(thresholds={"brier": Threshold(max=0.01)})}, "brier at most", id="threshold"),
         pytest.param({"latency_ms": {"p95": 200.1}}, "latency_p95_ms", id="latency"),
-        pytest.param({"rules": _rules(calibration_margin=0.0001), "overconfident": True}, "calibration (Brier)", id="calibration"),
+        pytest.param({"overconfident": True}, "calibration (Brier)", id="calibration"),
         pytest.param({"max_flips": 0.001}, "flips to wrong", id="flips"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_guardrail_keeps_the_champion_whatever_the_gain(changes, name):
     if changes.pop("overconfident", False):
         changes["challenger"] = (_scores(_y(), 1.5, 9) * 10).clip(0, 1) ** 0.1
@@ -185,7 +185,7 @@ def test_a_decaying_champion_does_not_yield_to_a_worse_challenger():
 
 
 def test_looks_at_the_same_window_raise_the_bar():
-    once, often = _judge(0.28, looks=1), _judge(0.28, looks=50)
+    once, often = _judge(0.2, looks=1), _judge(0.2, looks=50)
     assert (once.decision, often.decision) == (Decision.PROMOTE, Decision.INCONCLUSIVE)
     assert often.interval.level == pytest.approx(1 - 2 * 0.05 / 50)
     assert often.interval.low < once.interval.low
@@ -252,5 +252,5 @@ def test_equal_models_are_rarely_promoted(metric):
     promoted = 0
     for seed in range(200):
         y = _y(1_500, seed)
-        promoted += _judge(y=y, seed=seed, rules=_rules(metric=metric, min_gain=0.0)).promotes
+        promoted += _judge(y=y, seed=seed, draws=200, rules=_rules(metric=metric, min_gain=0.0)).promotes
     assert promoted <= 6  # beyond 6 of 200 lies 0.5 % where the true rate is 1 %

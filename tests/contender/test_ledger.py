@@ -24,7 +24,12 @@ def settings(tmp_path: Path) -> Settings:
 
 def model(version: int) -> ModelVersion:
     return ModelVersion(
-        "payments", version, f"run{version}", f"m-{version}", f"digest{version}", trained_until=datetime(2026, 1, 1)
+        "payments",
+        version,
+        f"run{version}",
+        f"m-{version}",
+        f"digest{version}",
+        trained_until=datetime.fromisoformat("2026-01-01"),
     )
 
 

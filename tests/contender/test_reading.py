@@ -233,7 +233,7 @@ def test_parquet_reads_like_text(tmp_path):
         x=[0.1, float("nan"), None],
         single=np.array([0.1, 2.5, 1], dtype="float32"),
         ok=[True, False, None],
-        at=[datetime(2024, 1, 2, 3, 4, 5), datetime(2024, 1, 2, 3, 4, 5, 250_000), None],
+        at=[datetime.fromisoformat("2024-01-02T03:04:05"), datetime.fromisoformat("2024-01-02T03:04:05.250"), None],
         nested=[[1, 2], [], None],
         name=["a", "é", None],
     )

@@ -1,0 +1,232 @@
+"""The command line. Every command exits 0 only when it did what it says, 2 on wrong use, 1 with one sentence otherwise."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON document for programs, and nothing else.")
+landing = click.option("--landing", type=click.Path(path_type=Path), help="Folder of the files; else the contract's.")
+use_case_argument = click.argument("use_case", metavar="USE_CASE")
+
+
+def told(command: Command) -> Command:
+    """Turn our errors into one sentence and an exit code."""
+
+    @wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        from contender.errors import ContenderError, UsageError
+
+        try:
+            return command(*args, **kwargs)
+        except ContenderError as error:
+            click.echo(f"contender: {error}", err=True)
+            _leave(2 if isinstance(error, UsageError) else 1)
+        except KeyboardInterrupt:
+            click.echo("contender: interrupted; nothing is half done, the next run finishes the work.", err=True)
+            _leave(130)
+
+    return cast(Command, wrapper)
+
+
+def _leave(code: int) -> None:
+    """End now: threads that still load libraries would hold the process for seconds."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if "flows.api" in sys.modules:
+        sys.modules["flows.api"].stop_all()
+    os._exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(package_name="contender")
+def main() -> None:
+    """Keep the best machine-learning model in production.
+
+    Data lands, a challenger is trained and has to beat the champion on rows
+    that neither has seen, the winner takes the title and scores every batch.
+
+    \b
+    Example: contender run payments
+    """
+
+
+@main.command()
+@click.argument("use_case", metavar="[USE_CASE]", default="payments")
+@landing
+@as_json
+@told
+def run(use_case: str, landing: Path | None, json_: bool) -> None:
+    """Do the whole job once: ingest, train, judge, promote, score.
+
+    \b
+    Example: contender run payments
+             contender run flights --landing ~/flights
+    """
+    from flows import doing
+
+    doing.run_pipeline(use_case, landing, json_)
+
+
+@main.command()
+@use_case_argument
+@landing
+@as_json
+@told
+def ingest(use_case: str, landing: Path | None, json_: bool) -> None:
+    """Take new files into the lake, once each.
+
+    \b
+    Example: contender ingest payments
+    """
+    from flows import doing
+
+    doing.run_ingest(use_case, landing, json_)
+
+
+@main.command()
+@use_case_argument
+@click.option("--reason", default="by hand", help="Why now; kept with the run.")
+@as_json
+@told
+def retrain(use_case: str, reason: str, json_: bool) -> None:
+    """Train a challenger now and let it face the champion.
+
+    \b
+    Example: contender retrain payments --reason "new merchant category"
+    """
+    from flows import doing
+
+    doing.run_retrain(use_case, reason, json_)
+
+
+@main.command()
+@use_case_argument
+@as_json
+@told
+def score(use_case: str, json_: bool) -> None:
+    """Score every record that has no prediction yet.
+
+    \b
+    Example: contender score payments
+    """
+    from flows import doing
+
+    doing.run_score(use_case, json_)
+
+
+@main.command()
+@as_json
+@told
+def status(json_: bool) -> None:
+    """Show every use case: rows, champion, last verdict.
+
+    \b
+    Example: contender status --json
+    """
+    from flows import telling
+
+    telling.tell_status(json_)
+
+
+@main.command()
+@use_case_argument
+@as_json
+@told
+def history(use_case: str, json_: bool) -> None:
+    """Show who held the title, when and why.
+
+    \b
+    Example: contender history payments
+    """
+    from flows import telling
+
+    telling.tell_history(use_case, json_)
+
+
+@main.command()
+@use_case_argument
+@as_json
+@told
+def why(use_case: str, json_: bool) -> None:
+    """Explain the last verdict: scores, interval, reasons, guardrails.
+
+    \b
+    Example: contender why payments
+    """
+    from flows import telling
+
+    telling.tell_why(use_case, json_)
+
+
+@main.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="Name of the use case.")
+@click.option("--target", required=True, help="Column, or SQL expression over the outcome's columns.")
+@click.option("--outcomes", multiple=True, type=click.Path(path_type=Path), help="File with outcomes; may be repeated.")
+@click.option("--key", help="Column that names a record.")
+@click.option("--time", help="Column that says when a record happened.")
+@click.option("--lookup", "lookups", multiple=True, metavar="NAME=FILE:KEY…", help="Table of facts, joined by key.")
+@click.option("--overwrite", is_flag=True, help="Replace a contract that is there.")
+@as_json
+@told
+def init(
+    files: tuple[Path, ...], name: str, target: str, outcomes: tuple[Path, ...], key: str | None, time: str | None,
+    lookups: tuple[str, ...], overwrite: bool, json_: bool,
+) -> None:  # fmt: skip
+    """Write a contract from your own files: CSV, JSON lines or Parquet.
+
+    \b
+    Example: contender init landing/sales/*.csv --name sales --target churned
+             contender init flights-*.csv.gz --name flights \\
+               --outcomes outcomes-2013-01.csv.gz --target "arr_delay > 15" \\
+               --lookup planes=planes.csv.gz:tailnum
+    """
+    from flows import telling
+
+    telling.draft_contract(files, name, target, outcomes, key, time, lookups, overwrite, json_)
+
+
+@main.command()
+@click.option("--payments", default=200_000, show_default=True, help="Payments in the first 120 days.")
+@click.option("--days", default=120, show_default=True, help="Days to write; more days leave earlier ones as they are.")
+@click.option("--seed", type=int, help="Seed of every choice; else the installation's.")
+@click.option("--to", type=click.Path(path_type=Path), help="Folder; else where 'run payments' looks.")
+@click.option(
+    "--drift", multiple=True, type=click.Choice(["new_scheme", "price_inflation", "new_category"]),
+    help="What changes; may be repeated.",
+)  # fmt: skip
+@click.option("--drift-from", default=0, help="Day from which it changes.")
+@click.option("--outcome-delay", default=1.0, show_default=True, help="Outcomes take so many times as long.")
+@click.option("--dirty-share", default=0.0, show_default=True, help="Share of rows made dirty.")
+@as_json
+@told
+def simulate(
+    payments: int, days: int, seed: int | None, to: Path | None, drift: tuple[str, ...], drift_from: int,
+    outcome_delay: float, dirty_share: float, json_: bool,
+) -> None:  # fmt: skip
+    """Write the built-in payments data, day by day.
+
+    \b
+    Example: contender simulate --days 121
+    """
+    from flows import telling
+
+    knobs = {"drift": drift, "drift_from": drift_from, "outcome_delay": outcome_delay, "dirty_share": dirty_share}
+    telling.simulate_payments(payments, days, seed, to, knobs, json_)
+
+
+def print_json(document: Any) -> None:
+    """One document on standard output."""
+    click.echo(json.dumps(document, indent=2, default=str))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""What a terminal shows of a run: one line per step, with the seconds since the start."""
+
+import logging
+import shutil
+import textwrap
+import time
+from pathlib import Path
+
+_STEPS = str(Path(__file__).resolve().parents[1] / "tasks")
+_began = time.monotonic()
+
+
+class Ours(logging.Filter):
+    """Lets pass what our steps say, and warnings of anyone but the same error told again as a state."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.pathname.startswith(_STEPS):
+            return True
+        return record.levelno >= logging.WARNING and not record.name.startswith(("prefect.flow_runs", "prefect.task_runs"))
+
+
+class Plain(logging.Formatter):
+    """Seconds, then the sentence, folded to the width of the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        width = min(shutil.get_terminal_size((80, 24)).columns, 100)
+        return textwrap.fill(
+            record.getMessage(), width, initial_indent=f"{time.monotonic() - _began:6.1f} s  ", subsequent_indent=" " * 10,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip

@@ -1,0 +1,154 @@
+"""The commands that run flows, and the last lines they print."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from contender.contract import Contract
+from contender.settings import Settings
+from contender.timing import clock
+from flows.cli import print_json
+from flows.engines import engines
+
+if TYPE_CHECKING:
+    from contender.values import Verdict
+
+
+def run_pipeline(use_case: str, landing: Path | None, json_: bool) -> None:
+    """`contender run`: the whole job, then what a person wants to know of it."""
+    began = time.perf_counter()
+    settings = Settings()
+    contract = Contract.of(use_case, settings.use_cases)
+    _make_sure_there_is_data(settings, contract, landing)
+    with engines(settings) as started:
+        from flows.pipeline import pipeline
+
+        flow_began = time.perf_counter()
+        done = pipeline(use_case, str(landing) if landing else None)
+        flow_seconds = time.perf_counter() - flow_began
+    total = time.perf_counter() - began
+    spent = {
+        "start": started.seconds,
+        "prefect": flow_seconds - sum(clock.seconds.values()),
+        "mlflow": clock.seconds["mlflow"],
+    }
+    document = summary(settings, contract) | {
+        "ingested": [asdict(batch) for batch in done.ingested],
+        "due": asdict(done.due),
+        "scored": done.scored.predictions if done.scored else 0,
+        "seconds": total,
+        "overhead_seconds": sum(spent.values()),
+        "overhead": spent,
+    }
+    if json_:
+        print_json(document)
+        return
+    tell_summary(settings, contract, document, done.verdict)
+    parts = f"starting Spark and Prefect {spent['start']:.1f}, Prefect's runs {spent['prefect']:.1f}, MLflow {spent['mlflow']:.1f}"
+    click.echo(f"{total:.0f} s in all; outside the work {sum(spent.values()):.1f} s:")
+    click.echo(f"  {parts}")
+
+
+def run_ingest(use_case: str, landing: Path | None, json_: bool) -> None:
+    """`contender ingest`: new files into the lake."""
+    settings = Settings()
+    contract = Contract.of(use_case, settings.use_cases)
+    with engines(settings):
+        from flows.ingest import ingest
+
+        batches = ingest(contract.name, str(landing) if landing else None)
+    if json_:
+        print_json([asdict(batch) for batch in batches])
+    elif not batches:
+        click.echo(f"Nothing new has landed for {use_case}.")
+    for batch in batches if not json_ else []:
+        click.echo(
+            f"Batch {batch.batch}: {batch.received:,} received, {batch.accepted:,} accepted, {batch.quarantined:,} "
+            f"quarantined.\nChecks: {_short(batch.report)}"
+        )
+
+
+def run_retrain(use_case: str, reason: str, json_: bool) -> None:
+    """`contender retrain`: a challenger, judged."""
+    settings = Settings()
+    contract = Contract.of(use_case, settings.use_cases)
+    with engines(settings):
+        from flows.retrain import retrain
+
+        verdict = retrain(use_case, reason)
+    if json_:
+        print_json(summary(settings, contract))
+    else:
+        tell_summary(settings, contract, summary(settings, contract), verdict)
+
+
+def run_score(use_case: str, json_: bool) -> None:
+    """`contender score`: predictions for what has none.
+
+    Raises:
+        UsageError: nobody holds the title, so there is nothing to score with.
+    """
+    from contender.errors import UsageError
+
+    settings = Settings()
+    contract = Contract.of(use_case, settings.use_cases)
+    with engines(settings):
+        from flows.score import score
+
+        scored = score(contract.name)
+    if scored is None:
+        raise UsageError(f"Nobody holds the title of {use_case} yet; 'contender run {use_case}' trains a first champion.")
+    if json_:
+        print_json({"predictions": scored.predictions, "alerts": scored.alerts, "version": scored.model.version})
+    else:
+        click.echo(f"{scored.predictions:,} new predictions by {scored.model}, {scored.alerts:,} alerts.")
+
+
+def summary(settings: Settings, contract: Contract) -> dict[str, Any]:
+    """What a use case stands at, as `status --json` has it, with the last verdict in full."""
+    from contender import ledger
+    from flows.telling import status_of
+
+    return status_of(settings, contract.name) | {"verdict": ledger.last_verdict(settings, contract.name)}
+
+
+def tell_summary(settings: Settings, contract: Contract, document: dict[str, Any], verdict: "Verdict | None") -> None:
+    """The last lines: version, verdict, metric, where the predictions are, and the next command."""
+    from contender import lake
+
+    champion = document["champion"]
+    click.echo()
+    if verdict is None:
+        click.echo(f"No challenger this time: {document['due']['reason']}.")
+    else:
+        click.echo(f"Verdict: {verdict.decision.value}. {verdict.reasons[0]}")
+        against = "" if verdict.champion_score is None else f", {verdict.against} {verdict.champion_score:.4f}"
+        click.echo(f"  {verdict.metric}: challenger {verdict.challenger_score:.4f}{against}, on {verdict.rows:,} unseen rows")
+    if champion:
+        click.echo(f"Champion: {contract.name} version {champion['version']}, since {champion['since'][:16]} UTC")
+    else:
+        click.echo("Nobody holds the title yet.")
+    click.echo(f"Predictions: {document['predictions']:,} in {_short(lake.path_of(settings, contract.name, 'predictions'))}")
+    click.echo(f"Next: contender why {contract.name}    contender status    contender --help")
+
+
+def _make_sure_there_is_data(settings: Settings, contract: Contract, landing: Path | None) -> None:
+    """The built-in use case makes its own data the first time."""
+    from contender import simulator
+
+    folder = Path(contract.records.landing).absolute()
+    if contract.name != "payments" or landing is not None or any(folder.glob(contract.records.files)):
+        return
+    click.echo(f"Simulating 200,000 card payments of 120 days into {_short(str(folder))} …", err=True)
+    simulator.write(simulator.Simulation(seed=settings.seed), folder)
+
+
+def _short(path: str) -> str:
+    """A path relative to the working directory where that is shorter."""
+    here = f"{Path.cwd()}/"
+    return path.removeprefix(here)
+
+

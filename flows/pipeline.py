@@ -1,0 +1,51 @@
+"""The whole job: ingest, train, judge, promote, score."""
+
+from dataclasses import dataclass
+
+from prefect import flow
+
+from contender.contract import Contract
+from contender.errors import BatchRefused
+from contender.locks import at_work
+from contender.policy import Due
+from contender.settings import Settings
+from contender.values import Ingested, Scored, Verdict
+from flows.ingest import ingest
+from flows.retrain import retrain
+from flows.score import score
+from tasks.deciding import decide_retraining
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one run of the whole job did. Without a verdict, `due` says why nothing was trained."""
+
+    ingested: list[Ingested]
+    due: Due
+    verdict: Verdict | None
+    scored: Scored | None
+
+
+@flow(flow_run_name="run {use_case}")
+def pipeline(use_case: str, landing: str | None = None) -> Done:
+    """Take in what has landed, train and judge a challenger when one is due, and score all that is not scored.
+
+    Args:
+        use_case: name of the folder that holds the contract.
+        landing: folder where the files are; without it the contract's own.
+    """
+    settings = Settings()
+    contract = Contract.of(use_case, settings.use_cases)
+    with at_work(settings, use_case):
+        refused, ingested = None, list[Ingested]()
+        try:
+            ingested = ingest(use_case, landing)
+        except BatchRefused as error:
+            # What is in the lake is sound all the same, and is served first.
+            refused = error
+        due = decide_retraining(settings, contract)
+        verdict = retrain(use_case, due.reason) if due.now else None
+        scored = score(use_case)
+        if refused:
+            raise refused
+    return Done(ingested, due, verdict, scored)

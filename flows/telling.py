@@ -1,0 +1,156 @@
+"""The commands that tell and prepare: no Spark, no Prefect, an answer at once."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from contender import lake, ledger
+from contender.contract import Contract, known_use_cases
+from contender.errors import UsageError
+from contender.settings import Settings
+from flows.cli import print_json
+
+
+def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
+    """Rows, champion, challenger and last decision of one use case."""
+    entry, verdict = ledger.head(settings, use_case), ledger.last_verdict(settings, use_case)
+    waiting = verdict is not None and verdict["decision"] == "INCONCLUSIVE"
+    return {
+        "name": use_case,
+        "records": lake.count(settings, use_case, "records"),
+        "quarantined": lake.count(settings, use_case, "quarantine"),
+        "outcomes": lake.count(settings, use_case, "outcomes"),
+        "predictions": lake.count(settings, use_case, "predictions"),
+        "alerts": lake.count(settings, use_case, "alerts"),
+        "champion": {"version": entry.version, "since": entry.at} if entry else None,
+        "challenger": {"version": verdict["challenger"]} if verdict and waiting else None,
+        "last_verdict": verdict["decision"] if verdict else None,
+    }
+
+
+def tell_status(json_: bool) -> None:
+    """`contender status`."""
+    settings = Settings()
+    found = [status_of(settings, name) for name in known_use_cases(settings.use_cases)]
+    if json_:
+        print_json({"use_cases": found})
+        return
+    if not found:
+        raise UsageError(f"{settings.use_cases} holds no contract; write one with 'contender init'.")
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("use case", "records", "quarant.", "outcomes", "predict.", "champion", "last verdict", box=None)
+    for row in found:
+        champion = f"v{row['champion']['version']} {row['champion']['since'][:10]}" if row["champion"] else "none"
+        counts = [f"{row[name]:,}" for name in ("records", "quarantined", "outcomes", "predictions")]
+        table.add_row(row["name"], *counts, champion, row["last_verdict"] or "none")
+    Console().print(table)
+
+
+def tell_history(use_case: str, json_: bool) -> None:
+    """`contender history`."""
+    settings = Settings()
+    Contract.of(use_case, settings.use_cases)
+    names = ("seq", "at", "action", "version", "previous_version", "reason", "by")
+    entries = [{name: getattr(entry, name) for name in names} for entry in ledger.history(settings, use_case)]
+    if json_:
+        print_json(entries)
+        return
+    if not entries:
+        click.echo(f"Nobody has held the title of {use_case} yet; 'contender run {use_case}' trains a first champion.")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("seq", "at (UTC)", "action", "version", "before", "reason", "by", box=None)
+    for entry in entries:
+        before = entry["previous_version"]
+        table.add_row(
+            str(entry["seq"]), entry["at"][:16], entry["action"], str(entry["version"]),
+            str(before) if before else "none", entry["reason"], entry["by"],
+        )  # fmt: skip
+    Console().print(table)
+
+
+def tell_why(use_case: str, json_: bool) -> None:
+    """`contender why`."""
+    settings = Settings()
+    Contract.of(use_case, settings.use_cases)
+    verdict = ledger.last_verdict(settings, use_case)
+    if verdict is None:
+        raise UsageError(f"No challenger of {use_case} has been judged yet; 'contender run {use_case}' trains one.")
+    if json_:
+        print_json(verdict)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    low, high = verdict["interval"]
+    champion = verdict["champion"]
+    against = f"champion version {champion}" if champion else "the dummy"
+    console = Console(highlight=False)
+    console.print(f"{verdict['decision']}: challenger version {verdict['challenger']} against {against}", style="bold")
+    console.print(f"on {verdict['rows']:,} rows that neither has seen, {verdict['window']}\n")
+    table = Table(verdict["metric"], "", box=None)
+    table.add_row(against, f"{verdict['champion_score']:.4f}" if verdict["champion_score"] is not None else "none")
+    table.add_row("challenger", f"{verdict['challenger_score']:.4f}")
+    table.add_row("gain", f"{verdict['gain']:+.4f}, {verdict['interval_level']:.0%} interval {low:+.4f} to {high:+.4f}")
+    console.print(table)
+    console.print("\nReasons", style="bold")
+    for reason in verdict["reasons"]:
+        console.print(f"  - {reason}")
+    guardrails = Table("guardrail", "value", "limit", "holds", box=None)
+    for guardrail in verdict["guardrails"]:
+        holds = "yes" if guardrail["holds"] else "NO"
+        guardrails.add_row(guardrail["name"], f"{guardrail['value']:.4g}", f"{guardrail['limit']:.4g}", holds)
+    console.print()
+    console.print(guardrails)
+
+
+def draft_contract(
+    files: Sequence[Path], name: str, target: str, outcomes: Sequence[Path], key: str | None, time: str | None,
+    lookups: Sequence[str], overwrite: bool, json_: bool,
+) -> None:  # fmt: skip
+    """`contender init`."""
+    from contender import drafting
+
+    settings = Settings()
+    draft = drafting.draft(
+        files, name=name, target=target, outcomes=outcomes, key=key, time=time, lookups=lookups, folder=settings.use_cases
+    )
+    path = drafting.write(draft, settings.use_cases, overwrite)
+    if json_:
+        print_json({"contract": str(path), "guesses": [asdict(guess) for guess in draft.guesses]})
+        return
+    click.echo(f"Wrote {path}\n\nGuessed:")
+    for guess in draft.guesses:
+        click.echo(f"  {guess.what} = {guess.value}  ({guess.why})") if not guess.check else None
+    doubtful = [guess for guess in draft.guesses if guess.check]
+    if doubtful:
+        click.echo("\nPlease check:")
+    for guess in doubtful:
+        click.echo(f"  {guess.what} = {guess.value}  ({guess.why})")
+    click.echo(f"\nNext: contender run {name}")
+
+
+def simulate_payments(
+    payments: int, days: int, seed: int | None, to: Path | None, knobs: dict[str, Any], json_: bool
+) -> None:
+    """`contender simulate`."""
+    from contender import simulator
+
+    settings = Settings()
+    folder = to or Path(Contract.of("payments", settings.use_cases).records.landing)
+    simulation = simulator.Simulation(seed=settings.seed if seed is None else seed, payments=payments, days=days, **knobs)
+    written = simulator.write(simulation, folder)
+    if json_:
+        print_json(asdict(written))
+        return
+    click.echo(
+        f"{written.payments:,} payments, {written.frauds:,} of them fraud, and {written.outcomes:,} outcomes in "
+        f"{written.files:,} new files in {folder}."
+    )

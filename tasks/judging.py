@@ -1,0 +1,102 @@
+"""The steps from a challenger to a verdict, and from a verdict to the title."""
+
+from collections.abc import Sequence
+
+from prefect import task
+
+from contender import contest, title
+from contender.contract import Contract
+from contender.ledger import LedgerEntry
+from contender.settings import Settings
+from contender.values import ModelVersion, Rows, Scorecard, Verdict
+from tasks.telling import show, table, working
+from tasks.training import git_revision
+
+
+@task
+def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, ModelVersion] | None:
+    """Who holds the title, with the entry that says so; None when nobody does yet."""
+    with working() as tell:
+        held = title.holder(settings, contract.name)
+        tell(f"champion: {held[1]}, since {held[0].at[:16]}" if held else "nobody holds the title yet")
+        return held
+
+
+@task(task_run_name="evaluate {model}")
+def evaluate(settings: Settings, contract: Contract, model: ModelVersion, rows: Rows) -> tuple[Scorecard, list[str]]:
+    """The model's scorecard on rows it has not seen, and the absolute limits it breaks."""
+    from contender import evaluating
+
+    with working() as tell:
+        scorecard, mine, dummy = contest.measure(settings, contract, model, rows)
+        failures = evaluating.validate(contract, mine, dummy)
+        metric = contract.judging.metric
+        tell(f"{model} on {scorecard.rows:,} unseen rows: {metric} {scorecard.metrics[metric]:.4f}")
+        for failure in failures:
+            tell(failure)
+    show(contract.name, "scorecard", f"{contract.name}: {model}", _scorecard_page(scorecard))
+    return scorecard, failures
+
+
+@task
+def compare(
+    settings: Settings, contract: Contract, challenger: Scorecard, champion: ModelVersion | None, rows: Rows,
+    failures: Sequence[str],
+) -> Verdict:  # fmt: skip
+    """Let the challenger face the champion, on the same rows, and keep the verdict."""
+    with working() as tell:
+        verdict = contest.compare(settings, contract, challenger, champion, rows, failures)
+        tell(f"verdict: {verdict.decision.value}, gain {verdict.gain:+.4f} over the {verdict.against}")
+    show(contract.name, "verdict", f"{contract.name}: {verdict.decision.value}", _verdict_page(verdict))
+    return verdict
+
+
+@task
+def crown(
+    settings: Settings, contract: Contract, challenger: ModelVersion, after: LedgerEntry | None, verdict: Verdict, rows: Rows
+) -> LedgerEntry:
+    """Give the title to the challenger: the ledger first, then the registry's aliases."""
+    with working() as tell:
+        evidence = contest.evidence_of(verdict, rows, git_revision(contract.folder))
+        entry = title.crown(
+            settings, challenger, after=after, reason=verdict.reasons[0], by="contender", evidence=evidence
+        )
+        tell(f"{challenger} holds the title")
+        return entry
+
+
+def _scorecard_page(scorecard: Scorecard) -> list[str]:
+    names = sorted(scorecard.metrics)
+    return [
+        *table(["metric", "value"], [(name, f"{scorecard.metrics[name]:.4f}") for name in names]),
+        "",
+        f"One record takes {scorecard.latency_ms['p50']:.1f} ms (median), {scorecard.latency_ms['p95']:.1f} ms (p95).",
+        "",
+        *table(
+            ["slice", "rows", *names],
+            [
+                (name, f"{values['rows']:,.0f}", *(f"{values[n]:.4f}" if n in values else "too few" for n in names))
+                for name, values in scorecard.slices.items()
+            ],
+        ),
+    ]
+
+
+def _verdict_page(verdict: Verdict) -> list[str]:
+    shown = "" if verdict.champion_score is None else f"{verdict.champion_score:.4f}"
+    return [
+        *[f"- {reason}" for reason in verdict.reasons],
+        "",
+        *table(
+            ["metric", verdict.against, "challenger", "gain", f"{verdict.interval.level:.0%} interval", "rows"],
+            [(
+                verdict.metric, shown, f"{verdict.challenger_score:.4f}", f"{verdict.gain:+.4f}",
+                f"{verdict.interval.low:+.4f} to {verdict.interval.high:+.4f}", f"{verdict.rows:,}",
+            )],
+        ),
+        "",
+        *table(
+            ["guardrail", "value", "limit", "holds"],
+            [(g.name, f"{g.value:.4g}", f"{g.limit:.4g}", "yes" if g.holds else "no") for g in verdict.guardrails],
+        ),
+    ]  # fmt: skip
