@@ -30,16 +30,17 @@ def known_outcomes(records: DataFrame, outcomes: DataFrame, contract: Contract) 
     been known is history loaded in bulk: then the contract says when the outcome was known. Without a time column
     there is no live: the order of arrival is all there is.
     """
-    newest = Window.partitionBy(KEY).orderBy(F.desc(BATCH), F.desc(FILE), F.desc(ROW))
-    outcome_columns = list(contract.outcome.columns)
-    ours = outcomes.withColumn("_rank", F.row_number().over(newest)).where("_rank = 1").select(
-        KEY, TARGET, F.col(RECEIVED).alias("_outcome_received"), F.struct(*outcome_columns).alias("outcome")
+    outcome_columns = [F.col(f"`{name}`") for name in contract.outcome.columns]
+    # The newest wins: a struct compares by its fields in order, and batch, file and row come first.
+    received = F.struct(BATCH, FILE, ROW, TARGET, RECEIVED, F.struct(*outcome_columns).alias("outcome"))
+    ours = outcomes.groupBy(KEY).agg(F.max(received).alias("_newest")).select(
+        KEY, f"_newest.{TARGET}", F.col(f"_newest.{RECEIVED}").alias("_outcome_received"), "_newest.outcome"
     )  # fmt: skip
     joined = records.join(ours, on=KEY, how="inner")
     if contract.outcome.known_after is not None:
         stated = F.col(TIME) + F.make_dt_interval(secs=F.lit(contract.outcome.known_after.total_seconds()))
     else:
-        clear = [column for column in outcome_columns if column not in records.columns]
+        clear = [column for column in contract.outcome.columns if column not in records.columns]
         named = joined.select("*", *[F.col(f"outcome.`{column}`").alias(column) for column in clear])
         joined, stated = named, F.expr(contract.outcome.known_at or "").cast("timestamp")
     live = (F.col(RECEIVED) < stated) & F.lit(contract.records.time is not None)
@@ -112,43 +113,57 @@ def _history_of(
     so nothing sees itself, and departures after questions, so a window is `[t - over, t)`.
     """
     by = [F.col(f"`{name}`") for name in entity]
-    values = {name: _value(feature, contract) for name, feature in features.items()}
-    questions = wanted.select(
-        KEY, *by, F.unix_micros(TIME).alias("_us"), F.lit(0).alias("_order"),
-        *_all_null(features),
-    )  # fmt: skip
-    stream = questions
-    for of_outcome in (False, True):
-        mine = {name: feature for name, feature in features.items() if feature.of_outcome == of_outcome}
-        source = outcomes if of_outcome else records
-        if not mine or source is None:
-            continue
-        moment = F.unix_micros(KNOWN_AT if of_outcome else TIME)
-        for over in sorted({feature.over for feature in mine.values()}):
-            within = {name: feature for name, feature in mine.items() if feature.over == over}
-            width = int(over.total_seconds() * 1_000_000)
-            events = source.where(moment - F.unix_micros(TIME) <= width) if of_outcome else source
-            for leaves in (False, True):
-                columns = []
-                for name in features:
-                    value = values[name] if name in within else F.lit(None)
-                    enters = F.when(value.isNotNull(), F.lit(-1.0 if leaves else 1.0))
-                    running = features[name].take in ("avg", "count", "sum", "share")
-                    kept = value if running else F.when(F.lit(not leaves), value)
-                    columns += [
-                        (kept.cast("double") * enters if running else kept).cast(_type_of(features[name], contract)).alias(f"{name}|v"),
-                        enters.alias(f"{name}|n"),
-                    ]
-                stream = stream.unionByName(
-                    events.select(KEY, *by, (moment + (width if leaves else 0)).alias("_us"), F.lit(1).alias("_order"), *columns)
-                )
-    sofar = Window.partitionBy(*entity).orderBy("_us", "_order", KEY).rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    answers = stream.select(KEY, "_us", "_order", *[_answer(name, feature, sofar).alias(name) for name, feature in features.items()])
-    return answers.where("_order = 0").select(KEY, *features)
+    of_records = {name: feature for name, feature in features.items() if not feature.of_outcome}
+    of_outcomes = {name: feature for name, feature in features.items() if feature.of_outcome}
+    nothing = _entries(features, {}, contract, leaving=None)
+    stream = wanted.select(KEY, *by, F.unix_micros(TIME).alias("_us"), F.lit(0).alias("_order"), *nothing)
+    if of_records:
+        stream = stream.unionByName(_events(records, by, F.unix_micros(TIME), features, of_records, contract))
+    if of_outcomes and outcomes is not None:
+        stream = stream.unionByName(_events(outcomes, by, F.unix_micros(KNOWN_AT), features, of_outcomes, contract))
+    sofar = Window.partitionBy(*entity).orderBy("_us", "_order", KEY)
+    sofar = sofar.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    answers = [_answer(name, feature, sofar).alias(name) for name, feature in features.items()]
+    return stream.select(KEY, "_order", *answers).where("_order = 0").select(KEY, *features)
 
 
-def _all_null(features: Mapping[str, History]) -> list[SparkColumn]:
-    return [F.lit(None).alias(f"{name}|{part}") for name in features for part in "vn"]
+def _events(
+    source: DataFrame, by: list[SparkColumn], moment: SparkColumn, features: Mapping[str, History],
+    mine: Mapping[str, History], contract: Contract,
+) -> DataFrame:  # fmt: skip
+    """What enters and leaves, from one pass over the source: per event one entry, and one departure per window."""
+    widths = sorted({_width(feature) for feature in mine.values() if feature.take in _RUNNING})
+    rows = [
+        F.struct((moment + (width or 0)).alias("_us"), *_entries(features, mine, contract, leaving=width))
+        for width in (None, *widths)
+    ]
+    spread = source.select(KEY, *by, F.explode(F.array(*rows)).alias("_event"))
+    return spread.select(KEY, *by, F.lit(1).alias("_order"), "_event.*")
+
+
+def _entries(
+    features: Mapping[str, History], mine: Mapping[str, History], contract: Contract, *, leaving: int | None
+) -> list[SparkColumn]:
+    """Per feature its value (`|v`) and count (`|n`) in one row: null, or what enters, or minus what leaves."""
+    columns = []
+    for name, feature in features.items():
+        concerned = name in mine and (leaving is None or (feature.take in _RUNNING and _width(feature) == leaving))
+        value = _value(feature, contract) if concerned else F.lit(None)
+        if concerned and feature.of_outcome:
+            # What took longer than the window to be known is too old to count.
+            value = F.when(F.unix_micros(KNOWN_AT) - F.unix_micros(TIME) <= _width(feature), value)
+        count = F.when(value.isNotNull(), F.lit(1.0 if leaving is None else -1.0))
+        signed = value * count if feature.take in _RUNNING else value
+        columns += [signed.cast(_type_of(feature, contract)).alias(f"{name}|v"), count.cast("double").alias(f"{name}|n")]
+    return columns
+
+
+_RUNNING = ("avg", "count", "sum", "share")
+
+
+def _width(feature: History) -> int:
+    """The window in microseconds."""
+    return int(feature.over.total_seconds() * 1_000_000)
 
 
 def _type_of(feature: History, contract: Contract) -> str:
@@ -183,7 +198,7 @@ def _answer(name: str, feature: History, sofar: "Window") -> SparkColumn:
             return F.when(number > 0, F.sum(value).over(sofar) / number)
         case "time since" | "last":
             at = F.last(F.when(entered > 0, F.col("_us")), ignorenulls=True).over(sofar)
-            recent = F.col("_us") - at <= int(feature.over.total_seconds() * 1_000_000)
+            recent = F.col("_us") - at <= _width(feature)
             if feature.take == "time since":
                 return F.when(recent, (F.col("_us") - at) / 1e6)
             return F.when(recent, F.last(value, ignorenulls=True).over(sofar))

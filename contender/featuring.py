@@ -62,7 +62,7 @@ def update_features(settings: Settings, contract: Contract) -> TableVersion | No
         return lake.find(settings, contract.name, "features")
     every = lake.read(settings, records)
     wanted = every.where(F.col(BATCH) > done)
-    made = features.model_input(_joined(settings, contract, wanted, every), contract)
+    made = features.model_input(_joined(settings, contract, wanted, every, whole=done < 0), contract)
     note_now = json.dumps({"definition": definition, "until": until})
     if done < 0:
         return lake.replace(settings, contract.name, "features", made, note=note_now)
@@ -72,7 +72,7 @@ def update_features(settings: Settings, contract: Contract) -> TableVersion | No
     )  # fmt: skip
 
 
-def _joined(settings: Settings, contract: Contract, wanted: "DataFrame", every: "DataFrame") -> "DataFrame":
+def _joined(settings: Settings, contract: Contract, wanted: "DataFrame", every: "DataFrame", *, whole: bool) -> "DataFrame":
     lookups = {}
     for name in contract.lookups:
         table = lake.find(settings, contract.name, f"lookup_{name}")
@@ -81,13 +81,17 @@ def _joined(settings: Settings, contract: Contract, wanted: "DataFrame", every: 
     joined = features.with_lookups(wanted, lookups, contract)
     if not contract.history:
         return joined
-    first, last = wanted.agg(F.min(TIME), F.max(TIME)).head() or (None, None)
-    since = F.lit(first) - F.make_dt_interval(secs=F.lit(features.look_back(contract)))
-    recent = every.where((F.col(TIME) >= since) & (F.col(TIME) <= F.lit(last)))
     outcomes = lake.find(settings, contract.name, "outcomes")
-    known = None
-    if outcomes is not None and any(feature.of_outcome for feature in contract.history.values()):
-        low, high = recent.agg(F.min(KEY), F.max(KEY)).head() or (None, None)
-        mine = lake.read(settings, outcomes).where(F.col(KEY).between(low, high))
-        known = features.known_outcomes(recent, mine, contract)
+    of_outcome = any(feature.of_outcome for feature in contract.history.values())
+    received = lake.read(settings, outcomes) if outcomes is not None and of_outcome else None
+    recent = every
+    if not whole:
+        # Only what a window can still reach: Delta skips the files of older times, and of other keys.
+        first, last = wanted.agg(F.min(TIME), F.max(TIME)).head() or (None, None)
+        since = F.lit(first) - F.make_dt_interval(secs=F.lit(features.look_back(contract)))
+        recent = every.where((F.col(TIME) >= since) & (F.col(TIME) <= F.lit(last)))
+        if received is not None:
+            low, high = recent.agg(F.min(KEY), F.max(KEY)).head() or (None, None)
+            received = received.where(F.col(KEY).between(low, high))
+    known = features.known_outcomes(recent, received, contract).persist() if received is not None else None
     return features.with_history(joined, recent, known, contract)

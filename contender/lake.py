@@ -52,6 +52,8 @@ def session(settings: Settings) -> "SparkSession":
             "spark.sql.session.timeZone": "UTC",
             "spark.sql.execution.arrow.pyspark.enabled": "true",
             "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
+            # Each core has a task of its own; threads inside it would only wait for one another.
+            "spark.executorEnv.OMP_NUM_THREADS": "1",
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
             **(_SMALL_MACHINE if settings.spark_master.startswith("local") else {}),

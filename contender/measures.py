@@ -83,8 +83,5 @@ def time_folds(
         start = len(y) - (folds - fold) * block
         stop = start + block
         train, test = np.arange(max(0, start - gap)), np.arange(start, stop)
-        if kind == "regression" and len(train) >= 2:
+        if len(train) >= 2 and (kind == "regression" or all(len(np.unique(y[rows])) > 1 for rows in (train, test))):
             yield train, test
-        elif kind != "regression" and min(len(np.unique(y[rows])) for rows in (train, test) if len(rows)) >= 2:
-            if len(train):
-                yield train, test

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,16 @@ class Loaded(Opened):
     version: ModelVersion
 
 
+_FEW = 1_000
+
+
+@lru_cache(maxsize=1)
+def _threads() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 class Answering:
     """A scikit-learn estimator as MLflow's pyfunc wants it."""
 
@@ -58,7 +68,11 @@ class Answering:
 
     def predict(self, data: Any, params: Any = None) -> Any:
         # `params` is MLflow's; handed on, a Pipeline would take it for metadata of its last step.
-        return self._answer(data)
+        if len(data) > _FEW:
+            return self._answer(data)
+        # Trees wait for all threads after each tree: for few rows on a busy machine that takes a second, not 5 ms.
+        with _threads().limit(limits=1, user_api="openmp"):
+            return self._answer(data)
 
     def get_raw_model(self) -> Any:
         return self._model

@@ -68,7 +68,7 @@ class OwnFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"The hook features.py returned {size} for {len(records):,} records; "
                 "it must return a pandas DataFrame with one row per record."
             )
-        if not found.columns.is_unique or (taken := [name for name in found if name in records]):
+        if not found.columns.is_unique or any(name in records for name in found):
             raise ModelError(
                 f"The hook features.py returned the columns {_listed(found)}, of which some are there already; "
                 "it must return new columns only, each once."
@@ -80,7 +80,7 @@ class OwnFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 def _features_of(source: str) -> Callable[[pd.DataFrame], Any]:
     namespace: dict[str, Any] = {"__name__": "features"}
     try:
-        exec(compile(source, "features.py", "exec"), namespace)  # noqa: S102
+        exec(compile(source, "features.py", "exec"), namespace)
     except Exception as error:
         raise ModelError(f"The hook features.py cannot be run ({type(error).__name__}: {error}); mend it.") from error
     function = namespace.get("features")

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from contender.calibration import Calibrated
 from contender.contract import Kind, Training
 from contender.errors import TooFewOutcomes
-from contender.measures import measure, measure_all, sign, time_folds
+from contender.measures import Floats, measure, measure_all, sign, time_folds
 from contender.record_features import OwnFeatures
 from contender.search import Task, Trial, search
 from contender.values import ModelColumn
@@ -100,10 +100,14 @@ def train(
             task, candidates, frame.iloc[chosen], y[chosen],
             folds=rules.folds, gap=thinned_gap, trials=rules.trials, progress=progress,
         )  # fmt: skip
-        best = tried[0]
-
         classes = None if contract_kind == "regression" else np.unique(y)
-        model, folds = _settle(task, best, frame, y, classes, rules.folds, gap)
+        whole = len(chosen) == len(y)
+        rounds = [_face(task, trial, frame, y, classes, rules.folds, gap) for trial in finalists(tried, whole, metric)]
+        last = max(rounds, key=lambda one: sign(metric) * float(np.mean([fold[metric] for fold in one.folds])))
+        best, folds = last.trial, last.folds
+        model: Any = task.fit(best.candidate, best.params, frame, y)
+        if classes is not None:
+            model = Calibrated.on(model, last.predicted, y[last.tested])
     reached = np.mean([fold[metric] for fold in folds])
     progress(f"{best.candidate} wins: {metric} {reached:.4g} over {len(folds)} folds; fitted on {len(y):,} rows")
     return Trained(
@@ -119,24 +123,49 @@ def train(
     )
 
 
-def _settle(
-    task: Task, best: Trial, frame: pd.DataFrame, y: NDArray[Any], classes: NDArray[Any] | None, folds: int, gap: int
-) -> tuple[Any, list[dict[str, float]]]:
-    """The model fitted on all rows, calibrated on folds that it had not seen, and every metric on each fold."""
+@dataclass(frozen=True)
+class _Round:
+    """One setting on the folds of all rows: metrics per fold, and predictions for rows its models had not seen."""
+
+    trial: Trial
+    folds: list[dict[str, float]]
+    tested: NDArray[np.int64]
+    predicted: Floats
+
+
+def _face(
+    task: Task, trial: Trial, frame: pd.DataFrame, y: NDArray[Any], classes: NDArray[Any] | None, folds: int, gap: int
+) -> _Round:
     cuts = list(time_folds(y, task.kind, folds, gap))
-    *models, final = task.fit_all(
-        best.candidate, best.params, frame, y, [*(train_rows for train_rows, _ in cuts), np.arange(len(y))]
-    )
-    predictions = [
-        task.predict(model, frame.iloc[test_rows], classes) for model, (_, test_rows) in zip(models, cuts, strict=True)
-    ]
+    models = task.fit_all(trial.candidate, trial.params, frame, y, [train_rows for train_rows, _ in cuts])
+    tests = [test_rows for _, test_rows in cuts]
+    predictions = [task.predict(model, frame.iloc[rows], classes) for model, rows in zip(models, tests, strict=True)]
     measured = [
-        {**measure_all(task.kind, y[test_rows], predicted, classes), "rows": float(len(test_rows))}
-        for predicted, (_, test_rows) in zip(predictions, cuts, strict=True)
+        {**measure_all(task.kind, y[rows], predicted, classes), "rows": float(len(rows))}
+        for predicted, rows in zip(predictions, tests, strict=True)
     ]
-    if classes is None:
-        return final, measured
-    return Calibrated.on(final, np.concatenate(predictions), y[np.concatenate([test for _, test in cuts])]), measured
+    return _Round(trial, measured, np.concatenate(tests), np.concatenate(predictions))
+
+
+def finalists(tried: Sequence[Trial], whole: bool, metric: str) -> list[Trial]:
+    """The trials to be measured on all rows: the best one, and of each other candidate the best that is in doubt.
+
+    On few rows small models look better than they are on many, so a search that saw only a part decides nothing
+    between candidates of which each won a fold.
+
+    Args:
+        tried: best first.
+        whole: the search saw all rows, and its order stands.
+    """
+    best, better = tried[0], sign(metric)
+    found = [best]
+    for trial in () if whole else tried[1:]:
+        known = any(trial.candidate == other.candidate for other in found)
+        doubtful = any(better * mine >= better * its for mine, its in zip(trial.values, best.values, strict=True))
+        close = abs(trial.mean - best.mean) <= best.std
+        if not known and (doubtful or close):
+            found.append(trial)
+    return found
 
 
 def rows_to_search(y: NDArray[Any], kind: Kind, most: int) -> NDArray[np.int64]:

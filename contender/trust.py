@@ -17,38 +17,64 @@ import skops.io
 from contender.errors import UntrustedModel
 
 ALLOWED: frozenset[str] = frozenset(
-    """
-    builtins.bool builtins.dict builtins.float builtins.int builtins.list builtins.slice builtins.str builtins.tuple
-    contender.calibration.Calibrated
-    contender.estimator.LogTarget
-    contender.record_features.OwnFeatures contender.record_features.RecordFeatures
-    functools.partial sklearn.utils.validation.check_array
-    numpy.dtype numpy.float64 numpy.int64 numpy.ndarray numpy.uint64
-    numpy.random._generator.Generator
-    sklearn._loss._loss.CyHalfBinomialLoss sklearn._loss._loss.CyHalfMultinomialLoss
-    sklearn._loss._loss.CyHalfPoissonLoss sklearn._loss._loss.CyHalfSquaredError
-    sklearn._loss.link.IdentityLink sklearn._loss.link.Interval sklearn._loss.link.LogLink
-    sklearn._loss.link.LogitLink sklearn._loss.link.MultinomialLogit
-    sklearn._loss.loss.HalfBinomialLoss sklearn._loss.loss.HalfMultinomialLoss
-    sklearn._loss.loss.HalfPoissonLoss sklearn._loss.loss.HalfSquaredError
-    sklearn.compose._column_transformer.ColumnTransformer
-    sklearn.ensemble._forest.RandomForestClassifier sklearn.ensemble._forest.RandomForestRegressor
-    sklearn.ensemble._hist_gradient_boosting.binning._BinMapper
-    sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier
-    sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor
-    sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor
-    sklearn.impute._base.MissingIndicator sklearn.impute._base.SimpleImputer
-    sklearn.linear_model._logistic.LogisticRegression sklearn.linear_model._ridge.Ridge
-    sklearn.model_selection._split.KFold
-    sklearn.pipeline.Pipeline
-    sklearn.preprocessing._data.QuantileTransformer sklearn.preprocessing._data.StandardScaler
-    sklearn.preprocessing._encoders.OneHotEncoder sklearn.preprocessing._encoders.OrdinalEncoder
-    sklearn.preprocessing._function_transformer.FunctionTransformer
-    sklearn.preprocessing._label.LabelEncoder
-    sklearn.preprocessing._target_encoder.TargetEncoder
-    sklearn.tree._classes.DecisionTreeClassifier sklearn.tree._classes.DecisionTreeRegressor
-    sklearn.tree._tree.Tree
-    """.split()
+    {
+        "builtins.bool",
+        "builtins.dict",
+        "builtins.float",
+        "builtins.int",
+        "builtins.list",
+        "builtins.slice",
+        "builtins.str",
+        "builtins.tuple",
+        "contender.calibration.Calibrated",
+        "contender.estimator.LogTarget",
+        "contender.record_features.OwnFeatures",
+        "contender.record_features.RecordFeatures",
+        "functools.partial",
+        "sklearn.utils.validation.check_array",
+        "numpy.dtype",
+        "numpy.float64",
+        "numpy.int64",
+        "numpy.ndarray",
+        "numpy.uint64",
+        "numpy.random._generator.Generator",
+        "sklearn._loss._loss.CyHalfBinomialLoss",
+        "sklearn._loss._loss.CyHalfMultinomialLoss",
+        "sklearn._loss._loss.CyHalfPoissonLoss",
+        "sklearn._loss._loss.CyHalfSquaredError",
+        "sklearn._loss.link.IdentityLink",
+        "sklearn._loss.link.Interval",
+        "sklearn._loss.link.LogLink",
+        "sklearn._loss.link.LogitLink",
+        "sklearn._loss.link.MultinomialLogit",
+        "sklearn._loss.loss.HalfBinomialLoss",
+        "sklearn._loss.loss.HalfMultinomialLoss",
+        "sklearn._loss.loss.HalfPoissonLoss",
+        "sklearn._loss.loss.HalfSquaredError",
+        "sklearn.compose._column_transformer.ColumnTransformer",
+        "sklearn.ensemble._forest.RandomForestClassifier",
+        "sklearn.ensemble._forest.RandomForestRegressor",
+        "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+        "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier",
+        "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.impute._base.MissingIndicator",
+        "sklearn.impute._base.SimpleImputer",
+        "sklearn.linear_model._logistic.LogisticRegression",
+        "sklearn.linear_model._ridge.Ridge",
+        "sklearn.model_selection._split.KFold",
+        "sklearn.pipeline.Pipeline",
+        "sklearn.preprocessing._data.QuantileTransformer",
+        "sklearn.preprocessing._data.StandardScaler",
+        "sklearn.preprocessing._encoders.OneHotEncoder",
+        "sklearn.preprocessing._encoders.OrdinalEncoder",
+        "sklearn.preprocessing._function_transformer.FunctionTransformer",
+        "sklearn.preprocessing._label.LabelEncoder",
+        "sklearn.preprocessing._target_encoder.TargetEncoder",
+        "sklearn.tree._classes.DecisionTreeClassifier",
+        "sklearn.tree._classes.DecisionTreeRegressor",
+        "sklearn.tree._tree.Tree",
+    }
 )
 """Every name that a model of `estimator.build` needs, with its calibration, and no other.
 

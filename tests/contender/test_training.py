@@ -7,7 +7,8 @@ import pytest
 from contender.contract import Training
 from contender.errors import TooFewOutcomes
 from contender.measures import measure, time_folds
-from contender.training import importance, latency_ms, rows_to_search, train
+from contender.search import Trial
+from contender.training import finalists, importance, latency_ms, rows_to_search, train
 from contender.values import ModelColumn
 
 COLUMNS = (
@@ -99,6 +100,20 @@ def test_too_little_to_learn_from_is_refused(kind, y, said):
 def test_folds_use_nothing_of_the_future():
     cuts = list(time_folds(np.arange(100.0), "regression", 3, gap=5))
     assert [(train.max(), test.min(), len(test)) for train, test in cuts] == [(19, 25, 25), (44, 50, 25), (69, 75, 25)]
+
+
+@pytest.mark.parametrize(
+    ("values", "whole", "measured_again"),
+    [
+        pytest.param((0.80, 0.60, 0.70), False, True, id="it won a fold"),
+        pytest.param((0.69, 0.74, 0.79), False, True, id="behind, but by less than the folds differ"),
+        pytest.param((0.50, 0.50, 0.50), False, False, id="clearly behind"),
+        pytest.param((0.80, 0.60, 0.70), True, False, id="the search saw all rows"),
+    ],
+)
+def test_what_part_of_the_rows_left_in_doubt_is_measured_on_all(values, whole, measured_again):
+    best, other = Trial("boosting", {}, (0.70, 0.75, 0.80)), Trial("logistic", {}, values)
+    assert (other in finalists([best, other], whole, "roc_auc")) == measured_again
 
 
 def test_the_search_keeps_a_rare_class_and_the_order_of_time():
