@@ -14,7 +14,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from contender.contract import Column, ColumnType, Columns
+from contender.contract import Column, Columns, ColumnType
 from contender.values import FILE, KEY, ROW, TIME
 
 _NEEDED: dict[ColumnType, str] = {
@@ -89,10 +89,15 @@ def conform(staged: DataFrame, columns: Columns, checks: Sequence[Check], missin
         ROW,
         F.struct(*[F.col(_quoted(name)) for name in columns]).alias("_raw"),
         *[value.alias(name) for name, value in values.items()],
-        *[F.when(raw[name].isNotNull() & values[name].isNull(), raw[name]).alias(to) for name, to in unreadable.items()],
+        *[
+            F.when(raw[name].isNotNull() & values[name].isNull(), raw[name]).alias(to)
+            for name, to in unreadable.items()
+        ],
     )
     reasons = [F.when(_fails(check, unreadable), F.lit(check.reason)) for check in checks]
-    return typed.withColumn("_reasons", F.array_compact(F.array(*reasons)) if reasons else F.array().cast("array<string>"))
+    return typed.withColumn(
+        "_reasons", F.array_compact(F.array(*reasons)) if reasons else F.array().cast("array<string>")
+    )
 
 
 def mark_repeated(rows: DataFrame, known: DataFrame | None, columns: Mapping[str, Column], key: str) -> DataFrame:

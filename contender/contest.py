@@ -120,7 +120,9 @@ def document_of(
     }
 
 
-def judging_rows(contract: Contract, frame: "pd.DataFrame") -> "tuple[pd.DataFrame, NDArray[Any], Mapping[str, NDArray[Any]]]":
+def judging_rows(
+    contract: Contract, frame: "pd.DataFrame"
+) -> "tuple[pd.DataFrame, NDArray[Any], Mapping[str, NDArray[Any]]]":
     """The model's input, the outcomes as the model was fitted on them, and the slices' columns."""
     y = frame[TARGET].to_numpy()
     outcomes = y.astype({"binary": np.int64, "multiclass": np.str_, "regression": np.float64}[contract.kind])

@@ -172,7 +172,7 @@ class Training(Strict):
     window: Duration | None = None
     folds: int = Field(default=3, ge=2, le=10)
     trials: int = Field(default=4, ge=1, le=200, description="settings tried per candidate")
-    search_rows: int = Field(default=30_000, ge=500, description="rows used by the search, newest first")
+    search_rows: int = Field(default=30_000, ge=500, description="rows used by the search, spread evenly over all")
     max_rows: int = Field(default=500_000, ge=1000, description="rows used by the final fit, newest first")
     min_rows: int = Field(default=500, ge=50)
     min_per_class: int = Field(default=30, ge=5)
@@ -220,7 +220,9 @@ class Scoring(Strict):
     @model_validator(mode="after")
     def _bands_in_order(self) -> Self:
         if self.warning > self.critical:
-            raise ValueError(f"'warning' is {self.warning:g}, 'critical' {self.critical:g}; expected warning <= critical")
+            raise ValueError(
+                f"'warning' is {self.warning:g}, 'critical' {self.critical:g}; expected warning <= critical"
+            )
         return self
 
 
@@ -409,7 +411,11 @@ def _explain(path: Path, text: str, error: ValidationError) -> str:
 def _known_keys(location: tuple[str, ...]) -> list[str]:
     model: Any = Contract
     for part in location:
-        model = _model_in(model.model_fields[part].annotation) if hasattr(model, "model_fields") and part in model.model_fields else model
+        model = (
+            _model_in(model.model_fields[part].annotation)
+            if hasattr(model, "model_fields") and part in model.model_fields
+            else model
+        )
     return [name for name in getattr(model, "model_fields", {}) if name != "folder"]
 
 

@@ -57,7 +57,11 @@ def split(settings: Settings, contract: Contract, as_of: datetime) -> Split:
     gap = max(contract.judging.embargo, contract.outcome.matures_after)
     first = start - gap - contract.training.window if contract.training.window else None
     training = Rows(_naive(first) if first else datetime.min, _naive(start - gap), _naive(min(start, as_of)), versions)
-    return Split(training, Rows(_naive(start), _naive(end), _naive(as_of), versions), lake.count(settings, contract.name, "outcomes"))
+    return Split(
+        training,
+        Rows(_naive(start), _naive(end), _naive(as_of), versions),
+        lake.count(settings, contract.name, "outcomes"),
+    )
 
 
 def load(settings: Settings, contract: Contract, rows: Rows, *, newest: int | None = None) -> "pd.DataFrame":
@@ -85,14 +89,14 @@ def _load(settings: Settings, folder: object, _: str, rows: Rows, newest: int | 
         joined = joined.orderBy(F.desc(TIME), F.desc(KEY)).limit(newest)
     frame = joined.toPandas().sort_values([TIME, KEY], ignore_index=True)
     texts = [column.name for column in contract.model_columns if column.kind in ("category", "text")]
-    return frame.astype({name: object for name in texts})
+    return frame.astype(dict.fromkeys(texts, object))
 
 
 def _known(settings: Settings, contract: Contract, rows: Rows) -> "DataFrame":
     """Records in the window with an outcome known by `as_of`."""
     records, outcomes = (lake.read(settings, table) for table in rows.versions[:2])
     moment = F.col(TIME)
-    within = records.where((moment < F.lit(_aware(rows.end))))
+    within = records.where(moment < F.lit(_aware(rows.end)))
     if rows.start > datetime.min:
         within = within.where(moment >= F.lit(_aware(rows.start)))
     known = features.known_outcomes(within, outcomes, contract)

@@ -81,7 +81,9 @@ def expect(
     (validation,) = outcome.run_results.values()
     broken = [result for result in validation.results if (result.exception_info or {}).get("raised_exception")]
     if broken:
-        raise DataError(f"Great Expectations could not measure {broken[0].expectation_config.type}; {broken[0].exception_info}")
+        raise DataError(
+            f"Great Expectations could not measure {broken[0].expectation_config.type}; {broken[0].exception_info}"
+        )
     return [_finding(result, facts.rows) for result in validation.results]
 
 

@@ -154,7 +154,10 @@ def _entries(
             value = F.when(F.unix_micros(KNOWN_AT) - F.unix_micros(TIME) <= _width(feature), value)
         count = F.when(value.isNotNull(), F.lit(1.0 if leaving is None else -1.0))
         signed = value * count if feature.take in _RUNNING else value
-        columns += [signed.cast(_type_of(feature, contract)).alias(f"{name}|v"), count.cast("double").alias(f"{name}|n")]
+        columns += [
+            signed.cast(_type_of(feature, contract)).alias(f"{name}|v"),
+            count.cast("double").alias(f"{name}|n"),
+        ]
     return columns
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from contender import features, lake, landing
+from contender import features, lake, staging
 from contender.conforming import conform
 from contender.contract import Contract
 from contender.errors import DataError
+from contender.reading import digest
 from contender.settings import Settings
 from contender.values import BATCH, KEY, ROW, TIME, TableVersion
 
@@ -33,10 +34,10 @@ def update_lookups(settings: Settings, contract: Contract, folder: Path) -> list
                     f"{folder} has no file {lookup.file}, which the look-up '{name}' of the contract needs; put it there."
                 )
             continue
-        content = landing.digest(path)
+        content = digest(path)
         if lake.note_of(settings, contract.name, table) == content:
             continue
-        staged = landing.stage_lookup(settings, contract, name, path)
+        staged = staging.stage_lookup(settings, contract, name, path)
         rows = conform(lake.session(settings).read.parquet(str(staged)), lookup.columns, [], contract.records.missing)
         keys = [F.col(f"`{column}`") for column in lookup.key]
         first = rows.withColumn("_rank", F.row_number().over(Window.partitionBy(*keys).orderBy(ROW))).where("_rank = 1")
@@ -72,7 +73,9 @@ def update_features(settings: Settings, contract: Contract) -> TableVersion | No
     )  # fmt: skip
 
 
-def _joined(settings: Settings, contract: Contract, wanted: "DataFrame", every: "DataFrame", *, whole: bool) -> "DataFrame":
+def _joined(
+    settings: Settings, contract: Contract, wanted: "DataFrame", every: "DataFrame", *, whole: bool
+) -> "DataFrame":
     lookups = {}
     for name in contract.lookups:
         table = lake.find(settings, contract.name, f"lookup_{name}")

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contender import lake, landing
+from contender import lake, landing, staging
 from contender.conforming import checks_of, conform, content_key, key_checks, mark_repeated
 from contender.contract import Contract
 from contender.errors import BatchRefused, ContractError
 from contender.expectations import BatchFacts, Finding, docs_index, expect
-from contender.landing import Plan, Source, Staged
+from contender.landing import Plan, Source
 from contender.settings import Settings
+from contender.staging import Staged
 from contender.values import BATCH, FILE, KEY, RECEIVED, ROW, TARGET, TIME, Ingested
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progr
             its rows are in `quarantine` then.
     """
     spark = lake.session(settings)
-    staged = landing.stage(settings, contract, batch, progress)
+    staged = staging.stage(settings, contract, batch, progress)
     parts = [
         _conformed(settings, contract, batch, staged, source, spark)
         for source in ("records", "outcomes")
@@ -73,7 +74,7 @@ def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progr
         accepted = _accept(settings, contract, parts, batch)
     for part in parts:
         part.rows.unpersist()
-    landing.close(settings, contract, batch, staged, "refused" if refusal else "done")
+    landing.close(settings, contract, batch, "refused" if refusal else "done", staged.rows, staged.refused)
     if refusal:
         raise BatchRefused(refusal)
     received = sum(staged.rows.values()) + len(staged.refused)
@@ -83,7 +84,7 @@ def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progr
     ingested = Ingested(
         batch=batch.batch, files=len(batch.files), received=received, accepted=received - bad, quarantined=bad,
         records=accepted["records"], outcomes=accepted["outcomes"],
-        reasons=reasons | {reason: 1 for reason in staged.refused.values()},
+        reasons=reasons | dict.fromkeys(staged.refused.values(), 1),
         report=str(docs_index(parts[0].docs)) if parts else "",
     )  # fmt: skip
     return ingested, [finding for part in parts for finding in part.findings]
@@ -104,11 +105,15 @@ def target_of(contract: Contract, frame: DataFrame) -> "Column":
         found = frame.select(value.alias("target")).schema["target"].dataType.simpleString()
     except (AnalysisException, ParseException) as error:
         reason = (error.getMessage() or str(error)).split("\n")[0]
-        raise ContractError(f"{where} is not an expression over {', '.join(contract.outcome.columns)}: {reason}") from None
+        raise ContractError(
+            f"{where} is not an expression over {', '.join(contract.outcome.columns)}: {reason}"
+        ) from None
     if contract.kind == "multiclass":
         return value.cast("string")
     if found in ("string", "timestamp"):
-        raise ContractError(f"{where} gives {found}; a {contract.kind} target needs a number or a condition, such as x = 'yes'.")
+        raise ContractError(
+            f"{where} gives {found}; a {contract.kind} target needs a number or a condition, such as x = 'yes'."
+        )
     return value.cast("double")
 
 
@@ -133,17 +138,17 @@ def _conformed(
         known = _accepted_before(settings, contract, batch, rows, sum(staged.rows.values()))
         rows = mark_repeated(rows, known, contract.records.columns, key)
         checks += key_checks(key)
-    rows = rows.persist()
-    counted = rows.select(F.explode_outer("_reasons").alias("reason")).groupBy("reason").count().collect()
-    bad = rows.where(F.size("_reasons") > 0).count()
-    total = rows.count()
+    # Kept as text: a column of structs takes several times the memory, and the seconds, of all others together.
+    rows = rows.withColumn("_raw", F.to_json("_raw")).persist()
+    counted = rows.select(F.explode("_reasons").alias("reason")).groupBy("reason").count().collect()
+    total, bad = rows.agg(F.count("*"), F.count_if(F.size("_reasons") > 0)).head() or (0, 0)
     facts = BatchFacts(total, sum(file.source == source for file in batch.files), None, batch.at)
     if of_records:
         facts = BatchFacts(total, facts.files, batch.usual_rows_per_file, batch.at)
     docs = settings.home / "reports" / contract.name / f"batch-{batch.batch}" / source
     docs.mkdir(parents=True, exist_ok=True)
     findings = expect(rows, checks, facts, contract.batch, time=time, docs=docs) if total else []
-    reasons = {row["reason"]: row["count"] for row in counted if row["reason"] is not None}
+    reasons = {row["reason"]: row["count"] for row in counted}
     return _Part(source, rows, total, bad, reasons, findings, docs)
 
 
@@ -192,7 +197,7 @@ def _quarantine_rows(part: _Part, refusal: str | None) -> DataFrame:
     reasons = F.array_append("_reasons", F.lit("the whole batch was refused")) if refusal else F.col("_reasons")
     return rows.select(
         F.lit("row").alias("kind"), F.lit(part.source).alias("source"), F.col(FILE), F.col(ROW),
-        F.to_json("_raw").alias("raw"), reasons.alias("reasons"),
+        F.col("_raw").alias("raw"), reasons.alias("reasons"),
     )  # fmt: skip
 
 
@@ -207,11 +212,13 @@ def _quarantine_files(
     settings: Settings, contract: Contract, batch: Plan, staged: Staged, spark: "SparkSession"
 ) -> DataFrame:
     rows = [
-        ("file", file.source, file.name, None, str(landing.refused_copy(settings, contract.name, file)), [reason])
+        ("file", file.source, file.name, None, str(staging.refused_copy(settings, contract.name, file)), [reason])
         for file in batch.files
         if (reason := staged.refused.get(file.digest))
     ]
-    return spark.createDataFrame(rows, f"kind string, source string, {FILE} string, {ROW} bigint, raw string, reasons array<string>")
+    return spark.createDataFrame(
+        rows, f"kind string, source string, {FILE} string, {ROW} bigint, raw string, reasons array<string>"
+    )
 
 
 def _append(settings: Settings, contract: Contract, table: str, rows: DataFrame, batch: Plan) -> None:
@@ -228,7 +235,9 @@ def _accept(settings: Settings, contract: Contract, parts: list[_Part], batch: P
             outcomes = good.withColumn(TARGET, target_of(contract, good))
             if with_outcome:
                 # A record whose outcome is not in yet has none of its columns filled.
-                outcomes = outcomes.where(F.coalesce(*[F.col(f"`{n}`").cast("string") for n in contract.outcome.columns]).isNotNull())
+                outcomes = outcomes.where(
+                    F.coalesce(*[F.col(f"`{n}`").cast("string") for n in contract.outcome.columns]).isNotNull()
+                )
             columns = [F.col(f"`{name}`") for name in contract.outcome.columns]
             accepted["outcomes"] += outcomes.count()
             _append(settings, contract, "outcomes", outcomes.select(KEY, TARGET, FILE, ROW, *columns), batch)

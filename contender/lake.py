@@ -128,7 +128,9 @@ def read(settings: Settings, table: TableVersion) -> "DataFrame":
     return reader.load(path_of(settings, table.use_case, table.table))
 
 
-def read_small(settings: Settings, use_case: str, table: str, columns: Sequence[str] | None = None) -> "pa.Table | None":
+def read_small(
+    settings: Settings, use_case: str, table: str, columns: Sequence[str] | None = None
+) -> "pa.Table | None":
     """A small table whole, without Spark; None when it was never written."""
     delta = _open(settings, use_case, table)
     return None if delta is None else delta.to_pyarrow_table(columns=list(columns) if columns else None)
@@ -160,7 +162,9 @@ def append(
 
 def replace(settings: Settings, use_case: str, table: str, frame: "DataFrame", *, note: str = "") -> TableVersion:
     """Write in place of all rows and of the columns, for what can be computed again."""
-    writer = frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").option("userMetadata", note)
+    writer = (
+        frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").option("userMetadata", note)
+    )
     writer.save(path_of(settings, use_case, table))
     return _written(settings, use_case, table)
 
@@ -171,7 +175,9 @@ def note_of(settings: Settings, use_case: str, table: str) -> str:
     return str(delta.history(1)[0].get("userMetadata") or "") if delta is not None else ""
 
 
-def append_small(settings: Settings, use_case: str, table: str, rows: Sequence[Mapping[str, Any]], schema: "pa.Schema") -> None:
+def append_small(
+    settings: Settings, use_case: str, table: str, rows: Sequence[Mapping[str, Any]], schema: "pa.Schema"
+) -> None:
     """Add a few rows in one commit, without Spark."""
     import pyarrow as pa
     from deltalake import write_deltalake

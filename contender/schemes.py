@@ -198,7 +198,6 @@ class World:
         return np.asarray(np.where(repaired, another, one))
 
 
-
 def _replace(random: np.random.Generator, draft: Draft, scheme: str, rows: Draft) -> Draft:
     """Overwrite as many payments, chosen at random, so that a day's count stays what was asked for."""
     many = min(len(draft["scheme"]), len(rows["customer"]))

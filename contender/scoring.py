@@ -108,7 +108,9 @@ def pack(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _predictor(files: Any, digest: str, kind: Kind, threshold: float) -> "Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]":
+def _predictor(
+    files: Any, digest: str, kind: Kind, threshold: float
+) -> "Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]":
     def predict(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         import pyarrow as pa
 
@@ -120,7 +122,8 @@ def _predictor(files: Any, digest: str, kind: Kind, threshold: float) -> "Callab
             answer = loaded.pyfunc.predict(batch.select(names).to_pandas())
             score, prediction = decide(kind, answer, threshold, getattr(loaded.model, "classes_", None))
             yield pa.RecordBatch.from_arrays(
-                [batch.column(name) for name in (KEY, TIME, BATCH)] + [pa.array(score, pa.float64()), pa.array(prediction)],
+                [batch.column(name) for name in (KEY, TIME, BATCH)]
+                + [pa.array(score, pa.float64()), pa.array(prediction)],
                 names=[KEY, TIME, BATCH, "score", "prediction"],
             )
 

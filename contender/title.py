@@ -30,7 +30,13 @@ def holder(settings: Settings, use_case: str) -> tuple[LedgerEntry, ModelVersion
 
 
 def crown(
-    settings: Settings, version: ModelVersion, *, after: LedgerEntry | None, reason: str, by: str, evidence: Mapping[str, Any]
+    settings: Settings,
+    version: ModelVersion,
+    *,
+    after: LedgerEntry | None,
+    reason: str,
+    by: str,
+    evidence: Mapping[str, Any],
 ) -> LedgerEntry:
     """Write the entry that makes a version the champion, then mirror it in the registry.
 

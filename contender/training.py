@@ -107,7 +107,12 @@ def train(
         best, folds = last.trial, last.folds
         model: Any = task.fit(best.candidate, best.params, frame, y)
         if classes is not None:
-            model = Calibrated.on(model, last.predicted, y[last.tested])
+            # The newest fold's model has seen almost as much as the final one; those before it were weaker, and what
+            # they overstated would shrink the final model's scores.
+            newest = slice(-int(folds[-1]["rows"]), None)
+            if set(np.unique(y[last.tested[newest]])) != set(classes):
+                newest = slice(None)
+            model = Calibrated.on(model, last.predicted[newest], y[last.tested[newest]])
     reached = np.mean([fold[metric] for fold in folds])
     progress(f"{best.candidate} wins: {metric} {reached:.4g} over {len(folds)} folds; fitted on {len(y):,} rows")
     return Trained(

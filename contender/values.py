@@ -6,7 +6,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-
 KEY, TIME, BATCH, FILE, ROW, RECEIVED = "_key", "_time", "_batch", "_file", "_row", "_received_at"
 """Columns of ours in every table of records and outcomes, before the user's own."""
 

@@ -113,8 +113,14 @@ _TEMPORARY = {"PREFECT_UI_ENABLED": "false", "PREFECT__SERVER_EPHEMERAL": "1", "
 
 
 def stop(server: subprocess.Popen[bytes] | None) -> None:
-    """End a temporary server."""
+    """End a temporary server, once it has what this process still wants to tell it."""
     if server is not None and server.poll() is None:
+        if "prefect.logging.handlers" in sys.modules:
+            from prefect.events.worker import EventsWorker
+            from prefect.logging.handlers import APILogWorker
+
+            for worker in (APILogWorker, EventsWorker):
+                worker.drain_all(timeout=5)
         server.terminate()
         try:
             server.wait(timeout=5)

@@ -16,7 +16,9 @@ class Ours(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.pathname.startswith(_STEPS):
             return True
-        return record.levelno >= logging.WARNING and not record.name.startswith(("prefect.flow_runs", "prefect.task_runs"))
+        return record.levelno >= logging.WARNING and not record.name.startswith(
+            ("prefect.flow_runs", "prefect.task_runs")
+        )
 
 
 class Plain(logging.Formatter):

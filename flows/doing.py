@@ -100,7 +100,9 @@ def run_score(use_case: str, json_: bool) -> None:
 
         scored = score(contract.name)
     if scored is None:
-        raise UsageError(f"Nobody holds the title of {use_case} yet; 'contender run {use_case}' trains a first champion.")
+        raise UsageError(
+            f"Nobody holds the title of {use_case} yet; 'contender run {use_case}' trains a first champion."
+        )
     if json_:
         print_json({"predictions": scored.predictions, "alerts": scored.alerts, "version": scored.model.version})
     else:
@@ -126,12 +128,16 @@ def tell_summary(settings: Settings, contract: Contract, document: dict[str, Any
     else:
         click.echo(f"Verdict: {verdict.decision.value}. {verdict.reasons[0]}")
         against = "" if verdict.champion_score is None else f", {verdict.against} {verdict.champion_score:.4f}"
-        click.echo(f"  {verdict.metric}: challenger {verdict.challenger_score:.4f}{against}, on {verdict.rows:,} unseen rows")
+        click.echo(
+            f"  {verdict.metric}: challenger {verdict.challenger_score:.4f}{against}, on {verdict.rows:,} unseen rows"
+        )
     if champion:
         click.echo(f"Champion: {contract.name} version {champion['version']}, since {champion['since'][:16]} UTC")
     else:
         click.echo("Nobody holds the title yet.")
-    click.echo(f"Predictions: {document['predictions']:,} in {_short(lake.path_of(settings, contract.name, 'predictions'))}")
+    click.echo(
+        f"Predictions: {document['predictions']:,} in {_short(lake.path_of(settings, contract.name, 'predictions'))}"
+    )
     click.echo(f"Next: contender why {contract.name}    contender status    contender --help")
 
 
@@ -150,5 +156,3 @@ def _short(path: str) -> str:
     """A path relative to the working directory where that is shorter."""
     here = f"{Path.cwd()}/"
     return path.removeprefix(here)
-
-

@@ -33,7 +33,7 @@ def engines(settings: Settings) -> Iterator[Started]:
     ready = threading.Event()
     threading.Thread(target=_warm_up, args=(settings, failures, ready), daemon=True).start()
     try:
-        import prefect  # noqa: F401, PLC0415 - its settings were made by `connect`
+        import prefect  # noqa: F401 - its settings were made by `connect`
 
         api.wait_until_ready(server)
         ready.wait()

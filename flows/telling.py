@@ -120,7 +120,14 @@ def draft_contract(
 
     settings = Settings()
     draft = drafting.draft(
-        files, name=name, target=target, outcomes=outcomes, key=key, time=time, lookups=lookups, folder=settings.use_cases
+        files,
+        name=name,
+        target=target,
+        outcomes=outcomes,
+        key=key,
+        time=time,
+        lookups=lookups,
+        folder=settings.use_cases,
     )
     path = drafting.write(draft, settings.use_cases, overwrite)
     if json_:
@@ -145,7 +152,9 @@ def simulate_payments(
 
     settings = Settings()
     folder = to or Path(Contract.of("payments", settings.use_cases).records.landing)
-    simulation = simulator.Simulation(seed=settings.seed if seed is None else seed, payments=payments, days=days, **knobs)
+    simulation = simulator.Simulation(
+        seed=settings.seed if seed is None else seed, payments=payments, days=days, **knobs
+    )
     written = simulator.write(simulation, folder)
     if json_:
         print_json(asdict(written))

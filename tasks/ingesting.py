@@ -19,7 +19,9 @@ def find_batch(settings: Settings, contract: Contract, folder: Path, at: datetim
     """The batch to take in next, or None when all that landed is in the lake."""
     with working() as tell:
         batch = landing.plan(settings, contract, folder, at)
-        tell(f"batch {batch.batch}: {len(batch.files):,} new files in {folder}" if batch else f"no new files in {folder}")
+        tell(
+            f"batch {batch.batch}: {len(batch.files):,} new files in {folder}" if batch else f"no new files in {folder}"
+        )
         return batch
 
 
@@ -52,7 +54,18 @@ def _page(ingested: Ingested, findings: list[Finding]) -> list[str]:
     return [
         *table(
             ["received", "accepted", "quarantined", "records", "outcomes"],
-            [[f"{n:,}" for n in (ingested.received, ingested.accepted, ingested.quarantined, ingested.records, ingested.outcomes)]],
+            [
+                [
+                    f"{n:,}"
+                    for n in (
+                        ingested.received,
+                        ingested.accepted,
+                        ingested.quarantined,
+                        ingested.records,
+                        ingested.outcomes,
+                    )
+                ]
+            ],
         ),
         "",
         "## Why rows were quarantined",

@@ -53,7 +53,12 @@ def compare(
 
 @task
 def crown(
-    settings: Settings, contract: Contract, challenger: ModelVersion, after: LedgerEntry | None, verdict: Verdict, rows: Rows
+    settings: Settings,
+    contract: Contract,
+    challenger: ModelVersion,
+    after: LedgerEntry | None,
+    verdict: Verdict,
+    rows: Rows,
 ) -> LedgerEntry:
     """Give the title to the challenger: the ledger first, then the registry's aliases."""
     with working() as tell:
