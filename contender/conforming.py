@@ -61,9 +61,9 @@ def checks_of(columns: Columns, *, key: str | None, time: str | None, at: dateti
         if column.required or name in (key, time):
             found.append(Check(name, "present", f"{name}: missing"))
         if column.min is not None:
-            found.append(Check(name, "min", f"{name}: below {column.min:g}", column.min))
+            found.append(Check(name, "min", f"{name}: below {column.min:.15g}", column.min))
         if column.max is not None:
-            found.append(Check(name, "max", f"{name}: above {column.max:g}", column.max))
+            found.append(Check(name, "max", f"{name}: above {column.max:.15g}", column.max))
         if column.values is not None and column.unseen == "quarantine":
             found.append(Check(name, "in set", f"{name}: none of the {len(column.values)} known values", column.values))
     if time is not None:
@@ -115,7 +115,7 @@ def mark_repeated(rows: DataFrame, known: DataFrame | None, columns: Mapping[str
     if known is None:
         before = F.when(F.col("_place") > 1, F.col("_first"))
     else:
-        marked = marked.join(known.select(KEY, content.alias("_known")), on=KEY, how="left")
+        marked = marked.join(complete(known, columns).select(KEY, content.alias("_known")), on=KEY, how="left")
         before = F.coalesce("_known", F.when(F.col("_place") > 1, F.col("_first")))
     marked = marked.withColumn("_before", F.when(F.col(KEY).isNotNull(), before))
     repeated = (
@@ -127,6 +127,12 @@ def mark_repeated(rows: DataFrame, known: DataFrame | None, columns: Mapping[str
         .withColumn(other.measured, F.when(F.array_contains("_reasons", other.reason), F.col(KEY)))
         .drop("_content", "_first", "_place", "_before", "_known")
     )
+
+
+def complete(rows: DataFrame, columns: Mapping[str, Column]) -> DataFrame:
+    """Accepted rows with every declared column; what was declared only after they came is null."""
+    later = {name: column for name, column in columns.items() if name not in rows.columns}
+    return rows.select("*", *[F.lit(None).cast(SPARK_TYPES[column.type]).alias(n) for n, column in later.items()])
 
 
 def content_key(columns: Columns) -> SparkColumn:

@@ -11,6 +11,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from contender.conforming import complete
 from contender.contract import Contract, History
 from contender.values import BATCH, FILE, KEY, KNOWN_AT, RECEIVED, ROW, TARGET, TIME
 
@@ -30,6 +31,8 @@ def known_outcomes(records: DataFrame, outcomes: DataFrame, contract: Contract) 
     been known is history loaded in bulk: then the contract says when the outcome was known. Without a time column
     there is no live: the order of arrival is all there is.
     """
+    records = complete(records, contract.records.columns)
+    outcomes = complete(outcomes, contract.outcome.columns)
     outcome_columns = [F.col(f"`{name}`") for name in contract.outcome.columns]
     # The newest wins: a struct compares by its fields in order, and batch, file and row come first.
     received = F.struct(BATCH, FILE, ROW, TARGET, RECEIVED, F.struct(*outcome_columns).alias("outcome"))

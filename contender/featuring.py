@@ -8,7 +8,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from contender import features, lake, staging
-from contender.conforming import conform
+from contender.conforming import complete, conform
 from contender.contract import Contract
 from contender.errors import DataError
 from contender.reading import digest
@@ -61,7 +61,7 @@ def update_features(settings: Settings, contract: Contract) -> TableVersion | No
     done = int(note["until"]) if same else -1
     if done >= until:
         return lake.find(settings, contract.name, "features")
-    every = lake.read(settings, records)
+    every = complete(lake.read(settings, records), contract.records.columns)
     wanted = every.where(F.col(BATCH) > done)
     made = features.model_input(_joined(settings, contract, wanted, every, whole=done < 0), contract)
     note_now = json.dumps({"definition": definition, "until": until})

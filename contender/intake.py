@@ -4,7 +4,8 @@ Each table is written once per batch, as a Delta transaction that carries the ba
 half-way and run again adds nothing twice. What is accepted and what is quarantined add up to what was received.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -28,17 +29,18 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 _BROADCAST_ROWS = 500_000
+_WHOLE_BATCH = "the whole batch was refused"
 
 
 @dataclass(frozen=True)
 class _Part:
-    """The conformed rows of one kind of file, kept in memory or on disk, with what was found about them."""
+    """The conformed rows of one kind of file, with what was found about them."""
 
     source: Source
     rows: DataFrame
     total: int
     bad: int
-    reasons: dict[str, int]
+    reasons: Counter[str]
     findings: list[Finding]
     docs: Path
 
@@ -59,32 +61,30 @@ def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progr
     ]
     progress("checked the batch against the contract")
     unparsed = spark.read.parquet(str(staged.folder / "bad")) if staged.has("bad") else None
-    broken = dict(unparsed.groupBy("_source").count().collect()) if unparsed is not None else {}
+    # Now, because the staged rows are gone once the batch is closed.
+    broken = _broken(unparsed) if unparsed is not None else {}
     refusal = _refusal(contract, parts, broken)
     quarantined = [_quarantine_rows(part, refusal) for part in parts]
     if unparsed is not None:
-        quarantined.append(_quarantine_unparsed(unparsed))
+        quarantined.append(_quarantine_unparsed(unparsed, refusal))
     if staged.refused:
         quarantined.append(_quarantine_files(settings, contract, batch, staged, spark))
-    bad = sum(part.total if refusal else part.bad for part in parts) + sum(broken.values()) + len(staged.refused)
+    bad = sum(part.total if refusal else part.bad for part in parts) + len(staged.refused)
+    bad += sum(reasons.total() for reasons in broken.values())
     if bad:
         _append(settings, contract, "quarantine", reduce(DataFrame.unionByName, quarantined), batch)
     accepted = {"records": 0, "outcomes": 0}
     if refusal is None:
         accepted = _accept(settings, contract, parts, batch)
-    for part in parts:
-        part.rows.unpersist()
     landing.close(settings, contract, batch, "refused" if refusal else "done", staged.rows, staged.refused)
     if refusal:
         raise BatchRefused(refusal)
     received = sum(staged.rows.values()) + len(staged.refused)
-    reasons = reduce(lambda all, part: all | part.reasons, parts, dict[str, int]())
-    if unparsed is not None:
-        reasons |= dict(unparsed.groupBy("reason").count().collect())
+    reasons = sum([*(part.reasons for part in parts), *broken.values(), Counter(staged.refused.values())], Counter())
     ingested = Ingested(
         batch=batch.batch, files=len(batch.files), received=received, accepted=received - bad, quarantined=bad,
         records=accepted["records"], outcomes=accepted["outcomes"],
-        reasons=reasons | dict.fromkeys(staged.refused.values(), 1),
+        reasons=dict(reasons),
         report=str(docs_index(parts[0].docs)) if parts else "",
     )  # fmt: skip
     return ingested, [finding for part in parts for finding in part.findings]
@@ -131,15 +131,19 @@ def _conformed(
         columns = columns | contract.outcome.columns
     checks = checks_of(columns, key=key, time=time, at=batch.at, skew=contract.batch.clock_skew)
     rows = conform(spark.read.parquet(str(staged.folder / source)), columns, checks, contract.records.missing)
-    rows = rows.withColumn(KEY, F.col(f"_raw.`{key}`") if key else content_key(columns))
+    # As it landed, not as typed: records may call text what outcomes call a number.
+    named = F.when(F.col(f"`{key}`").isNotNull(), F.trim(F.col(f"_raw.`{key}`"))) if key else content_key(columns)
+    rows = rows.withColumn(KEY, named)
     if of_records:
         rows = rows.withColumn(TIME, F.col(f"`{time}`") if time else _arrival(batch, staged))
     if of_records and key is not None:
         known = _accepted_before(settings, contract, batch, rows, sum(staged.rows.values()))
         rows = mark_repeated(rows, known, contract.records.columns, key)
         checks += key_checks(key)
-    # Kept as text: a column of structs takes several times the memory, and the seconds, of all others together.
-    rows = rows.withColumn("_raw", F.to_json("_raw")).persist()
+    # Written down rather than cached: what reads it then plans one scan, not all that went before.
+    conformed = staged.folder / f"conformed-{source}"
+    rows.withColumn("_raw", F.to_json("_raw")).write.mode("overwrite").parquet(str(conformed))
+    rows = spark.read.parquet(str(conformed))
     counted = rows.select(F.explode("_reasons").alias("reason")).groupBy("reason").count().collect()
     total, bad = rows.agg(F.count("*"), F.count_if(F.size("_reasons") > 0)).head() or (0, 0)
     facts = BatchFacts(total, sum(file.source == source for file in batch.files), None, batch.at)
@@ -147,8 +151,8 @@ def _conformed(
         facts = BatchFacts(total, facts.files, batch.usual_rows_per_file, batch.at)
     docs = settings.home / "reports" / contract.name / f"batch-{batch.batch}" / source
     docs.mkdir(parents=True, exist_ok=True)
-    findings = expect(rows, checks, facts, contract.batch, time=time, docs=docs) if total else []
-    reasons = {row["reason"]: row["count"] for row in counted}
+    findings = expect(rows, checks, facts, contract.batch, time=time, docs=docs, clean=bad == 0) if total else []
+    reasons = Counter({row["reason"]: row["count"] for row in counted})
     return _Part(source, rows, total, bad, reasons, findings, docs)
 
 
@@ -174,13 +178,23 @@ def _accepted_before(
     return known.join(F.broadcast(keys) if size < _BROADCAST_ROWS else keys, on=KEY, how="left_semi")
 
 
-def _refusal(contract: Contract, parts: list[_Part], broken: dict[str, int]) -> str | None:
+def _broken(unparsed: DataFrame) -> dict[str, Counter[str]]:
+    """How often which reason, by source."""
+    found: dict[str, Counter[str]] = {}
+    for source, reason, count in unparsed.groupBy("_source", "reason").count().collect():
+        found.setdefault(source, Counter())[reason] = count
+    return found
+
+
+def _refusal(contract: Contract, parts: list[_Part], broken: Mapping[str, Counter[str]]) -> str | None:
     for part in parts:
-        share = (part.bad + broken.get(part.source, 0)) / (part.total + broken.get(part.source, 0))
+        unparsed = broken.get(part.source, Counter[str]())
+        total = part.total + unparsed.total()
+        share = (part.bad + unparsed.total()) / total
         if share > contract.batch.max_bad_share:
-            most = max(part.reasons, key=lambda reason: part.reasons[reason], default="rows that cannot be read")
+            ((most, _),) = (part.reasons + unparsed).most_common(1)
             return (
-                f"The batch is refused: {share:.1%} of its {part.total:,} {part.source} fail, the contract allows "
+                f"The batch is refused: {share:.1%} of its {total:,} {part.source} fail, the contract allows "
                 f"{contract.batch.max_bad_share:.1%}; most often: {most}. Mend the files or the contract and run again."
             )
         for finding in part.findings:
@@ -194,17 +208,18 @@ def _refusal(contract: Contract, parts: list[_Part], broken: dict[str, int]) -> 
 
 def _quarantine_rows(part: _Part, refusal: str | None) -> DataFrame:
     rows = part.rows if refusal else part.rows.where(F.size("_reasons") > 0)
-    reasons = F.array_append("_reasons", F.lit("the whole batch was refused")) if refusal else F.col("_reasons")
+    reasons = F.array_append("_reasons", F.lit(_WHOLE_BATCH)) if refusal else F.col("_reasons")
     return rows.select(
         F.lit("row").alias("kind"), F.lit(part.source).alias("source"), F.col(FILE), F.col(ROW),
         F.col("_raw").alias("raw"), reasons.alias("reasons"),
     )  # fmt: skip
 
 
-def _quarantine_unparsed(unparsed: DataFrame) -> DataFrame:
+def _quarantine_unparsed(unparsed: DataFrame, refusal: str | None) -> DataFrame:
+    reasons = F.array("reason", F.lit(_WHOLE_BATCH)) if refusal else F.array("reason")
     return unparsed.select(
         F.lit("row").alias("kind"), F.col("_source").alias("source"), F.col(FILE), F.col(ROW), "raw",
-        F.array("reason").alias("reasons"),
+        reasons.alias("reasons"),
     )  # fmt: skip
 
 
@@ -223,7 +238,17 @@ def _quarantine_files(
 
 def _append(settings: Settings, contract: Contract, table: str, rows: DataFrame, batch: Plan) -> None:
     stamped = rows.withColumn(BATCH, F.lit(batch.batch).cast("bigint")).withColumn(RECEIVED, F.lit(batch.at))
-    lake.append(settings, contract.name, table, stamped, application="ingest", transaction=batch.batch)
+    from pyspark.errors import AnalysisException
+
+    try:
+        lake.append(settings, contract.name, table, stamped, application="ingest", transaction=batch.batch)
+    except AnalysisException as error:
+        if "FAILED_TO_MERGE_FIELDS" not in str(error.getCondition()):
+            raise
+        raise ContractError(
+            f"{contract.folder / 'contract.toml'} declares a column with another type than the table '{table}' has "
+            f"({error.getMessageParameters() or error.getMessage()}); give it back its type, or declare it by another name."
+        ) from None
 
 
 def _accept(settings: Settings, contract: Contract, parts: list[_Part], batch: Plan) -> dict[str, int]:

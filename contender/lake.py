@@ -149,13 +149,15 @@ def append(
 ) -> TableVersion:
     """Add rows once: a transaction that `application` has committed before is skipped by Delta.
 
+    Columns that the table does not have yet are added to it; they are null in older rows.
+
     Args:
         application: who writes; transactions are counted for each apart.
         transaction: must grow from write to write, because Delta skips anything at or below the last one.
         note: kept with the commit, see `note_of`.
     """
     writer = frame.write.format("delta").mode("append").partitionBy(*partition_by).option("userMetadata", note)
-    writer = writer.option("txnAppId", application).option("txnVersion", transaction)
+    writer = writer.option("mergeSchema", "true").option("txnAppId", application).option("txnVersion", transaction)
     writer.save(path_of(settings, use_case, table))
     return _written(settings, use_case, table)
 

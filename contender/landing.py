@@ -61,7 +61,11 @@ def plan(settings: Settings, contract: Contract, landing: Path, at: datetime) ->
     for batch in sorted({row["batch"] for row in log if row["status"] == "planned"}):
         if not any(row["batch"] == batch and row["status"] != "planned" for row in log):
             rows = [row for row in log if row["batch"] == batch]
-            return Plan(batch, rows[0]["at"], tuple(_file_of(row) for row in rows), usual)
+            cut_off = Plan(batch, rows[0]["at"], tuple(_file_of(row) for row in rows), usual)
+            if all(row["contract"] == _mark(contract) for row in rows):
+                return cut_off
+            # Half of it by one contract and half by another would add up to nothing.
+            abandon(settings, contract, cut_off, "the contract was changed before the batch was done")
     files = tuple(_new_files(contract, landing, log))
     if not files:
         return None
@@ -71,11 +75,23 @@ def plan(settings: Settings, contract: Contract, landing: Path, at: datetime) ->
 
 
 def close(
-    settings: Settings, contract: Contract, done: Plan, status: Status, rows: dict[str, int], refused: dict[str, str]
+    settings: Settings, contract: Contract, done: Plan, status: Status, rows: dict[str, int], reasons: dict[str, str]
 ) -> None:
-    """Write down what became of a batch, with its rows by file digest and its refused files, and forget its staging."""
-    _write_log(settings, contract, done, status, rows, refused)
+    """Write down what became of a batch, and forget its staging.
+
+    Args:
+        rows: of each file, by its digest.
+        reasons: why a file was not taken in, by its digest; in a batch that is done such a file counts as refused.
+    """
+    _write_log(settings, contract, done, status, rows, reasons)
     shutil.rmtree(staging_of(settings, contract.name, done.batch), ignore_errors=True)
+
+
+def abandon(settings: Settings, contract: Contract, given_up: Plan, reason: str) -> None:
+    """Take back what a batch wrote; its files that are still there count as new."""
+    for table in ("records", "outcomes", "quarantine"):
+        lake.delete_batch(settings, contract.name, table, given_up.batch)
+    close(settings, contract, given_up, "abandoned", {}, dict.fromkeys((file.digest for file in given_up.files), reason))
 
 
 def _new_files(contract: Contract, landing: Path, log: list[dict[str, object]]) -> Iterator[LandedFile]:
@@ -147,15 +163,15 @@ def _read_log(settings: Settings, use_case: str) -> list[dict[str, object]]:
 
 
 def _write_log(
-    settings: Settings, contract: Contract, batch: Plan, status: Status, rows: dict[str, int], refused: dict[str, str]
+    settings: Settings, contract: Contract, batch: Plan, status: Status, rows: dict[str, int], reasons: dict[str, str]
 ) -> None:
     lines = [
         asdict(file)
         | {
             "_batch": batch.batch,
-            "status": "refused" if file.digest in refused else status,
+            "status": "refused" if status == "done" and file.digest in reasons else status,
             "rows": rows.get(file.digest),
-            "reason": refused.get(file.digest),
+            "reason": reasons.get(file.digest),
             "contract": _mark(contract),
             "at": batch.at.astimezone(UTC),
         }

@@ -13,13 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from contender import lake
 from contender.contract import Contract, Kind
 from contender.settings import Settings
-from contender.values import BATCH, KEY, TIME, Band, ModelVersion, Scored, TableVersion
+from contender.values import BATCH, KEY, TIME, Band, ModelVersion, Scored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,24 +39,24 @@ def score_pending(settings: Settings, contract: Contract, model: ModelVersion, f
     until = lake.last_transaction(settings, contract.name, "records", "ingest")
     done = lake.last_transaction(settings, contract.name, "predictions", "score")
     bands: dict[str, int] = {}
-    table: TableVersion | None = None
+    table = lake.find(settings, contract.name, "predictions")
     if source is not None and until > done:
         pending = lake.read(settings, source).where(F.col(BATCH) > done)
-        scored = with_scores(pending, contract, model, folder)
-        rows = scored.select(
+        rows = with_scores(pending, contract, model, folder).select(
             KEY, TIME, "score", "prediction", band_of(contract).alias("band"),
             F.lit(model.version).alias("model_version"), F.lit(model.run_id).alias("run_id"),
             F.lit(at).alias("scored_at"), F.lit(at.date()).alias("scored_date"),
             F.lit(source.version).cast("bigint").alias("source_version"), BATCH,
         )  # fmt: skip
+        # Counted while written: to count afterwards would read, or score, it all again.
+        counted = Observation()
+        rows = rows.observe(counted, *[F.count_if(F.col("band") == band.value).alias(band.value) for band in Band])
         table = lake.append(
             settings, contract.name, "predictions", rows,
             application="score", transaction=until, partition_by=["scored_date"],
         )  # fmt: skip
-        written = lake.read(settings, table).where(F.col(BATCH) > done)
-        bands = {row["band"]: row["count"] for row in written.groupBy("band").count().collect()}
-    alerts = _alert(settings, contract)
-    return Scored(model, sum(bands.values()), alerts, bands, table or lake.find(settings, contract.name, "predictions"))
+        bands = {band: int(count) for band, count in counted.get.items() if count}
+    return Scored(model, sum(bands.values()), _alert(settings, contract), bands, table)
 
 
 def with_scores(records: DataFrame, contract: Contract, model: ModelVersion, folder: Path) -> DataFrame:
@@ -161,5 +161,7 @@ def _alert(settings: Settings, contract: Contract) -> int:
         return 0
     loud = [Band.CRITICAL.value] if contract.scoring.alert == "CRITICAL" else [Band.CRITICAL.value, Band.WARNING.value]
     rows = lake.read(settings, table).where((F.col(BATCH) > done) & F.col("band").isin(loud))
+    counted = Observation()
+    rows = rows.observe(counted, F.count("*").alias("alerts"))
     lake.append(settings, contract.name, "alerts", rows, application="alert", transaction=until)
-    return int(lake.read(settings, lake.find(settings, contract.name, "alerts")).where(F.col(BATCH) > done).count())  # type: ignore[arg-type]
+    return int(counted.get["alerts"])

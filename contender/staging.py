@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from contender.contract import Column, Columns, Contract
 from contender.errors import DataError, UnreadableFile
 from contender.forms import FileForm, describe
-from contender.landing import LandedFile, Plan, Source, staging_of
+from contender.landing import LandedFile, Plan, Source, abandon, staging_of
 from contender.reading import BadRow, digest, read_chunks
 from contender.settings import Settings
 
@@ -43,12 +43,20 @@ def stage(settings: Settings, contract: Contract, batch: Plan, progress: Callabl
     Memory is bounded by 50,000 rows of a large file, or by one small file.
 
     Raises:
-        DataError: a file of a batch that was cut off is no longer there, or is another.
+        DataError: a file of the batch is no longer there, or is another; the batch is abandoned then.
     """
     folder = staging_of(settings, contract.name, batch.batch)
     marker = folder / "staged.json"
     if marker.is_file():
         return Staged(folder, **json.loads(marker.read_text(encoding="utf-8")))
+    for file in batch.files:
+        if not Path(file.path).is_file() or digest(Path(file.path)) != file.digest:
+            reason = f"{file.path} has gone or changed since batch {batch.batch} was planned with it"
+            abandon(settings, contract, batch, reason)
+            raise DataError(
+                f"{reason}; batch {batch.batch} is abandoned and nothing of it is kept: run again to take in what is "
+                "there now."
+            )
     shutil.rmtree(folder, ignore_errors=True)
     for part in ("records", "outcomes", "bad"):
         (folder / part).mkdir(parents=True)
@@ -58,8 +66,6 @@ def stage(settings: Settings, contract: Contract, batch: Plan, progress: Callabl
         shared: dict[Source, pq.ParquetWriter] = {}
         for place, file in enumerate(batch.files, start=1):
             path = Path(file.path)
-            if not path.is_file() or digest(path) != file.digest:
-                raise DataError(f"{file.path} has gone or changed since batch {batch.batch} was planned with it.")
             columns = declared(contract, file.source)
             own = folder / file.source / f"{place:06}.parquet"
             try:
