@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from contender import dataset, evaluation, lake, ledger, registry, title
 from contender.contract import Contract
-from contender.errors import ModelError, TooFewOutcomes
+from contender.errors import TooFewOutcomes
 from contender.judge import judge
 from contender.settings import Settings
 from contender.values import TARGET, Decision, ModelVersion, Rows, Scorecard, Verdict
@@ -125,7 +125,9 @@ def judging_rows(
 ) -> "tuple[pd.DataFrame, NDArray[Any], Mapping[str, NDArray[Any]]]":
     """The model's input, the outcomes as the model was fitted on them, and the slices' columns."""
     y = frame[TARGET].to_numpy()
-    outcomes = y.astype({"binary": np.int64, "multiclass": np.str_, "regression": np.float64}[contract.kind])
+    outcomes: NDArray[Any] = y.astype(
+        {"binary": np.int64, "multiclass": np.str_, "regression": np.float64}[contract.kind]
+    )
     slices = {name: frame[f"by:{name}"].fillna("missing").to_numpy().astype(str) for name in contract.judging.slices}
     return frame[[column.name for column in contract.model_columns]], outcomes, slices
 
@@ -143,16 +145,7 @@ def answers(
     Raises:
         ModelError: the model needs a column that features no longer have.
     """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        answer = np.asarray(loaded.pyfunc.predict(frame), dtype=np.float64)
-    except MlflowException as error:
-        said = str(error).splitlines()[0]
-        raise ModelError(
-            f"{loaded.version} cannot be asked with today's features ({said[:160]}). Restore the contract's columns, or "
-            "promote another version by hand."
-        ) from None
+    answer = loaded.answer(frame)
     if contract.kind == "regression":
         return answer, y
     if contract.kind == "binary":

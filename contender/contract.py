@@ -56,6 +56,8 @@ Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if
 
 
 class Strict(BaseModel):
+    """What is parsed from outside: frozen, and nothing in it that is not declared."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -428,7 +430,8 @@ def _model_in(annotation: Any) -> Any:
 
 def _line_of(text: str, location: tuple[str, ...]) -> int:
     """Number of the line that comes nearest to setting a key, the deepest part that stands in the text winning."""
-    best_depth, best_line, table = 0, 1, ()
+    best_depth, best_line = 0, 1
+    table: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := re.match(r"\s*\[\[?([^\]]+)\]", line):
             table = tuple(part.strip().strip("\"'") for part in header[1].split("."))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import DataFrame
 
+BEGINNING = datetime(1, 1, 1)  # noqa: DTZ001 - naive UTC, as all times of `Rows` are
+"""Start of rows that reach back as far as there are any."""
+
 TABLES = ("records", "outcomes", "features")
 
 
@@ -47,7 +50,7 @@ def split(settings: Settings, contract: Contract, as_of: datetime) -> Split:
     newest = records.where(F.col(TIME) <= F.lit(as_of)).agg(F.unix_micros(F.max(TIME))).head()
     horizon = _moment(newest[0]) if newest and newest[0] is not None else as_of
     end = horizon - contract.outcome.matures_after + timedelta(microseconds=1)
-    every = Rows(datetime.min, _naive(end), _naive(as_of), versions)
+    every = Rows(BEGINNING, _naive(end), _naive(as_of), versions)
     known = _known(settings, contract, every)
     if isinstance(contract.judging.newest, float):
         cut = known.agg(F.percentile(F.unix_micros(TIME), 1 - contract.judging.newest)).head()
@@ -56,7 +59,7 @@ def split(settings: Settings, contract: Contract, as_of: datetime) -> Split:
         start = end - contract.judging.newest
     gap = max(contract.judging.embargo, contract.outcome.matures_after)
     first = start - gap - contract.training.window if contract.training.window else None
-    training = Rows(_naive(first) if first else datetime.min, _naive(start - gap), _naive(min(start, as_of)), versions)
+    training = Rows(_naive(first) if first else BEGINNING, _naive(start - gap), _naive(min(start, as_of)), versions)
     return Split(
         training,
         Rows(_naive(start), _naive(end), _naive(as_of), versions),
@@ -97,7 +100,7 @@ def _known(settings: Settings, contract: Contract, rows: Rows) -> "DataFrame":
     records, outcomes = (lake.read(settings, table) for table in rows.versions[:2])
     moment = F.col(TIME)
     within = records.where(moment < F.lit(_aware(rows.end)))
-    if rows.start > datetime.min:
+    if rows.start > BEGINNING:
         within = within.where(moment >= F.lit(_aware(rows.start)))
     known = features.known_outcomes(within, outcomes, contract)
     return known.where((F.col(KNOWN_AT) <= F.lit(_aware(rows.as_of))) & F.col(TARGET).isNotNull())
@@ -105,7 +108,7 @@ def _known(settings: Settings, contract: Contract, rows: Rows) -> "DataFrame":
 
 def name_of(rows: Rows, table: TableVersion) -> str:
     """How MLflow names these rows: table, version and window."""
-    start = "" if rows.start == datetime.min else f"{rows.start:%Y-%m-%d}"
+    start = "" if rows.start == BEGINNING else f"{rows.start:%Y-%m-%d}"
     return f"{table} {start}..{rows.end:%Y-%m-%d}"
 
 

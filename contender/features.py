@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.window import WindowSpec
 
 from contender.conforming import complete
 from contender.contract import Contract, History
@@ -192,7 +193,7 @@ def _value(feature: History, contract: Contract) -> SparkColumn:
     return value if feature.take == "last" else value.cast("double")
 
 
-def _answer(name: str, feature: History, sofar: "Window") -> SparkColumn:
+def _answer(name: str, feature: History, sofar: WindowSpec) -> SparkColumn:
     value, entered = F.col(f"{name}|v"), F.col(f"{name}|n")
     number = F.coalesce(F.sum(entered).over(sofar), F.lit(0.0))
     match feature.take:

@@ -30,9 +30,7 @@ def update_lookups(settings: Settings, contract: Contract, folder: Path) -> list
         path, table = folder / lookup.file, f"lookup_{name}"
         if not path.is_file():
             if lake.find(settings, contract.name, table) is None:
-                raise DataError(
-                    f"{folder} has no file {lookup.file}, which the look-up '{name}' of the contract needs; put it there."
-                )
+                raise DataError(f"{folder} has no file {lookup.file}, which the look-up '{name}' needs; put it there.")
             continue
         content = digest(path)
         if lake.note_of(settings, contract.name, table) == content:
@@ -94,7 +92,7 @@ def _joined(
         since = F.lit(first) - F.make_dt_interval(secs=F.lit(features.look_back(contract)))
         recent = every.where((F.col(TIME) >= since) & (F.col(TIME) <= F.lit(last)))
         if received is not None:
-            low, high = recent.agg(F.min(KEY), F.max(KEY)).head() or (None, None)
+            low, high = recent.agg(F.min(KEY), F.max(KEY)).head() or ("", "")
             received = received.where(F.col(KEY).between(low, high))
     known = features.known_outcomes(recent, received, contract).persist() if received is not None else None
     return features.with_history(joined, recent, known, contract)

@@ -172,7 +172,7 @@ def _accepted_before(
     table = lake.find(settings, contract.name, "records")
     if table is None:
         return None
-    low, high = rows.agg(F.min(KEY), F.max(KEY)).head() or (None, None)
+    low, high = rows.agg(F.min(KEY), F.max(KEY)).head() or ("", "")
     known = lake.read(settings, table).where((F.col(BATCH) < batch.batch) & F.col(KEY).between(low, high))
     keys = rows.select(KEY).distinct()
     return known.join(F.broadcast(keys) if size < _BROADCAST_ROWS else keys, on=KEY, how="left_semi")
@@ -201,7 +201,7 @@ def _refusal(contract: Contract, parts: list[_Part], broken: Mapping[str, Counte
             if finding.whole_batch and not finding.holds:
                 return (
                     f"The batch is refused: {part.source} fail '{finding.expectation}' {finding.column} (found "
-                    f"{', '.join(finding.samples)}); see batch.* in the contract, and the report in {docs_index(part.docs)}."
+                    f"{', '.join(finding.samples)}); see batch.* in the contract, and {docs_index(part.docs)}."
                 )
     return None
 
@@ -247,7 +247,7 @@ def _append(settings: Settings, contract: Contract, table: str, rows: DataFrame,
             raise
         raise ContractError(
             f"{contract.folder / 'contract.toml'} declares a column with another type than the table '{table}' has "
-            f"({error.getMessageParameters() or error.getMessage()}); give it back its type, or declare it by another name."
+            f"({error.getMessageParameters() or error.getMessage()}); give it back its type, or another name."
         ) from None
 
 

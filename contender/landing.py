@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from contender import lake
 from contender.contract import Contract
@@ -91,10 +91,12 @@ def abandon(settings: Settings, contract: Contract, given_up: Plan, reason: str)
     """Take back what a batch wrote; its files that are still there count as new."""
     for table in ("records", "outcomes", "quarantine"):
         lake.delete_batch(settings, contract.name, table, given_up.batch)
-    close(settings, contract, given_up, "abandoned", {}, dict.fromkeys((file.digest for file in given_up.files), reason))
+    close(
+        settings, contract, given_up, "abandoned", {}, dict.fromkeys((file.digest for file in given_up.files), reason)
+    )
 
 
-def _new_files(contract: Contract, landing: Path, log: list[dict[str, object]]) -> Iterator[LandedFile]:
+def _new_files(contract: Contract, landing: Path, log: list[dict[str, Any]]) -> Iterator[LandedFile]:
     if not landing.is_dir():
         raise DataError(
             f"The landing folder {landing} is not there; create it, correct records.landing in the contract, "
@@ -127,14 +129,15 @@ def _source_of(contract: Contract, name: str) -> Source | None:
 
 
 def staging_of(settings: Settings, use_case: str, batch: int) -> Path:
+    """Where a batch is kept as rows of strings until it is in the lake."""
     return settings.scratch_of(use_case) / f"batch-{batch}"
 
 
-def _usual_rows(log: Iterable[dict[str, object]]) -> float | None:
+def _usual_rows(log: Iterable[dict[str, Any]]) -> float | None:
     from statistics import median
 
     counts = [row["rows"] for row in log if row["status"] == "done" and row["source"] == "records" and row["rows"]]
-    return float(median(counts)) if counts else None  # type: ignore[type-var]
+    return float(median(counts)) if counts else None
 
 
 def _mark(contract: Contract) -> str:
@@ -156,7 +159,7 @@ def _log_schema() -> "pa.Schema":
     return pa.schema([(name, kinds.get(name, pa.string())) for name in names])
 
 
-def _read_log(settings: Settings, use_case: str) -> list[dict[str, object]]:
+def _read_log(settings: Settings, use_case: str) -> list[dict[str, Any]]:
     table = lake.read_small(settings, use_case, "files")
     rows = [] if table is None else table.to_pylist()
     return [row | {"batch": row["_batch"]} for row in rows]
@@ -180,5 +183,5 @@ def _write_log(
     lake.append_small(settings, contract.name, "files", lines, _log_schema())
 
 
-def _file_of(row: dict[str, object]) -> LandedFile:
-    return LandedFile(*(row[name] for name in ("source", "path", "size", "modified", "digest")))  # type: ignore[arg-type]
+def _file_of(row: dict[str, Any]) -> LandedFile:
+    return LandedFile(*(row[name] for name in ("source", "path", "size", "modified", "digest")))

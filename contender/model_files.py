@@ -7,10 +7,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contender.errors import UntrustedModel
+import numpy as np
+from numpy.typing import NDArray
+
+from contender.errors import ModelError, UntrustedModel
 from contender.values import ModelVersion
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.pyfunc import PyFuncModel
 
 MODEL_FILE = "model.skops"
@@ -40,6 +44,23 @@ class Opened:
 
         meta = Model.load(str(self.folder))
         return PyFuncModel(model_meta=meta, model_impl=Answering(self.model), model_id=meta.model_id)
+
+    def answer(self, frame: "pd.DataFrame") -> NDArray[np.float64]:
+        """What the model says of rows, through its signature: probabilities (rows, classes), or values (rows,).
+
+        Raises:
+            ModelError: the rows lack a column that the signature asks for.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return np.asarray(self.pyfunc.predict(frame), dtype=np.float64)
+        except MlflowException as error:
+            said = str(error).splitlines()[0]
+            raise ModelError(
+                f"The model in {self.folder.name[:12]} cannot be asked with today's features ({said[:160]}). Restore "
+                "the contract's columns, or promote another version by hand."
+            ) from None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import atexit
 import io
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,8 +110,8 @@ def pack(folder: Path) -> bytes:
 
 def _predictor(
     files: Any, digest: str, kind: Kind, threshold: float
-) -> "Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]":
-    def predict(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+) -> "Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]":
+    def predict(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         import pyarrow as pa
 
         loaded = None

@@ -27,7 +27,7 @@ _SMALL = 16 << 20
 
 @dataclass(frozen=True)
 class Staged:
-    """A batch as rows of strings in Parquet below `folder`; `rows` by file digest, `refused` files with their reason."""
+    """A batch as rows of strings in Parquet below `folder`; `rows` and `refused` (the reasons) by file digest."""
 
     folder: Path
     rows: dict[str, int]

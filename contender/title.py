@@ -23,8 +23,8 @@ def holder(settings: Settings, use_case: str) -> tuple[LedgerEntry, ModelVersion
     champion = registry.find(settings, use_case, entry.version)
     if champion.digest != entry.model_digest:
         raise UntrustedModel(
-            f"{champion} is registered with the digest {champion.digest[:12]}…, but {entry.model_digest[:12]}… took the "
-            f"title; roll back with 'contender rollback {use_case} --reason …', or restore the registry."
+            f"{champion} is registered with the digest {champion.digest[:12]}…, but {entry.model_digest[:12]}… took "
+            f"the title; roll back with 'contender rollback {use_case} --reason …', or restore the registry."
         )
     return entry, champion
 

@@ -1,4 +1,4 @@
-"""The command line. Every command exits 0 only when it did what it says, 2 on wrong use, 1 with one sentence otherwise."""
+"""The command line. A command exits 0 only when it did what it says, 2 on wrong use, 1 with one sentence otherwise."""
 
 import json
 import os

@@ -26,7 +26,8 @@ class Plain(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         width = min(shutil.get_terminal_size((80, 24)).columns, 100)
+        seconds = f"{time.monotonic() - _began:6.1f} s  "
         return textwrap.fill(
-            record.getMessage(), width, initial_indent=f"{time.monotonic() - _began:6.1f} s  ", subsequent_indent=" " * 10,
+            record.getMessage(), width, initial_indent=seconds, subsequent_indent=" " * len(seconds),
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip

@@ -47,9 +47,11 @@ def run_pipeline(use_case: str, landing: Path | None, json_: bool) -> None:
         print_json(document)
         return
     tell_summary(settings, contract, document, done.verdict)
-    parts = f"starting Spark and Prefect {spent['start']:.1f}, Prefect's runs {spent['prefect']:.1f}, MLflow {spent['mlflow']:.1f}"
     click.echo(f"{total:.0f} s in all; outside the work {sum(spent.values()):.1f} s:")
-    click.echo(f"  {parts}")
+    click.echo(
+        f"  starting Spark and Prefect {spent['start']:.1f}, Prefect's runs {spent['prefect']:.1f}, "
+        f"MLflow {spent['mlflow']:.1f}"
+    )
 
 
 def run_ingest(use_case: str, landing: Path | None, json_: bool) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 
 from contender import java
 from contender.settings import Settings
@@ -50,11 +51,9 @@ def _warm_up(settings: Settings, failures: list[BaseException], ready: threading
 
     try:
         lake.session(settings)
-    except BaseException as error:
+    except Exception as error:  # noqa: BLE001 - told by the main thread
         failures.append(error)
     finally:
         ready.set()
-    import great_expectations  # noqa: F401
-    import mlflow.sklearn  # noqa: F401
-
-    from contender import training  # noqa: F401
+    for name in ("great_expectations", "mlflow.sklearn", "contender.training"):
+        import_module(name)

@@ -35,18 +35,19 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
         columns = contract.model_columns
         inputs, y = frame[[column.name for column in columns]], outcomes_of(contract, frame[TARGET].to_numpy())
         tell(f"training on {len(frame):,} rows x {len(columns)} columns")
-        own = contract.own_features
+        own = contract.own_features.read_text(encoding="utf-8") if contract.own_features else None
         trained = training.train(
-            inputs, y, contract_kind=contract.kind, columns=columns, own=own.read_text(encoding="utf-8") if own else None,
+            inputs, y, contract_kind=contract.kind, columns=columns, own=own,
             candidates=contract.candidates, rules=contract.training, metric=contract.judging.metric, seed=settings.seed,
             progress=tell, gap=_gap(contract, frame[TIME].to_numpy()),
         )  # fmt: skip
         weights = training.importance(trained.model, inputs, y, contract.judging.metric, settings.seed)
-        names = [name for name in trained.folds[0] if name != "rows"] if trained.folds else []
+        names = trained.folds[0].keys() - {"rows"}
+        means = {f"cv_{name}": float(np.mean([f[name] for f in trained.folds if name in f])) for name in sorted(names)}
         challenger = tracking.log_challenger(
             settings, contract, model=trained.model, example=inputs.tail(5),
             trained_until=frame[TIME].max().to_pydatetime(), family=trained.candidate, params=dict(trained.params),
-            folds=trained.folds, metrics={f"cv_{n}": float(np.mean([f[n] for f in trained.folds if n in f])) for n in names},
+            folds=trained.folds, metrics=means,
             datasets=[(table, lake.path_of(settings, contract.name, table.table)) for table in rows.versions],
             training_sample=frame.tail(200)[[*(column.name for column in columns), TARGET]],
             figures={}, importance=weights, git_revision=git_revision(contract.folder), seed=settings.seed,
