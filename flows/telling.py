@@ -161,5 +161,5 @@ def simulate_payments(
         return
     click.echo(
         f"{written.payments:,} payments, {written.frauds:,} of them fraud, and {written.outcomes:,} outcomes in "
-        f"{written.files:,} new files in {folder}."
+        f"{written.files:,} files in {folder}, {written.files - written.unchanged:,} of them new."
     )

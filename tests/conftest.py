@@ -116,7 +116,7 @@ class Home:
         return found
 
     def log(self, batch: int) -> list[str]:
-        return [row["status"] for row in self.rows("files") if row["_batch"] == batch]
+        return sorted(row["status"] for row in self.rows("files") if row["_batch"] == batch)
 
 
 def edited(text: str, changes) -> str:

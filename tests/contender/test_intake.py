@@ -155,6 +155,7 @@ def test_a_reason_is_counted_over_all_files(dirty):
         ("column values to be null", "items: not a whole number", 1, "1 5"),
         ("column values to be in set", "shop", 2, "z"),
         ("column values to not be null", "shop", 1, "None"),
+        ("column values to be between", "ordered_at", 1, "2026-01-10 13:00:01"),
         ("column values to be null", "order_id: came before with other values", 3, "known"),
     ],
 )
