@@ -1,9 +1,8 @@
-"""Great Expectations on one batch: the contract's checks as a suite, its counts and samples, and data docs."""
+"""Great Expectations on one batch: the contract's checks as a suite, and its counts and samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.conforming import Check
@@ -47,10 +46,9 @@ def expect(
     rules: BatchRules,
     *,
     time: str | None,
-    docs: Path,
     clean: bool,
 ) -> list[Finding]:
-    """Run the suite on a conformed frame and write its data docs below `docs`.
+    """What the suite finds in a conformed frame.
 
     Args:
         clean: no row has a reason against it. Then a yes or no per expectation will do, in one pass over the rows;
@@ -64,7 +62,7 @@ def expect(
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    context = gx.get_context(mode="file", project_root_dir=docs)
+    context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_or_update_spark("lake", persist=False)
     batch = source.add_dataframe_asset("batch").add_batch_definition_whole_dataframe("rows")
@@ -84,23 +82,17 @@ def expect(
         gx.Checkpoint(
             name="landed",
             validation_definitions=[definition],
-            actions=[gx.checkpoint.UpdateDataDocsAction(name="docs")],
             result_format="BOOLEAN_ONLY" if clean else {"result_format": "SUMMARY", "partial_unexpected_count": 5},
         )
     )
     outcome = checkpoint.run(batch_parameters={"dataframe": rows})
     (validation,) = outcome.run_results.values()
     if clean and not outcome.success:
-        return expect(rows, checks, facts, rules, time=time, docs=docs, clean=False)
+        return expect(rows, checks, facts, rules, time=time, clean=False)
     broken = [result for result in validation.results if (result.exception_info or {}).get("raised_exception")]
     if broken:
         raise DataError(f"Great Expectations could not measure a column of the batch: {broken[0].exception_info}")
     return [_finding(result, facts.rows) for result in validation.results]
-
-
-def docs_index(docs: Path) -> Path:
-    """The page that a browser opens."""
-    return docs / "gx" / "uncommitted" / "data_docs" / "local_site" / "index.html"
 
 
 def _batch_expectations(facts: BatchFacts, rules: BatchRules, time: str | None) -> list[Any]:

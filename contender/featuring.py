@@ -1,5 +1,6 @@
 """Brings the tables of look-ups and of features up to date with what was taken in."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,8 @@ def update_lookups(settings: Settings, contract: Contract, folder: Path) -> list
             if lake.find(settings, contract.name, table) is None:
                 raise DataError(f"{folder} has no file {lookup.file}, which the look-up '{name}' needs; put it there.")
             continue
-        content = digest(path)
+        # Other columns or types make another table of the same file.
+        content = hashlib.sha256((digest(path) + lookup.model_dump_json()).encode()).hexdigest()
         if lake.note_of(settings, contract.name, table) == content:
             continue
         staged = staging.stage_lookup(settings, contract, name, path)

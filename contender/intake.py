@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contender import lake, landing, staging
+from contender import batch_page, lake, landing, staging
 from contender.conforming import checks_of, conform, content_key, key_checks, mark_repeated
 from contender.contract import Contract
 from contender.errors import BatchRefused, ContractError
-from contender.expectations import BatchFacts, Finding, docs_index, expect
+from contender.expectations import BatchFacts, Finding, expect
 from contender.landing import Plan, Source
 from contender.settings import Settings
 from contender.staging import Staged
@@ -42,7 +42,6 @@ class _Part:
     bad: int
     reasons: Counter[str]
     findings: list[Finding]
-    docs: Path
 
 
 def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progress) -> tuple[Ingested, list[Finding]]:
@@ -76,18 +75,22 @@ def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progr
     accepted = {"records": 0, "outcomes": 0}
     if refusal is None:
         accepted = _accept(settings, contract, parts, batch)
-    landing.close(settings, contract, batch, "refused" if refusal else "done", staged.rows, staged.refused)
-    if refusal:
-        raise BatchRefused(refusal)
     received = sum(staged.rows.values()) + len(staged.refused)
     reasons = sum([*(part.reasons for part in parts), *broken.values(), Counter(staged.refused.values())], Counter())
     ingested = Ingested(
         batch=batch.batch, files=len(batch.files), received=received, accepted=received - bad, quarantined=bad,
         records=accepted["records"], outcomes=accepted["outcomes"],
         reasons=dict(reasons),
-        report=str(docs_index(parts[0].docs)) if parts else "",
+        report=str(settings.home / "reports" / contract.name / f"batch-{batch.batch}.html"),
     )  # fmt: skip
-    return ingested, [finding for part in parts for finding in part.findings]
+    findings = [finding for part in parts for finding in part.findings]
+    report = Path(ingested.report)
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(batch_page.page(contract.name, ingested, findings, refusal=refusal), encoding="utf-8")
+    landing.close(settings, contract, batch, "refused" if refusal else "done", staged.rows, staged.refused)
+    if refusal:
+        raise BatchRefused(f"{refusal} What failed is in {report}.")
+    return ingested, findings
 
 
 def target_of(contract: Contract, frame: DataFrame) -> "Column":
@@ -149,11 +152,9 @@ def _conformed(
     facts = BatchFacts(total, sum(file.source == source for file in batch.files), None, batch.at)
     if of_records:
         facts = BatchFacts(total, facts.files, batch.usual_rows_per_file, batch.at)
-    docs = settings.home / "reports" / contract.name / f"batch-{batch.batch}" / source
-    docs.mkdir(parents=True, exist_ok=True)
-    findings = expect(rows, checks, facts, contract.batch, time=time, docs=docs, clean=bad == 0) if total else []
+    findings = expect(rows, checks, facts, contract.batch, time=time, clean=bad == 0) if total else []
     reasons = Counter({row["reason"]: row["count"] for row in counted})
-    return _Part(source, rows, total, bad, reasons, findings, docs)
+    return _Part(source, rows, total, bad, reasons, findings)
 
 
 def _arrival(batch: Plan, staged: Staged) -> "Column":
@@ -201,7 +202,7 @@ def _refusal(contract: Contract, parts: list[_Part], broken: Mapping[str, Counte
             if finding.whole_batch and not finding.holds:
                 return (
                     f"The batch is refused: {part.source} fail '{finding.expectation}' {finding.column} (found "
-                    f"{', '.join(finding.samples)}); see batch.* in the contract, and {docs_index(part.docs)}."
+                    f"{', '.join(finding.samples)}); see batch.* in the contract."
                 )
     return None
 

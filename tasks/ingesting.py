@@ -79,5 +79,5 @@ def _page(ingested: Ingested, findings: list[Finding]) -> list[str]:
             [(f.expectation, f.column, f"{f.failing:,}", f"{f.measured:,}", ", ".join(f.samples)) for f in failing],
         ),
         "",
-        f"Data docs: `{ingested.report}`",
+        f"All expectations: `{ingested.report}`",
     ]

@@ -152,9 +152,9 @@ def test_a_reason_is_counted_over_all_files(dirty):
     ("expectation", "column", "failing", "sample"),
     [
         ("column values to be null", "amount: not a finite number", 4, "ten"),
-        ("column values to be null", "items: not a whole number", 1, "1 5"),
+        ("column values to be null", "items: not a whole number", 1, "1.5"),
         ("column values to be in set", "shop", 2, "z"),
-        ("column values to not be null", "shop", 1, "None"),
+        ("column values to not be null", "shop", 1, None),
         ("column values to be between", "ordered_at", 1, "2026-01-10 13:00:01"),
         ("column values to be null", "order_id: came before with other values", 3, "known"),
     ],
@@ -165,7 +165,7 @@ def test_great_expectations_counts_what_fails_and_shows_it(dirty, expectation, c
     assert not finding.holds
     assert not finding.whole_batch
     assert finding.failing == failing
-    assert sample.replace(" ", ".") in finding.samples or expectation.endswith("not be null")
+    assert sample is None or sample in finding.samples
 
 
 def test_the_data_docs_can_be_opened(dirty):
@@ -261,7 +261,7 @@ def cut(spark, make_home, no_expectations):
     return make_home(("max_bad_share = 0.2", "max_bad_share = 0.9"))
 
 
-@pytest.mark.parametrize("after", ["planning", "staging", "quarantine", "outcomes", "records"])
+@pytest.mark.parametrize("after", ["staging", "quarantine", "outcomes", "records"])
 def test_a_batch_cut_off_is_finished_once_under_its_number(cut, monkeypatch, after):
     cut.land(f"orders-{after}.csv", order(f"{after}1"), order(f"{after}2"), order(f"{after}3", amount="no"))
     cut.land(f"returns-{after}.csv", f"{after}1,true,1", f"{after}2,false,")
@@ -270,7 +270,8 @@ def test_a_batch_cut_off_is_finished_once_under_its_number(cut, monkeypatch, aft
     def until(name, function):
         def called(*arguments, **options):
             result = function(*arguments, **options)
-            if name in (after, *[a for a in arguments if a == after]):
+            # The table is the third argument of an append.
+            if after == name or (name == "append" and arguments[2] == after):
                 raise CutOffError
             return result
 
@@ -279,9 +280,8 @@ def test_a_batch_cut_off_is_finished_once_under_its_number(cut, monkeypatch, aft
     with monkeypatch.context() as patch:
         patch.setattr(lake, "append", until("append", lake.append))
         patch.setattr(intake.staging, "stage", until("staging", intake.staging.stage))
-        if after != "planning":
-            with pytest.raises(CutOffError):
-                cut.take_in()
+        with pytest.raises(CutOffError):
+            cut.take_in()
     assert "planned" in set(cut.log(number)) and "done" not in cut.log(number)
     cut.land(f"orders-{after}-next.csv", order(f"{after}4"))
     again = cut.plan()
@@ -344,7 +344,7 @@ def test_a_column_declared_later_is_taken_in_and_empty_before(spark, make_home, 
     assert (refused.received, refused.quarantined) == (1, 1)
     mended = home.changed(('express = { type = "boolean" }', 'express = { type = "boolean" }\ntip = { type = "number" }'))
     ingested, _ = mended.take_in()
-    assert (ingested.records, ingested.reasons) == (5, {"order_id: the same row came before": 1})
+    assert (ingested.records, ingested.reasons) == (5, {"order_id: came before with other values": 1})
     assert {row["_key"]: row["tip"] for row in mended.rows("records")} == {
         "p": None, "q": 0.5, "q0": None, "q1": None, "q2": None, "q3": None,
     }  # fmt: skip
