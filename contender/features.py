@@ -5,7 +5,9 @@ they cannot differ.
 """
 
 import hashlib
+import operator
 from collections.abc import Mapping
+from functools import reduce
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
@@ -81,9 +83,22 @@ def with_history(wanted: DataFrame, records: DataFrame, outcomes: DataFrame | No
     groups: dict[tuple[str, ...], dict[str, History]] = {}
     for name, feature in contract.history.items():
         groups.setdefault(feature.by, {})[name] = feature
+    answered = wanted
     for entity, features in groups.items():
-        wanted = wanted.join(_history_of(entity, features, wanted, records, outcomes, contract), on=KEY, how="left")
-    return wanted
+        answers = _history_of(entity, features, wanted, records, outcomes, contract)
+        answered = answered.join(answers, on=KEY, how="left")
+    return answered
+
+
+def of_the_same(wanted: DataFrame, events: DataFrame, contract: Contract) -> DataFrame:
+    """The events of any entity that occurs in `wanted`, a small frame; no other can matter to its features."""
+    marked = []
+    for place, entity in enumerate(dict.fromkeys(feature.by for feature in contract.history.values())):
+        flag = f"_has_{place}"
+        those = wanted.select(*[F.col(f"`{name}`") for name in entity]).distinct().withColumn(flag, F.lit(True))
+        events = events.join(F.broadcast(those), on=list(entity), how="left")
+        marked.append(flag)
+    return events.where(F.coalesce(*marked)).drop(*marked)
 
 
 def look_back(contract: Contract) -> float:
@@ -125,6 +140,9 @@ def _history_of(
         stream = stream.unionByName(_events(records, by, F.unix_micros(TIME), features, of_records, contract))
     if of_outcomes and outcomes is not None:
         stream = stream.unionByName(_events(outcomes, by, F.unix_micros(KNOWN_AT), features, of_outcomes, contract))
+    # A missing name names nobody: such records share no history.
+    named = reduce(operator.and_, [column.isNotNull() for column in by])
+    stream = stream.where(named)
     sofar = Window.partitionBy(*entity).orderBy("_us", "_order", KEY)
     sofar = sofar.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     answers = [_answer(name, feature, sofar).alias(name) for name, feature in features.items()]

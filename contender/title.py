@@ -52,6 +52,17 @@ def crown(
     return entry
 
 
+def catch_up(settings: Settings, entry: LedgerEntry, champion: ModelVersion) -> bool:
+    """Mirror the newest entry where a command was cut off between ledger and registry; whether that was so."""
+    found = registry.aliases(settings, entry.use_case)
+    if (found.get("champion"), found.get("previous")) == (entry.version, entry.previous_version):
+        return False
+    waiting = found.get("challenger")
+    mirror(settings, entry.use_case, challenger=None if waiting == entry.version else waiting)
+    registry.mark(settings, champion, validation_status="approved")
+    return True
+
+
 def mirror(settings: Settings, use_case: str, *, challenger: int | None) -> None:
     """Set the aliases as the ledger has them, whatever they were."""
     entry = ledger.head(settings, use_case)

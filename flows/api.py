@@ -85,14 +85,11 @@ def _start(settings: Settings) -> subprocess.Popen[bytes]:
         port = free.getsockname()[1]
     os.environ["PREFECT_HOME"] = str(home)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-    command = [
-        sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1",
-        "--port", str(port), "--log-level", "error",
-    ]  # fmt: skip
+    command = [sys.executable, "-c", _SERVE, str(port)]
     with (home / "server.log").open("wb") as log:
         # Its own session: Ctrl-C is for the command, which then ends the server in good order.
         server = subprocess.Popen(
-            command, env={**os.environ, **_TEMPORARY}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            command, env={**os.environ, **_TEMPORARY}, stdin=subprocess.PIPE, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
     _started.append(server)
@@ -108,6 +105,19 @@ def stop_all() -> None:
     for server in _started:
         stop(server)
 
+
+_SERVE = """
+import os, signal, sys, threading, uvicorn
+
+def end_with_the_command():
+    os.read(0, 1)  # returns when the command has ended, also when it was killed
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=end_with_the_command, daemon=True).start()
+create = "prefect.server.api.server:create_app"
+uvicorn.run(create, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
+"""
+"""A server that nobody stops any more would run, and hold its memory, for ever."""
 
 _TEMPORARY = {"PREFECT_UI_ENABLED": "false", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
@@ -127,3 +137,5 @@ def stop(server: subprocess.Popen[bytes] | None) -> None:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+        if server.stdin:
+            server.stdin.close()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from prefect import flow
 
 from contender.contract import Contract
-from contender.errors import BatchRefused
+from contender.errors import BatchRefused, DataError, TooFewOutcomes
 from contender.locks import at_work
 from contender.policy import Due
 from contender.settings import Settings
@@ -37,14 +37,19 @@ def pipeline(use_case: str, landing: str | None = None) -> Done:
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
     with at_work(settings, use_case):
-        refused, ingested = None, list[Ingested]()
+        refused: DataError | None = None
+        ingested, verdict = list[Ingested](), None
         try:
             ingested = ingest(use_case, landing)
         except BatchRefused as error:
             # What is in the lake is sound all the same, and is served first.
             refused = error
         due = decide_retraining(settings, contract)
-        verdict = retrain(use_case, due.reason) if due.now else None
+        try:
+            verdict = retrain(use_case, due.reason) if due.now else None
+        except TooFewOutcomes as error:
+            # Whoever holds the title serves on.
+            refused = refused or error
         scored = score(use_case)
         if refused:
             raise refused

@@ -18,6 +18,8 @@ def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, 
     """Who holds the title, with the entry that says so; None when nobody does yet."""
     with working() as tell:
         held = title.holder(settings, contract.name)
+        if held and title.catch_up(settings, *held):
+            tell("the registry's aliases are again as the ledger has them")
         tell(f"champion: {held[1]}, since {held[0].at[:16]}" if held else "nobody holds the title yet")
         return held
 

@@ -27,7 +27,7 @@ TAKES = {
     "refund_sum": ("sum", "outcome.refund"),
     "refund_last": ("last", "outcome.refund"),
 }
-ENTITIES = {"shop": (("shop",), 30 * HOUR), "both": (("shop", "colour"), 60 * HOUR), "long": (("shop",), 90 * HOUR)}
+ENTITIES = {"shop": (("shop",), 50 * HOUR), "both": (("shop", "colour"), 60 * HOUR), "long": (("shop",), 90 * HOUR)}
 HISTORY = "[history]\n" + "".join(
     f'{by}_{name} = {{ take = "{take}", by = {list(columns)}, over = "{over // HOUR} hours"'
     + (f', of = "{of}"' if of else "")
@@ -96,6 +96,8 @@ def by_hand(record, records, known, by, name):
     (entity, over), (take, of) = ENTITIES[by], TAKES[name]
     of_outcome = of is not None and of.startswith("outcome")
     now, events = record["_time"], []
+    if any(record[name] is None for name in entity):
+        return None
     for other in known if of_outcome else records:
         at = other["_known_at"] if of_outcome else other["_time"]
         value = 1.0 if of is None else other[of]
@@ -159,15 +161,15 @@ def test_nothing_at_or_after_a_moment_changes_a_feature_of_that_moment(spark, ho
     records, outcomes = random_events()
     moment = sorted(record["_time"] for record in records)[35]
     known_at = {known["_key"]: known["_known_at"] for known in known_by_hand(records, outcomes)}
-    changed = [
-        record | {"amount": 1e6, "express": True} if record["_time"] >= moment else record for record in records
-    ]
+    changed = [record | {"amount": 1e6, "express": True} if record["_time"] >= moment else record for record in records]
     intruders = [
         record | {"_key": f"new{record['_key']}", "_time": moment + n * HOUR, "ordered_at": moment + n * HOUR}
         for n, record in enumerate(records[:12])
     ]
     told = [
-        outcome | {"_target": 1.0 - outcome["_target"], "refund": 1e6} if known_at[outcome["_key"]] >= moment else outcome
+        outcome | {"_target": 1.0 - outcome["_target"], "refund": 1e6}
+        if known_at[outcome["_key"]] >= moment
+        else outcome
         for outcome in outcomes
     ]
     assert told != outcomes

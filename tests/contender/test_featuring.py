@@ -26,7 +26,12 @@ columns = { shop = { type = "text" }, size = { type = "number" } }
 [lookups.weather]
 file = "weather.csv"
 key = { shop = "shop", hour = "date_trunc('hour', ordered_at)" }
-columns = { shop = { type = "text" }, hour = { type = "timestamp" }, rain = { type = "number" }, sky = { type = "category" } }
+
+[lookups.weather.columns]
+shop = { type = "text" }
+hour = { type = "timestamp" }
+rain = { type = "number" }
+sky = { type = "category" }
 """
 
 
@@ -86,7 +91,7 @@ def test_new_records_get_what_a_computation_from_nothing_would_give(spark, make_
     }
     assert whole == grown
 
-    changed = home.changed(('over = "4 days"', 'over = "1 day"'), ("of = \"amount\"", "of = \"items\""))
+    changed = home.changed(('over = "4 days"', 'over = "1 day"'), ('of = "amount"', 'of = "items"'))
     featuring.update_features(changed.settings, changed.contract)
     again = made(changed)
     assert set(again) == set(grown)
@@ -98,7 +103,9 @@ def test_a_column_declared_later_is_empty_in_the_features_of_older_records(spark
     home = make_home()
     write(home, spark, 1, [order(home, "old", 0)])
     featuring.update_features(home.settings, home.contract)
-    later = home.changed(('express = { type = "boolean" }', 'express = { type = "boolean" }\ntip = { type = "number" }'))
+    later = home.changed(
+        ('express = { type = "boolean" }', 'express = { type = "boolean" }\ntip = { type = "number" }')
+    )
     featuring.update_features(later.settings, later.contract)
     assert [(key, row["tip"]) for key, row in made(later).items()] == [("old", None)]
 
@@ -109,8 +116,8 @@ def looked_up(spark, make_home):
     with pytest.raises(DataError, match="has no file orders-shops.csv, which the look-up 'shops'"):
         featuring.update_lookups(home.settings, home.contract, home.landing)
     home.land("orders-shops.csv", "a,100", "b,200", "b,999", ",5", header="shop,size")
-    home.land("weather.csv", "a,2026-01-10T12:00:00,0.5,grey", "a,2026-01-10T13:00:00,0,blue", "b,2026-01-10T12:00:00,,",
-              header="shop,hour,rain,sky")  # fmt: skip
+    weather = ("a,2026-01-10T12:00:00,0.5,grey", "a,2026-01-10T13:00:00,0,blue", "b,2026-01-10T12:00:00,,")
+    home.land("weather.csv", *weather, header="shop,hour,rain,sky")
     assert len(featuring.update_lookups(home.settings, home.contract, home.landing)) == 2
     rows = [order(home, "noon", 0.9), order(home, "one", 1), order(home, "two", 2), order(home, "b", 0, shop="b"),
             order(home, "c", 0, shop="c"), order(home, "none", 0, shop=None)]  # fmt: skip
@@ -148,7 +155,7 @@ def test_a_look_up_is_read_again_when_its_file_or_its_columns_change(looked_up):
     # What was joined before stays: the features of a record are made once.
     featuring.update_features(home.settings, home.contract)
     assert made(home)["one"]["shops_size"] == 100
-    changed = home.changed(("size = { type = \"number\" }", "size = { type = \"category\" }"))
+    changed = home.changed(('size = { type = "number" }', 'size = { type = "category" }'))
     assert update(changed.contract) == ["orders.lookup_shops@v2"]
     assert home.rows("lookup_shops") == [{"shop": "a", "size": "111"}]
     home.land("orders-shops.csv", "a,111", "b", header="shop,size")
