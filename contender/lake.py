@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 _starting = Lock()
 
 
-def session(settings: Settings) -> "SparkSession":
+def session(settings: Settings, *, small: bool = False) -> "SparkSession":
     """The one Spark session of this process, started when first asked for.
+
+    Args:
+        small: there is little to do, so that compiling Java thoroughly would take longer than it saves.
 
     Raises:
         Unavailable: Java or the Delta JARs are missing; says what installs them.
@@ -44,7 +47,9 @@ def session(settings: Settings) -> "SparkSession":
         for name, value in {
             "spark.jars": ",".join(str(path) for path in java.jar_paths()),
             "spark.driver.memory": settings.spark_memory,
-            "spark.driver.extraJavaOptions": " ".join([*options, *java.jvm_options()]),
+            "spark.driver.extraJavaOptions": " ".join(
+                [*options, *java.jvm_options(), *(_SHORT_LIVED if small else ())]
+            ),
             "spark.local.dir": str(scratch),
             "spark.sql.warehouse.dir": str(scratch / "warehouse"),
             "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -76,6 +81,9 @@ def _java_speaks_to(log: Path) -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
 
+
+_SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:MetaspaceSize=256m")
+"""A day's batch spends more on the thorough compiler and on collecting class data than on the rows."""
 
 _SMALL_MACHINE = {
     "spark.driver.host": "127.0.0.1",

@@ -74,6 +74,13 @@ def plan(settings: Settings, contract: Contract, landing: Path, at: datetime) ->
     return found
 
 
+def unseen_bytes(settings: Settings, contract: Contract, landing: Path) -> int:
+    """Size of the files that have not been looked at yet; 0 where there is no landing folder."""
+    seen = {(row["path"], row["size"], row["modified"]) for row in _read_log(settings, contract.name)}
+    files = [(str(path), path.stat()) for path in landing.iterdir() if path.is_file()] if landing.is_dir() else []
+    return sum(stat.st_size for path, stat in files if (path, stat.st_size, stat.st_mtime_ns) not in seen)
+
+
 def close(
     settings: Settings, contract: Contract, done: Plan, status: Status, rows: dict[str, int], reasons: dict[str, str]
 ) -> None:

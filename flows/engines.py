@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
-from contender import java
+from contender import java, lake, landing
+from contender.contract import Contract
 from contender.settings import Settings
 from flows import api
 
@@ -19,9 +21,15 @@ class Started:
     seconds: float
 
 
+_SMALL_BYTES, _SMALL_ROWS = 64 << 20, 2_000_000
+
+
 @contextmanager
-def engines(settings: Settings) -> Iterator[Started]:
-    """Spark and Prefect, ready for flows, for as long as the block runs.
+def engines(settings: Settings, contract: Contract, folder: Path | None = None) -> Iterator[Started]:
+    """Spark and Prefect, ready for flows on a use case, for as long as the block runs.
+
+    Args:
+        folder: where the use case's files land; else where its contract says.
 
     Raises:
         Unavailable: Java, the JARs or a server is missing; told before anything slow starts.
@@ -32,7 +40,9 @@ def engines(settings: Settings) -> Iterator[Started]:
     server = api.connect(settings)
     failures: list[BaseException] = []
     ready = threading.Event()
-    threading.Thread(target=_warm_up, args=(settings, failures, ready), daemon=True).start()
+    landed = landing.unseen_bytes(settings, contract, folder or Path(contract.records.landing).absolute())
+    small = landed < _SMALL_BYTES and lake.count(settings, contract.name, "records") < _SMALL_ROWS
+    threading.Thread(target=_warm_up, args=(settings, small, failures, ready), daemon=True).start()
     try:
         import prefect  # noqa: F401 - its settings were made by `connect`
 
@@ -45,12 +55,10 @@ def engines(settings: Settings) -> Iterator[Started]:
         api.stop(server)
 
 
-def _warm_up(settings: Settings, failures: list[BaseException], ready: threading.Event) -> None:
+def _warm_up(settings: Settings, small: bool, failures: list[BaseException], ready: threading.Event) -> None:
     """Start Spark, then load in the background what the next steps need, in their order."""
-    from contender import lake
-
     try:
-        lake.session(settings)
+        lake.session(settings, small=small)
     except Exception as error:  # noqa: BLE001 - told by the main thread
         failures.append(error)
     finally:
