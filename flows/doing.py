@@ -25,7 +25,7 @@ def run_pipeline(use_case: str, landing: Path | None, json_: bool) -> None:
     contract = Contract.of(use_case, settings.use_cases)
     _make_sure_there_is_data(settings, contract, landing)
     # Asked here as well as in the flow, because a second command should hear 'busy' before it starts Spark.
-    with at_work(settings, use_case), engines(settings) as started:
+    with at_work(settings, use_case), engines(settings, contract, landing) as started:
         from flows.pipeline import pipeline
 
         flow_began = time.perf_counter()
@@ -60,7 +60,7 @@ def run_ingest(use_case: str, landing: Path | None, json_: bool) -> None:
     """`contender ingest`: new files into the lake."""
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
-    with at_work(settings, use_case), engines(settings):
+    with at_work(settings, use_case), engines(settings, contract, landing):
         from flows.ingest import ingest
 
         batches = ingest(contract.name, str(landing) if landing else None)
@@ -79,7 +79,7 @@ def run_retrain(use_case: str, reason: str, json_: bool) -> None:
     """`contender retrain`: a challenger, judged."""
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
-    with at_work(settings, use_case), engines(settings):
+    with at_work(settings, use_case), engines(settings, contract):
         from flows.retrain import retrain
 
         verdict = retrain(use_case, reason)
@@ -99,7 +99,7 @@ def run_score(use_case: str, json_: bool) -> None:
 
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
-    with at_work(settings, use_case), engines(settings):
+    with at_work(settings, use_case), engines(settings, contract):
         from flows.score import score
 
         scored = score(contract.name)
