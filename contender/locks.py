@@ -2,9 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 from contender.errors import Busy
 from contender.settings import Settings
+
+loading = RLock()
+"""Held while MLflow is loaded. Two threads that begin with different modules of it would each wait for the other, which
+Python resolves by handing out half-loaded ones."""
 
 
 @contextmanager

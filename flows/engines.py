@@ -10,6 +10,7 @@ from pathlib import Path
 
 from contender import java, lake, landing
 from contender.contract import Contract
+from contender.locks import loading
 from contender.settings import Settings
 from flows import api
 
@@ -64,4 +65,5 @@ def _warm_up(settings: Settings, small: bool, failures: list[BaseException], rea
     finally:
         ready.set()
     for name in ("great_expectations", "mlflow.sklearn", "contender.training"):
-        import_module(name)
+        with loading:
+            import_module(name)

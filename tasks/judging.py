@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from prefect import task
 
-from contender import contest, title
+from contender import contest, locks, title
 from contender.contract import Contract
 from contender.ledger import LedgerEntry
 from contender.settings import Settings
@@ -16,7 +16,7 @@ from tasks.training import git_revision
 @task
 def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, ModelVersion] | None:
     """Who holds the title, with the entry that says so; None when nobody does yet."""
-    with working() as tell:
+    with working() as tell, locks.loading:
         held = title.holder(settings, contract.name)
         if held and title.catch_up(settings, *held):
             tell("the registry's aliases are again as the ledger has them")

@@ -68,10 +68,10 @@ def test_a_contract_is_frozen():
     [
         pytest.param('owner = "', 'ower = "', "ower", "owner", id="at the top"),
         pytest.param("[judging]", "[juging]\nx = 1\n[judging]", "juging", "judging", id="a section"),
-        pytest.param("min_gain =", "min_gian =", "judging.min_gian", "min_gain", id="in a section"),
+        pytest.param("embargo =", "embargoo =", "judging.embargoo", "embargo", id="in a section"),
         pytest.param('unit = "EUR"', 'unti = "EUR"', "records.columns.amount.unti", "unit", id="in a column"),
         pytest.param(
-            'take = "avg", of', 'takes = "avg", of', "history.customer_amount_28d.takes", "take", id="in a history feature"
+            'take = "avg", of', 'off = "x", take = "avg", of', "history.customer_amount_28d.off", "of", id="in a feature"
         ),
         pytest.param(
             "{ min = 0.8 }", "{ minn = 0.8 }", "judging.thresholds.roc_auc.minn", "min", id="three tables deep"
@@ -175,8 +175,8 @@ def test_a_column_in_both_records_and_outcome_is_refused_when_one_file_carries_b
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        pytest.param(b'name = "payments', r"is not valid TOML: .*line 1", id="an open quote"),
-        pytest.param(b'name = "a"\nname = "b"', r"is not valid TOML: .*line 2", id="a key twice"),
+        pytest.param(b'name = "a"\nkind = binary\n', r"is not valid TOML: .*line 2", id="no quotes"),
+        pytest.param(b'name = "a"\nname = "b"\n', r"is not valid TOML: .*line 2", id="a key twice"),
         pytest.param('name = "zahlung für"'.encode("cp1252"), "cannot be read as UTF-8", id="not UTF-8"),
         pytest.param(b"", "key 'name': this key is missing", id="empty"),
     ],
