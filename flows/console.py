@@ -11,11 +11,13 @@ _began = time.monotonic()
 
 
 class Ours(logging.Filter):
-    """Lets pass what our steps say, and warnings of anyone but the same error told again as a state."""
+    """Lets pass what our steps say, and warnings of anyone but what is told already: by a state again, or Ctrl-C."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.pathname.startswith(_STEPS):
             return True
+        if record.exc_info and isinstance(record.exc_info[1], KeyboardInterrupt):
+            return False
         return record.levelno >= logging.WARNING and not record.name.startswith(
             ("prefect.flow_runs", "prefect.task_runs")
         )

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Written in pieces, so that this file does not name what it looks for.
 HOSTS = [r"pypi\.", r"pythonhosted\.", r"repo1?\.maven", r"maven\.org", r"repository\.apache\.", r"registry\.npmjs"]
-HOMES = [r"/home/[a-z]", r"/Users/[a-z]", r"/root/", r"/work/main"]
+HOMES = [r"/home/[a-z]", r"/Users/[a-z]", re.escape(f"{Path.home()}/")]
 ABOUT_A_MACHINE = re.compile("|".join(HOSTS + HOMES))
 
 

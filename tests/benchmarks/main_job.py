@@ -38,7 +38,7 @@ ENDS = {
     "ingest": "no new files",
     "features": "a challenger is ",
     "train": "challenger: ",
-    "judge": "holds the title",
+    "judge": "verdict: ",
     "score": " predictions by ",
 }
 """The parts of a cold run, each with what the line that ends it says."""
@@ -156,7 +156,7 @@ def measure_payments(folder: Path, payments: int) -> dict[str, Any]:
         "day_overhead_seconds": day.document["overhead_seconds"],
         "cold_parts": parts,
         "day_parts": parts_of(day),
-        "scoring_rows_per_second": cold.document["scored"] / parts["score"],
+        "scoring_rows_per_second": cold.document["scored"] / parts["score"] if "score" in parts else None,
         "new_rows": {"cold": cold.document["scored"], "day": day.document["scored"]},
         "payments_judged": judged("payments", cold.document["verdict"]),
     }

@@ -2,7 +2,7 @@
 
     uv run python tests/benchmarks/scoring.py [--json] [--rows 1000000]
 
-A champion is trained on 20,000 simulated payments; their features, repeated, are the rows. Workers are started and
+A model is trained on 20,000 simulated payments; their features, repeated, are the rows. Workers are started and
 have loaded the model before the clock runs, in both ways.
 """
 
@@ -27,7 +27,7 @@ from contender.settings import Settings
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 CONTENDER = Path(sys.executable).with_name("contender")
-PAYMENTS, WARM_UP_ROWS = 20_000, 2_000
+PAYMENTS, WARM_UP_ROWS, TURNS = 20_000, 2_000, 3
 
 
 def measure(folder: Path, rows: int) -> dict[str, Any]:
@@ -38,39 +38,46 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
         subprocess.run([CONTENDER, *arguments], cwd=folder, stdout=sys.stderr, check=True)
     settings = Settings()
     contract = Contract.of("payments", settings.use_cases)
-    champion = registry.champion_alias(settings, "payments")
+    # On so few payments it may not take the title; how fast it answers is all that counts here.
+    model = registry.find(settings, "payments", 1)
     features = lake.find(settings, "payments", "features")
-    assert champion is not None
     assert features is not None
-    folder_of_model = registry.load(settings, champion, champion.digest).folder
+    folder_of_model = registry.load(settings, model, model.digest).folder
     every = lake.read(settings, features)
     repeated = every.crossJoin(F.broadcast(every.sparkSession.range(-(-rows // every.count())).select()))
     repeated.limit(rows).write.parquet(str(folder / "rows"))
     wanted = every.sparkSession.read.parquet(str(folder / "rows"))
 
-    ours = seconds_of(lambda some: with_scores(some, contract, champion, folder_of_model), wanted)
     with registry.connected(settings):
         import mlflow
 
         udf = mlflow.pyfunc.spark_udf(
-            wanted.sparkSession, champion.uri, result_type=ArrayType(DoubleType()), env_manager="local"
+            wanted.sparkSession, model.uri, result_type=ArrayType(DoubleType()), env_manager="local"
         )
         inputs = F.struct(*[column.name for column in contract.model_columns])
-        theirs = seconds_of(lambda some: some.select("_key", udf(inputs).alias("answer")), wanted)
+        ways = {
+            "ours": lambda some: with_scores(some, contract, model, folder_of_model),
+            "theirs": lambda some: some.select("_key", udf(inputs).alias("answer")),
+        }
+        warm = wanted.limit(WARM_UP_ROWS).repartition(wanted.rdd.getNumPartitions())
+        for way in ways.values():
+            seconds_of(way(warm))
+        # In turns, so that neither has the warmer machine; the best of each, as others only ever slow it down.
+        turns = [{name: seconds_of(way(wanted)) for name, way in ways.items()} for _ in range(TURNS)]
+    ours, theirs = (min(turn[name] for turn in turns) for name in ways)
     return {
         "rows": rows,
-        "model": champion.family,
+        "model": model.family,
         "rows_per_second": rows / ours,
         "spark_udf_rows_per_second": rows / theirs,
         "ratio_to_spark_udf": theirs / ours,
     }
 
 
-def seconds_of(scored: Any, rows: DataFrame) -> float:
-    """Seconds to score all rows and throw the answers away, once the workers are warm."""
-    scored(rows.limit(WARM_UP_ROWS).repartition(rows.rdd.getNumPartitions())).write.format("noop").mode("append").save()
+def seconds_of(scored: DataFrame) -> float:
+    """Seconds to score all rows and throw the answers away."""
     began = time.perf_counter()
-    scored(rows).write.format("noop").mode("append").save()
+    scored.write.format("noop").mode("append").save()
     return time.perf_counter() - began
 
 

@@ -46,7 +46,15 @@ def test_every_contract_in_the_repository_parses(name):
 def test_the_payments_contract_has_every_section():
     contract = Contract.of("payments", DATA)
 
-    assert set(contract.model_fields_set) >= {"records", "outcome", "history", "batch", "training", "judging", "scoring"}
+    assert set(contract.model_fields_set) >= {
+        "records",
+        "outcome",
+        "history",
+        "batch",
+        "training",
+        "judging",
+        "scoring",
+    }
     assert contract.outcome.matures_after == timedelta(days=10)
     assert contract.judging.newest == timedelta(days=28)
     assert contract.judging.thresholds["roc_auc"].min == 0.8
@@ -71,7 +79,11 @@ def test_a_contract_is_frozen():
         pytest.param("embargo =", "embargoo =", "judging.embargoo", "embargo", id="in a section"),
         pytest.param('unit = "EUR"', 'unti = "EUR"', "records.columns.amount.unti", "unit", id="in a column"),
         pytest.param(
-            'take = "avg", of', 'off = "x", take = "avg", of', "history.customer_amount_28d.off", "of", id="in a feature"
+            'take = "avg", of',
+            'off = "x", take = "avg", of',
+            "history.customer_amount_28d.off",
+            "of",
+            id="in a feature",
         ),
         pytest.param(
             "{ min = 0.8 }", "{ minn = 0.8 }", "judging.thresholds.roc_auc.minn", "min", id="three tables deep"
@@ -224,7 +236,14 @@ def test_without_any_use_case_the_advice_is_to_write_one(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("1 second", 1), ("90 minutes", 5400), ("1 hour", 3600), ("7 days", 604_800), ("2 weeks", 1_209_600), ("0 days", 0)],
+    [
+        ("1 second", 1),
+        ("90 minutes", 5400),
+        ("1 hour", 3600),
+        ("7 days", 604_800),
+        ("2 weeks", 1_209_600),
+        ("0 days", 0),
+    ],
 )
 def test_a_duration_is_a_whole_number_and_a_unit(text, seconds):
     assert parse_duration(text) == timedelta(seconds=seconds)

@@ -36,7 +36,13 @@ class Place:
     def run(self, *arguments: str | Path, **environment: str | Path) -> subprocess.CompletedProcess[str]:
         variables = self.environment | {name: str(value) for name, value in environment.items()}
         return subprocess.run(
-            [CONTENDER, *arguments], cwd=self.folder, env=variables, capture_output=True, text=True, timeout=60, check=False
+            [CONTENDER, *arguments],
+            cwd=self.folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
 
@@ -142,7 +148,9 @@ def test_status_of_an_empty_home_is_one_json_document_with_zeros(place):
 def test_status_without_any_use_case_is_an_empty_list_for_programs_and_advice_for_people(place):
     (place.folder / "none").mkdir()
 
-    assert json.loads(place.run("status", "--json", CONTENDER_USE_CASES=place.folder / "none").stdout) == {"use_cases": []}
+    assert json.loads(place.run("status", "--json", CONTENDER_USE_CASES=place.folder / "none").stdout) == {
+        "use_cases": []
+    }
     assert "contender init" in refused(place.run("status", CONTENDER_USE_CASES=place.folder / "none"), 2)
 
 
