@@ -132,7 +132,7 @@ def build(
         model = LogTarget(model)
     return Pipeline(
         [
-            *([("own", own)] if own else []),
+            *([("own", clone(own))] if own else []),
             ("features", RecordFeatures({c.name: c.kind for c in every}, candidate in ("logistic", "ridge"))),
             ("columns", ColumnTransformer(encoders if categories else [], remainder=rest)),
             ("model", model),

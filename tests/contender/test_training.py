@@ -134,3 +134,16 @@ def test_metrics_look_for_the_second_class(metric, worth):
     y, likely = np.array(["no", "no", "yes", "yes"]), np.array([0.1, 0.4, 0.35, 0.8])
     found = measure(metric, "binary", y, np.column_stack([1 - likely, likely]), np.array(["no", "yes"]))
     assert found == pytest.approx(worth)
+
+
+def test_own_features_travel_inside_the_model_though_folds_are_fitted_at_once():
+    frame = records()
+    y = (frame["size"] * frame["noise"] > 0).to_numpy().astype(int)
+    hook = "def features(r):\n    return (r['size'] * r['noise']).to_frame('product')\n"
+    found = train(
+        frame, y, contract_kind="binary", columns=COLUMNS, own=hook, candidates=("boosting",), rules=RULES,
+        metric="roc_auc", seed=1, n_jobs=2,
+    )  # fmt: skip
+
+    assert found.folds[-1]["roc_auc"] > 0.95
+    assert hook in found.model.model.named_steps["own"].source
