@@ -42,8 +42,11 @@ def engines(settings: Settings, contract: Contract, folder: Path | None = None) 
     failures: list[BaseException] = []
     ready = threading.Event()
     landed = landing.unseen_bytes(settings, contract, folder or Path(contract.records.landing).absolute())
-    small = landed < _SMALL_BYTES and lake.count(settings, contract.name, "records") < _SMALL_ROWS
-    threading.Thread(target=_warm_up, args=(settings, small, failures, ready), daemon=True).start()
+    records = lake.count(settings, contract.name, "records")
+    small = landed < _SMALL_BYTES and records < _SMALL_ROWS
+    # Whoever has records mostly has a champion, and a new challenger is seldom due: then these would load for nothing.
+    later = () if records else ("contender.training",)
+    threading.Thread(target=_warm_up, args=(settings, small, later, failures, ready), daemon=True).start()
     try:
         import prefect  # noqa: F401 - its settings were made by `connect`
 
@@ -56,7 +59,9 @@ def engines(settings: Settings, contract: Contract, folder: Path | None = None) 
         api.stop(server)
 
 
-def _warm_up(settings: Settings, small: bool, failures: list[BaseException], ready: threading.Event) -> None:
+def _warm_up(
+    settings: Settings, small: bool, later: tuple[str, ...], failures: list[BaseException], ready: threading.Event
+) -> None:
     """Start Spark, then load in the background what the next steps need, in their order."""
     try:
         lake.session(settings, small=small)
@@ -64,6 +69,6 @@ def _warm_up(settings: Settings, small: bool, failures: list[BaseException], rea
         failures.append(error)
     finally:
         ready.set()
-    for name in ("great_expectations", "mlflow.sklearn", "contender.training"):
+    for name in ("great_expectations", "mlflow.sklearn", *later):
         with loading:
             import_module(name)
