@@ -93,7 +93,7 @@ def _joined(
         first, last = wanted.agg(F.min(TIME), F.max(TIME)).head() or (None, None)
         since = F.lit(first) - F.make_dt_interval(secs=F.lit(features.look_back(contract)))
         recent = every.where((F.col(TIME) >= since) & (F.col(TIME) <= F.lit(last)))
-        recent = features.of_the_same(wanted, recent, contract)
+        recent = features.of_the_same(wanted, recent, contract).persist()
         if received is not None:
             low, high = recent.agg(F.min(KEY), F.max(KEY)).head() or ("", "")
             received = received.where(F.col(KEY).between(low, high))

@@ -5,10 +5,12 @@ half-way and run again adds nothing twice. What is accepted and what is quaranti
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 _BROADCAST_ROWS = 500_000
+SOURCES: tuple[Source, Source] = ("records", "outcomes")
+_expecting = Lock()
+"""Great Expectations has one project for a process."""
 _WHOLE_BATCH = "the whole batch was refused"
 
 
@@ -53,11 +58,10 @@ def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progr
     """
     spark = lake.session(settings)
     staged = staging.stage(settings, contract, batch, progress)
-    parts = [
-        _conformed(settings, contract, batch, staged, source, spark)
-        for source in ("records", "outcomes")
-        if _has_rows(staged, batch, source)
-    ]
+    sources: list[Source] = [source for source in SOURCES if _has_rows(staged, batch, source)]
+    # Side by side, as also below: for a day's rows Spark plans longer than it computes, on one core.
+    with ThreadPoolExecutor(len(SOURCES)) as pool:
+        parts = list(pool.map(lambda source: _conformed(settings, contract, batch, staged, source, spark), sources))
     progress("checked the batch against the contract")
     unparsed = spark.read.parquet(str(staged.folder / "bad")) if staged.has("bad") else None
     # Now, because the staged rows are gone once the batch is closed.
@@ -152,7 +156,8 @@ def _conformed(
     facts = BatchFacts(total, sum(file.source == source for file in batch.files), None, batch.at)
     if of_records:
         facts = BatchFacts(total, facts.files, batch.usual_rows_per_file, batch.at)
-    findings = expect(rows, checks, facts, contract.batch, time=time, clean=bad == 0) if total else []
+    with _expecting:
+        findings = expect(rows, checks, facts, contract.batch, time=time, clean=bad == 0) if total else []
     reasons = Counter({row["reason"]: row["count"] for row in counted})
     return _Part(source, rows, total, bad, reasons, findings)
 
@@ -255,6 +260,7 @@ def _append(settings: Settings, contract: Contract, table: str, rows: DataFrame,
 def _accept(settings: Settings, contract: Contract, parts: list[_Part], batch: Plan) -> dict[str, int]:
     accepted = {"records": 0, "outcomes": 0}
     with_outcome = contract.outcome.files is None
+    frames: dict[Source, DataFrame] = {}
     for part in parts:
         good = part.rows.where(F.size("_reasons") == 0)
         if part.source == "outcomes" or with_outcome:
@@ -264,11 +270,21 @@ def _accept(settings: Settings, contract: Contract, parts: list[_Part], batch: P
                 outcomes = outcomes.where(
                     F.coalesce(*[F.col(f"`{n}`").cast("string") for n in contract.outcome.columns]).isNotNull()
                 )
-            columns = [F.col(f"`{name}`") for name in contract.outcome.columns]
-            accepted["outcomes"] += outcomes.count()
-            _append(settings, contract, "outcomes", outcomes.select(KEY, TARGET, FILE, ROW, *columns), batch)
+            frames["outcomes"] = outcomes.select(KEY, TARGET, FILE, ROW, *_named(contract.outcome.columns))
         if part.source == "records":
-            accepted["records"] += part.total - part.bad
-            columns = [F.col(f"`{name}`") for name in contract.records.columns]
-            _append(settings, contract, "records", good.select(KEY, TIME, FILE, ROW, *columns), batch)
+            accepted["records"] = part.total - part.bad
+            frames["records"] = good.select(KEY, TIME, FILE, ROW, *_named(contract.records.columns))
+
+    def write(source: Source) -> None:
+        _append(settings, contract, source, frames[source], batch)
+        if source == "outcomes":
+            # Not while it is written: of a batch that is taken up again, Delta may have nothing left to write.
+            accepted["outcomes"] = frames["outcomes"].count()
+
+    with ThreadPoolExecutor(len(SOURCES)) as pool:
+        list(pool.map(write, frames))
     return accepted
+
+
+def _named(columns: Iterable[str]) -> "list[Column]":
+    return [F.col(f"`{name}`") for name in columns]

@@ -57,10 +57,12 @@ def session(settings: Settings, *, small: bool = False) -> "SparkSession":
             "spark.sql.session.timeZone": "UTC",
             "spark.sql.execution.arrow.pyspark.enabled": "true",
             "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
+            "spark.python.daemon.module": "contender.workers",
             # Each core has a task of its own; threads inside it would only wait for one another.
             "spark.executorEnv.OMP_NUM_THREADS": "1",
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
+            **({"spark.sql.adaptive.enabled": "false"} if small else {}),
             **(_SMALL_MACHINE if settings.spark_master.startswith("local") else {}),
         }.items():
             builder = builder.config(name, value)

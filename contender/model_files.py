@@ -127,6 +127,18 @@ def load_folder(folder: Path, digest: str, name: str = "The model") -> Opened:
     Raises:
         UntrustedModel: the files are not the approved ones, or hold a type that is not on our list.
     """
+    check_folder(folder, digest, name)
+    from contender import trust
+
+    return Opened(model=trust.load(folder / MODEL_FILE), folder=folder)
+
+
+def check_folder(folder: Path, digest: str, name: str = "The model") -> None:
+    """Return only if the files in a folder are the approved ones.
+
+    Raises:
+        UntrustedModel: they are not, or they are not a model of ours.
+    """
     if not (folder / MODEL_FILE).is_file():
         raise UntrustedModel(f"{name} has no file '{MODEL_FILE}' in {folder}; only models stored as skops are loaded.")
     if (found := digest_of(folder)) != digest:
@@ -134,6 +146,3 @@ def load_folder(folder: Path, digest: str, name: str = "The model") -> Opened:
             f"{name} is not the approved one: its files have the digest {found[:12]}…, needed is {digest[:12]}…. "
             "Restore its artifacts, or roll back to another version."
         )
-    from contender import trust
-
-    return Opened(model=trust.load(folder / MODEL_FILE), folder=folder)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from contender.errors import Unavailable, UntrustedModel, UsageError
-from contender.model_files import STAMP, Loaded, digest_of, load_folder
+from contender.model_files import STAMP, Loaded, check_folder, digest_of, load_folder
 from contender.settings import Settings
 from contender.timing import clock
 from contender.values import ModelVersion
@@ -215,9 +215,20 @@ def load(settings: Settings, version: ModelVersion, expected_digest: str) -> Loa
         UntrustedModel: the files are not those; names the version, the digest found and the one needed.
         Unavailable: MLflow does not answer, or the artifacts are gone.
     """
-    folder = fetch(settings, version.name, version.uri)
-    opened = load_folder(folder, expected_digest, name=str(version))
+    opened = load_folder(fetch(settings, version.name, version.uri), expected_digest, name=str(version))
     return Loaded(model=opened.model, folder=opened.folder, version=version)
+
+
+def fetch_approved(settings: Settings, version: ModelVersion, expected_digest: str) -> Path:
+    """The folder of a version's files, downloaded anew and checked as by `load`, but not opened.
+
+    Raises:
+        UntrustedModel: the files are not those.
+        Unavailable: MLflow does not answer, or the artifacts are gone.
+    """
+    folder = fetch(settings, version.name, version.uri)
+    check_folder(folder, expected_digest, name=str(version))
+    return folder
 
 
 def fetch(settings: Settings, use_case: str, uri: str) -> Path:

@@ -3,12 +3,12 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from contender import java, lake, landing
+from contender import java, lake, landing, workers
 from contender.contract import Contract
 from contender.locks import loading
 from contender.settings import Settings
@@ -67,8 +67,14 @@ def _warm_up(
         lake.session(settings, small=small)
     except Exception as error:  # noqa: BLE001 - told by the main thread
         failures.append(error)
+        return
     finally:
         ready.set()
-    for name in ("great_expectations", "mlflow.sklearn", *later):
+    with loading:
+        import_module("great_expectations")
+    # Best effort: when this fails, or the command ends first, the first rows to be scored wait for it or tell why.
+    with suppress(Exception):
+        workers.start(settings)
+    for name in ("mlflow", *later):
         with loading:
             import_module(name)

@@ -15,8 +15,8 @@ from tasks.telling import show, table, working
 def score_records(settings: Settings, contract: Contract, champion: ModelVersion, at: datetime) -> Scored:
     """Score, with one version from first to last, all records that have no prediction yet."""
     with working() as tell:
-        loaded = registry.load(settings, champion, champion.digest)
-        scored = scoring.score_pending(settings, contract, champion, loaded.folder, at)
+        folder = registry.fetch_approved(settings, champion, champion.digest)
+        scored = scoring.score_pending(settings, contract, champion, folder, at)
         tell(f"{scored.predictions:,} predictions by {champion}, {scored.alerts:,} alerts")
     show(
         contract.name, "predictions", f"{contract.name}: predictions by {champion}",

@@ -42,7 +42,7 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
     model = registry.find(settings, "payments", 1)
     features = lake.find(settings, "payments", "features")
     assert features is not None
-    folder_of_model = registry.load(settings, model, model.digest).folder
+    folder_of_model = registry.fetch_approved(settings, model, model.digest)
     every = lake.read(settings, features)
     repeated = every.crossJoin(F.broadcast(every.sparkSession.range(-(-rows // every.count())).select()))
     repeated.limit(rows).write.parquet(str(folder / "rows"))
