@@ -171,6 +171,7 @@ class Training(Strict):
     """Which candidates are searched, on what, and how hard."""
 
     candidates: Names = ()
+    approved: Names = Field(default=(), description="the only candidates that may be searched in production")
     window: Duration | None = None
     folds: int = Field(default=3, ge=2, le=10)
     trials: int = Field(default=4, ge=1, le=200, description="settings tried per candidate")
@@ -207,7 +208,15 @@ class Judging(Strict):
     slice_margin: float = Field(default=0.05, gt=0, description="a slice may lose this much of the metric, at most")
     calibration_margin: float = Field(default=0.01, gt=0, description="the Brier score may rise this much, at most")
     max_latency_ms: float = Field(default=200.0, gt=0, description="95th percentile of scoring one record")
+    max_flips: Share | None = Field(default=None, description="decisions that may turn from right to wrong, at most")
     max_comparisons: int = Field(default=10, ge=1, description="comparisons on one window before it is spent")
+    looks_per_year: int = Field(default=52, ge=1, description="comparisons planned for a year; they share the error")
+    max_age: Duration | None = Field(default=None, description="a champion older than this may be replaced by an equal")
+    max_loss: float | None = Field(
+        default=None,
+        gt=0,
+        description="what non-inferior successors may lose in all since the last clear win; else min_gain",
+    )
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
 
 
@@ -226,6 +235,48 @@ class Scoring(Strict):
                 f"'warning' is {self.warning:g}, 'critical' {self.critical:g}; expected warning <= critical"
             )
         return self
+
+
+class Leaks(Strict):
+    """Features that look as if they knew the outcome, and may be used all the same."""
+
+    allow: dict[str, Annotated[str, Field(min_length=10)]] = Field(
+        default_factory=dict, description="feature, and the reason why it is honest; kept with every model"
+    )
+
+
+class Fairness(Strict):
+    """Groups that must be treated alike. A limit that is absent is measured and shown, but forbids nothing.
+
+    Differences are between the highest and the lowest group, ratios of the lowest to the highest.
+    """
+
+    columns: Names = Field(default=(), description="record columns that say who belongs to which group")
+    min_rows: int = Field(default=100, ge=20, description="a smaller group is told as too small, and not as passed")
+    max_selection_rate_difference: Share | None = None
+    min_selection_rate_ratio: Share | None = None
+    max_true_positive_rate_difference: Share | None = None
+    min_true_positive_rate_ratio: Share | None = None
+    max_false_positive_rate_difference: Share | None = None
+    min_false_positive_rate_ratio: Share | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by name."""
+        every = self.model_dump(exclude={"columns", "min_rows"})
+        return {name: value for name, value in every.items() if value is not None}
+
+
+Proof = Literal["signature", "data card", "owner", "approved by", "data licence"]
+
+
+class Compliance(Strict):
+    """What must be in order before a model may be released to production."""
+
+    required: Annotated[
+        tuple[Proof, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+    ] = ()
+    approved_by: str = Field(default="", description="who answers for the use of this model")
 
 
 class Retraining(Strict):
@@ -265,6 +316,9 @@ class Contract(Strict):
     judging: Judging
     scoring: Scoring
     retraining: Retraining = Retraining()
+    leaks: Leaks = Leaks()
+    fairness: Fairness = Fairness()
+    compliance: Compliance = Compliance()
     folder: Path = Field(exclude=True, description="where the contract was read; holds an optional features.py")
 
     @model_validator(mode="after")
@@ -297,6 +351,14 @@ class Contract(Strict):
             _must_be_in(metric, METRICS[self.kind], "judging.thresholds")
         for candidate in self.training.candidates:
             _must_be_in(candidate, CANDIDATES[self.kind], "training.candidates")
+        for candidate in self.training.approved:
+            _must_be_in(candidate, CANDIDATES[self.kind], "training.approved")
+        for allowed in self.leaks.allow:
+            _must_be_in(allowed, [column.name for column in self.model_columns], "leaks.allow")
+        for column in self.fairness.columns:
+            _must_be_in(column, record, "fairness.columns")
+        if self.fairness.columns and self.kind != "binary":
+            raise ValueError(f"fairness compares rates of yes and no; the kind is '{self.kind}', expected 'binary'")
         return self
 
     @property
