@@ -11,9 +11,9 @@ from contender.crosschecks import CrossCheck
 ALPHA = 0.05
 """One-sided error of the bounds that are reported, before the looks share it."""
 
-LUCK = 0.01
-"""Share of equal challengers that may take the title by luck, before the looks share it. The reported bounds alone
-would let up to 5 % through where the smallest worthwhile gain is small beside the noise."""
+LUCK = 0.005
+"""Probability that any of a year's challengers, were they all equal to their champions, takes the title by luck: half
+of the one in a hundred that is promised, because bounds so far out in the tails are themselves approximate."""
 
 POWER = 0.80
 """Probability of settling with which more outcomes are asked for."""
@@ -33,11 +33,12 @@ class Bar:
     luck: float
 
     @classmethod
-    def of(cls, rules: Judging, *, first: bool, allowed_loss: float | None, looks: int) -> Self:
+    def of(cls, rules: Judging, *, first: bool, allowed_loss: float | None, looks: int, looks_in_year: int) -> Self:
         """The bar for a first model (any gain over the dummy), for a decaying champion, or for all others."""
         if allowed_loss is not None and not first:
             return cls(-allowed_loss, -math.inf, ALPHA / looks, ALPHA / looks)
-        return cls(0.0, 0.0 if first else rules.min_gain, ALPHA / looks, LUCK / looks)
+        shared = max(looks, looks_in_year, rules.looks_per_year)
+        return cls(0.0, 0.0 if first else rules.min_gain, ALPHA / looks, LUCK / shared)
 
     def cleared_by(self, gains: Gains) -> bool:
         return gains.low(min(self.alpha, self.luck)) > self.floor and gains.point >= self.worthwhile
@@ -69,7 +70,7 @@ class Bar:
         if gains.point < self.worthwhile:
             return f"{told} is above {zero}, but less than {worthwhile}"
         if not self.cleared_by(gains):
-            return f"{told} is above {zero}, but luck alone may give as much more often than {100 * self.luck:.3g} %"
+            return f"{told} is above {zero}, but luck alone may give as much more often than in {1 / self.luck:,.0f}"
         enough = f" and at least {worthwhile}" if self.worthwhile > 0 else ""
         return f"{told} is above {zero}{enough}"
 

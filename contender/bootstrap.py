@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from contender.contract import LOWER_IS_BETTER, Kind
 from contender.errors import TooFewOutcomes
@@ -25,13 +26,15 @@ MIN_DEFINED = 0.95
 class Gains:
     """What the challenger gains over the champion, turned so that more is better, in units of the metric.
 
-    `draws` holds one gain per bootstrap draw, shape (draws,).
+    `draws` holds one gain per bootstrap draw, shape (draws,). `freedom` is one less than the independent things that
+    carry the gain: entities where rows are clustered, outcomes of the rarer class, else rows.
     """
 
     champion: float
     challenger: float
     point: float
     draws: Floats
+    freedom: float
 
     @property
     def error(self) -> float:
@@ -41,23 +44,27 @@ class Gains:
     def low(self, alpha: float) -> float:
         """One-sided lower bound that the true gain undercuts with probability `alpha` at most.
 
-        The lower of the percentile bound and the normal bound with the bootstrap's error: percentiles follow skewed
-        gains, and the normal bound still holds where `alpha` lies beyond what the draws resolve.
+        The lower of the percentile bound and Student's bound with the bootstrap's error: percentiles follow skewed
+        gains, and Student's bound still holds where `alpha` lies beyond what the draws resolve, or where few positives
+        leave the error itself uncertain.
 
         Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 12 and 13.
         """
-        return min(float(np.quantile(self.draws, alpha)), self.point - sigmas(alpha) * self.error)
+        return min(float(np.quantile(self.draws, alpha)), self.point - self._away(alpha))
 
     def high(self, alpha: float) -> float:
         """One-sided upper bound, as `low`."""
-        return max(float(np.quantile(self.draws, 1 - alpha)), self.point + sigmas(alpha) * self.error)
+        return max(float(np.quantile(self.draws, 1 - alpha)), self.point + self._away(alpha))
+
+    def _away(self, alpha: float) -> float:
+        return float(student.isf(alpha, self.freedom)) * self.error
 
     @property
     def harm_p(self) -> float:
         """One-sided p-value of "the challenger loses nothing", by the bootstrap's standard error."""
         if self.error == 0:
             return float(self.point >= 0)
-        return NormalDist().cdf(self.point / self.error)
+        return float(student.cdf(self.point / self.error, self.freedom))
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,15 @@ class Contest:
         defined = np.isfinite(gains)
         if not np.isfinite(champion + challenger) or defined.mean() < MIN_DEFINED:
             raise TooFewOutcomes.to_measure(metric, rows=len(self.y))
-        return Gains(champion, challenger, sign * (challenger - champion), gains[defined])
+        return Gains(champion, challenger, sign * (challenger - champion), gains[defined], self._freedom())
+
+    def _freedom(self) -> float:
+        """One less than the number of independent things in the smaller of the two largest classes."""
+        things = np.arange(len(self.y)) if self.clusters is None else self.clusters
+        if self.kind == "regression":
+            return float(max(1, len(np.unique(things)) - 1))
+        sizes = sorted(len(np.unique(things[self.y == label])) for label in np.unique(self.y))
+        return float(max(1, (sizes[-2] if len(sizes) > 1 else sizes[-1]) - 1))
 
     def _weights(self, rng: np.random.Generator, draws: int) -> Iterator[Integers]:
         """How often each row is drawn, in blocks of shape (some draws, rows)."""

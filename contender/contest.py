@@ -1,19 +1,21 @@
 """Challenger and champion on the same rows: loaded, asked, measured and judged."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contender import dataset, evaluation, lake, ledger, registry, title
+from contender import dataset, evaluation, evidence, holdout, lake, ledger, registry, title
 from contender.contract import Contract
-from contender.errors import TooFewOutcomes
+from contender.guardrails import Checked
 from contender.judge import judge
+from contender.leniency import leniency
 from contender.settings import Settings
-from contender.values import TARGET, Decision, ModelVersion, Rows, Scorecard, Verdict
+from contender.values import KEY, TARGET, Decision, ModelVersion, Rows, Scorecard, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,14 +24,8 @@ if TYPE_CHECKING:
     from contender.model_files import Loaded
 
 
-def unseen(contract: Contract, rows: Rows, champion: ModelVersion | None) -> Rows:
-    """The judging rows that the champion has not seen either: an embargo after the end of its own training."""
-    if champion is None:
-        return rows
-    start = champion.trained_until + timedelta(microseconds=1) + contract.judging.embargo
-    if start >= rows.end:
-        raise TooFewOutcomes.to_judge(found=0, needed=contract.judging.min_rows)
-    return replace(rows, start=max(rows.start, start))
+_EVERY = 10_000
+"""More verdicts than a use case comes to."""
 
 
 def measure(
@@ -57,19 +53,26 @@ def measure(
 
 def compare(
     settings: Settings, contract: Contract, challenger: Scorecard, champion: ModelVersion | None, rows: Rows,
-    failures: Sequence[str],
+    failures: Sequence[str], *, decayed: bool = False, revision: str | None = None,
 ) -> Verdict:  # fmt: skip
     """Both models' fresh scores on the same rows, judged; a threshold that MLflow found broken keeps the champion.
 
+    Args:
+        decayed: the monitor has confirmed that the champion decays.
+        revision: commit of the code and the contract.
+
     Raises:
         TooFewOutcomes: the rows are too few, or their window has been looked at too often.
+        SeenRows: one of the models was trained on some of the rows.
     """
     assert challenger.model is not None
+    holdout.refuse_seen_rows(settings, contract, rows, filter(None, (challenger.model, champion)))
     frame, y, slices = judging_rows(contract, whole := dataset.load(settings, contract, rows))
-    window = f"{rows.start:%Y-%m-%d %H:%M}..{rows.end:%Y-%m-%d %H:%M}"
-    looks = ledger.count_comparison(settings, contract.name, window)
-    if looks > contract.judging.max_comparisons:
-        raise TooFewOutcomes.window_spent(looks=looks - 1, allowed=contract.judging.max_comparisons, window=window)
+    looks = holdout.looks_at(settings, contract, rows)
+    earlier = ledger.verdicts(settings, contract.name, newest=_EVERY)
+    mode = leniency(
+        contract.judging, earlier, decayed=decayed, age=rows.as_of - champion.trained_until if champion else None
+    )
     mine = registry.load(settings, challenger.model, challenger.model.digest)
     classes = classes_of(mine)
     scores, indices = answers(contract, mine, frame, y, classes)
@@ -77,19 +80,32 @@ def compare(
     if champion is not None:
         theirs = answers(contract, registry.load(settings, champion, champion.digest), frame, y, classes)[0]
     cluster = contract.judging.cluster
+    clusters = whole[f"by:{cluster}"].to_numpy().astype(str) if cluster else None
+    fair, too_small, groups = _fairness(settings, contract, whole, indices, scores, clusters)
     verdict = judge(
         kind=contract.kind, y=indices, champion=theirs, challenger=scores,
         dummy=evaluation.dummy_scores(contract.kind, indices, len(indices), len(classes) or None),
         rules=contract.judging, threshold=contract.scoring.threshold, latency_ms=challenger.latency_ms,
-        seed=settings.seed, slices=slices, looks=looks,
-        clusters=whole[f"by:{cluster}"].to_numpy().astype(str) if cluster else None,
+        seed=settings.seed, slices=slices, looks=looks, looks_in_year=1 + holdout.of_a_year(earlier, rows.as_of),
+        non_inferiority=mode.allowed_loss, clusters=clusters, fairness=fair,
     )  # fmt: skip
+    verdict = replace(verdict, reasons=(*verdict.reasons, *too_small, *filter(None, [mode.reason])))
     if failures:
         verdict = replace(verdict, decision=Decision.KEEP, reasons=(*failures, *verdict.reasons))
-    document = document_of(verdict, challenger, champion, rows, window)
+    document = document_of(verdict, challenger, champion, rows)
+    document |= {
+        "mode": mode.mode,
+        "min_gain": contract.judging.min_gain,
+        "looks": looks,
+        "fairness": groups,
+        "git_revision": revision,
+        "leaks_allowed": dict(contract.leaks.allow),
+    }
+    document |= _shown(contract, whole, frame, indices, theirs, scores, classes)
     document["outcomes"] = lake.count(settings, contract.name, "outcomes")
     ledger.record_verdict(
-        settings, contract.name, challenger=challenger.model.version, run_id=challenger.model.run_id, window=window,
+        settings, contract.name, challenger=challenger.model.version, run_id=challenger.model.run_id,
+        window=holdout.name_of(rows),
         document=document,
     )  # fmt: skip
     registry.log_document(settings, challenger.model.run_id, document, "verdict.json")
@@ -100,24 +116,63 @@ def compare(
     return verdict
 
 
-def document_of(
-    verdict: Verdict, challenger: Scorecard, champion: ModelVersion | None, rows: Rows, window: str
-) -> dict[str, Any]:
+def _fairness(
+    settings: Settings, contract: Contract, whole: "pd.DataFrame", y: NDArray[Any], scores: NDArray[np.float64],
+    clusters: NDArray[Any] | None,
+) -> tuple[list[Checked], list[str], list[dict[str, Any]]]:  # fmt: skip
+    """How the challenger treats the contract's groups: limits checked, groups too small to tell, and all rates."""
+    rules = contract.fairness
+    if not rules.columns:
+        return [], [], []
+    from contender import fairness
+
+    groups = {name: whole[f"by:{name}"].fillna("missing").to_numpy().astype(str) for name in rules.columns}
+    threshold = contract.scoring.threshold
+    checked, too_small = fairness.check_fairness(y, scores, threshold, groups, rules, settings.seed, clusters=clusters)
+    rates = fairness.measure_fairness(y, scores, threshold, groups, rules)
+    return checked, too_small, fairness.document_of(rates, checked)
+
+
+def _shown(
+    contract: Contract, whole: "pd.DataFrame", frame: "pd.DataFrame", y: NDArray[Any],
+    champion: NDArray[np.float64] | None, challenger: NDArray[np.float64], classes: NDArray[Any],
+) -> dict[str, Any]:  # fmt: skip
+    """What people look at beside the numbers: calibration of both, and decisions that a promotion would turn."""
+    told = {"challenger": evidence.calibration_bins(contract.kind, y, challenger)}
+    if champion is None:
+        return {"calibration": told}
+    told["champion"] = evidence.calibration_bins(contract.kind, y, champion)
+    flips = evidence.flip_examples(
+        whole[KEY].to_numpy(), y, champion, challenger, contract.kind, contract.scoring.threshold, frame,
+        [column.name for column in contract.model_columns], classes=classes.tolist(),
+    )  # fmt: skip
+    return {"calibration": told, "flips": flips}
+
+
+def document_of(verdict: Verdict, challenger: Scorecard, champion: ModelVersion | None, rows: Rows) -> dict[str, Any]:
     """The verdict as `contender why --json` prints it and the ledger keeps it."""
     assert challenger.model is not None
     return asdict(verdict) | {
         "decision": verdict.decision.value,
         "interval": [verdict.interval.low, verdict.interval.high],
         "interval_level": verdict.interval.level,
+        "guardrails": [asdict(rail) | {"value": told(rail.value)} for rail in verdict.guardrails],
         "challenger": challenger.model.version,
         "champion": champion.version if champion else None,
-        "window": window,
+        "window": holdout.name_of(rows),
         "as_of": rows.as_of.isoformat(),
         "versions": {table.table: table.version for table in rows.versions},
         "metrics": dict(challenger.metrics),
+        "slice_gains": list(verdict.slices),
+        "model_digest": challenger.model.digest,
         "slices": {name: dict(values) for name, values in challenger.slices.items()},
         "latency_ms": dict(challenger.latency_ms),
     }
+
+
+def told(value: float) -> float | None:
+    """A number as JSON has it: none where there is nothing to tell."""
+    return value if math.isfinite(value) else None
 
 
 def judging_rows(
@@ -162,7 +217,11 @@ def answers(
 def evidence_of(verdict: Verdict, rows: Rows, revision: str | None) -> dict[str, Any]:
     """What the ledger keeps beside a change of the title."""
     return {
-        "verdict": asdict(verdict) | {"decision": verdict.decision.value},
+        "verdict": asdict(verdict)
+        | {
+            "decision": verdict.decision.value,
+            "guardrails": [asdict(rail) | {"value": told(rail.value)} for rail in verdict.guardrails],
+        },
         "data": {table.table: table.version for table in rows.versions},
         "git_revision": revision,
         "as_of": datetime.isoformat(rows.as_of),

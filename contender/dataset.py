@@ -68,7 +68,7 @@ def split(settings: Settings, contract: Contract, as_of: datetime) -> Split:
 
 
 def load(settings: Settings, contract: Contract, rows: Rows, *, newest: int | None = None) -> "pd.DataFrame":
-    """The rows in time order: `_key`, `_time`, `_target`, the model's columns, and `by:` slice and cluster columns.
+    """The rows in time order: `_key`, `_time`, `_target`, the model's columns, and others that rows are grouped by.
 
     Args:
         newest: at most so many rows, the newest ones; bounds the driver's memory.
@@ -83,7 +83,8 @@ def _load(settings: Settings, folder: object, _: str, rows: Rows, newest: int | 
     """Kept for the two windows of one run, because judging looks at the same rows several times."""
     contract = Contract.read(folder / "contract.toml")  # type: ignore[operator]
     known = _known(settings, contract, rows)
-    extra = dict.fromkeys([*contract.judging.slices, *filter(None, [contract.judging.cluster])])
+    groups = (*contract.judging.slices, *contract.fairness.columns)
+    extra = dict.fromkeys([*groups, *filter(None, [contract.judging.cluster])])
     by = [F.col(f"`{name}`").cast("string").alias(f"by:{name}") for name in extra]
     made = lake.read(settings, rows.versions[TABLES.index("features")])
     model = [f"`{column.name}`" for column in contract.model_columns]

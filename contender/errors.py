@@ -7,8 +7,10 @@ ContenderError            one sentence: what was found, what was needed, what to
 ├── DataError             what landed, or what is in the lake, cannot be used
 │   ├── UnreadableFile    a file's bytes are not what its name and the contract promise
 │   ├── BatchRefused      more rows fail than the contract allows
-│   └── TooFewOutcomes    training or judging on so little would mean nothing
+│   ├── TooFewOutcomes    training or judging on so little would mean nothing
+│   └── SeenRows          a comparison would use rows that a model was trained on
 ├── ModelError            a model cannot be trained, stored or trusted
+│   ├── LeakFound         features know the outcome, which no honest feature does
 │   └── UntrustedModel    the model's files are not the ones that were approved
 ├── TitleError            the title could not be taken as asked
 ├── Busy                  another process is at work on the same use case
@@ -94,8 +96,34 @@ class TooFewOutcomes(DataError):
         )
 
 
+class SeenRows(DataError):
+    """A comparison would use rows that a model was trained on."""
+
+    @classmethod
+    def by(cls, model: str, *, seen: int, rows: int) -> Self:
+        return cls(
+            f"{model} was trained on {seen:,} of the {rows:,} records that it would be judged on, needed are 0; they "
+            "came again under other times, or the contract's windows changed: wait for newer outcomes."
+        )
+
+
 class ModelError(ContenderError):
     """A model cannot be trained, stored or trusted."""
+
+
+class LeakFound(ModelError):
+    """Features know the outcome, which no honest feature does."""
+
+    @classmethod
+    def in_features(cls, found: Iterable[tuple[Iterable[str], str]]) -> Self:
+        """Each leak as the features in it and a clause that says what was found, with the limit."""
+        told = [(tuple(features), why) for features, why in found]
+        first = told[0][0][0]
+        return cls(
+            f"{'; '.join(why for _, why in told)}: what is known only with the outcome must not be learnt from, so "
+            f'write exclude = "why" at its column in the contract, or, if it is known before, {first} = "why" under '
+            "[leaks.allow]."
+        )
 
 
 class UntrustedModel(ModelError):

@@ -89,20 +89,35 @@ def check_calibration(contest: Contest, rules: Judging, rng: np.random.Generator
     return check_losses([("calibration (Brier)", gains)], rules.calibration_margin)[0]
 
 
-def check_slices(
+@dataclass(frozen=True)
+class Slice:
+    """What one slice gains of the deciding metric; None where it is too small to tell."""
+
+    name: str
+    rows: int
+    gains: Gains | None
+
+
+def gains_of_slices(
     contest: Contest, rules: Judging, columns: Mapping[str, NDArray[Any]], rng: np.random.Generator, draws: int
-) -> tuple[list[Checked], list[str]]:
-    """What each slice loses of the deciding metric, and the slices that are too small to tell, with their rows."""
-    family: list[tuple[str, Gains]] = []
-    too_small: list[str] = []
+) -> list[Slice]:
+    """Every "column=value" with its gains."""
+    found = []
     for name, rows in slices_of(columns):
         part = contest.within(rows)
         try:
             check_enough(part.kind, part.y, min_rows=min(rules.min_rows, SLICE_ROWS), min_per_class=rules.min_per_class)
             check_entities(part)
-            family.append((f"slice {name}", part.gains(rules.metric, rng, draws)))
+            found.append(Slice(name, len(rows), part.gains(rules.metric, rng, draws)))
         except TooFewOutcomes:
-            too_small.append(f"{name} ({len(rows):,} rows)")
+            found.append(Slice(name, len(rows), None))
+    return found
+
+
+def check_slices(slices: Sequence[Slice], rules: Judging) -> tuple[list[Checked], list[str]]:
+    """Whether what each slice loses stays within the margin, and the slices that are too small to tell."""
+    family = [(f"slice {one.name}", one.gains) for one in slices if one.gains is not None]
+    too_small = [f"{one.name} ({one.rows:,} rows)" for one in slices if one.gains is None]
     return check_losses(family, rules.slice_margin), too_small
 
 

@@ -85,7 +85,7 @@ def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progr
         batch=batch.batch, files=len(batch.files), received=received, accepted=received - bad, quarantined=bad,
         records=accepted["records"], outcomes=accepted["outcomes"],
         reasons=dict(reasons),
-        report=str(settings.home / "reports" / contract.name / f"batch-{batch.batch}.html"),
+        report=str(settings.state / "reports" / contract.name / f"batch-{batch.batch}.html"),
     )  # fmt: skip
     findings = [finding for part in parts for finding in part.findings]
     report = Path(ingested.report)

@@ -158,7 +158,7 @@ def jar_paths() -> list[Path]:
     if missing:
         raise Unavailable(
             f"{len(missing)} of {len(JARS)} Delta JARs are missing in {SHARE / 'jars'} ({missing[0]}, ...); "
-            "run 'make setup' or 'contender setup'."
+            "run 'make setup' or 'python -m contender.java'."
         )
     return [jar.path for jar in JARS]
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,17 @@ from contender.bootstrap import DRAWS, Contest, Gains
 from contender.contract import Judging, Kind
 from contender.crosschecks import delong, mcnemar
 from contender.evaluation import check_enough, check_scores, metrics
+from contender.evidence import slice_gain
 from contender.guardrails import (
     Checked,
+    Slice,
     check_calibration,
     check_entities,
     check_flips,
     check_latency,
     check_slices,
     check_thresholds,
+    gains_of_slices,
 )
 from contender.ranking import Floats
 from contender.values import Decision, Interval, Verdict
@@ -42,16 +46,17 @@ def judge(
     seed: int,
     slices: Mapping[str, NDArray[Any]] | None = None,
     clusters: NDArray[Any] | None = None,
+    fairness: Sequence[Checked] = (),
     non_inferiority: float | None = None,
     looks: int = 1,
-    max_flips: float | None = None,
+    looks_in_year: int = 1,
     draws: int = DRAWS,
 ) -> Verdict:
     """The verdict on a challenger, from both models' scores on the same rows.
 
-    Several looks at one window share the error: each is judged at a `looks`-th of it (Bonferroni). The error over the
-    whole window is then held where `looks` is the number planned, as it is for candidates of one search; where it
-    counts looks so far, the error over k looks is at most 1 + 1/2 + … + 1/k times as large.
+    All comparisons of a year share one error: each is judged at its part of the number planned in the contract, or of
+    those counted where they are more (Bonferroni). So equal models are promoted in at most one year in a hundred, as
+    long as the plan is kept; past it the error grows with the logarithm of the looks.
 
     Args:
         y: shape (rows,); 0 or 1, the class index, or the target itself.
@@ -62,10 +67,11 @@ def judge(
         latency_ms: milliseconds per record of the challenger; `p95` is read.
         slices: record columns, each of shape (rows,).
         clusters: shape (rows,), the entity of each row, where the contract names a cluster.
+        fairness: what `fairness.check_fairness` found about the challenger.
         non_inferiority: the loss allowed where the champion decays, in units of the metric: ruling out a larger one
             is then enough.
-        looks: comparisons on this window including this one, each candidate of a search counted.
-        max_flips: share of decisions that may turn from right to wrong; without it the share is only told.
+        looks: comparisons on this window including this one, each candidate that was measured on it counted.
+        looks_in_year: comparisons of this use case within a year, likewise.
 
     Raises:
         TooFewOutcomes: the rows are too few, too alike or from too few entities.
@@ -74,8 +80,10 @@ def judge(
     Source: Dunn (1961), Multiple Comparisons among Means, JASA 56(293), for dividing the error; Piaggio et al. (2012),
     Reporting of Noninferiority and Equivalence Randomized Trials, JAMA 308(24).
     """
-    if looks < 1 or (non_inferiority is not None and not 0 <= non_inferiority < math.inf):
-        raise ValueError(f"{looks=}, {non_inferiority=}; expected at least 1 look, and a loss of 0 or more")
+    if min(looks, looks_in_year) < 1 or (non_inferiority is not None and not 0 <= non_inferiority < math.inf):
+        raise ValueError(
+            f"{looks=}, {looks_in_year=}, {non_inferiority=}; expected at least 1 look, and a loss of 0 or more"
+        )
     check_enough(kind, y, min_rows=rules.min_rows, min_per_class=rules.min_per_class)
     against, opponent = ("dummy", dummy) if champion is None else ("champion", champion)
     for who, scores in ((against, opponent), ("challenger", challenger)):
@@ -83,24 +91,29 @@ def judge(
     contest = Contest(kind, y, opponent, challenger, threshold, clusters)
     check_entities(contest)
 
-    bar = Bar.of(rules, first=champion is None, allowed_loss=non_inferiority, looks=looks)
+    bar = Bar.of(rules, first=champion is None, allowed_loss=non_inferiority, looks=looks, looks_in_year=looks_in_year)
     rng = np.random.default_rng(seed)
     gains = contest.gains(rules.metric, rng, draws)
     measured = metrics(kind, y, challenger, threshold)
-    checks = [*check_thresholds(rules, measured, len(y)), check_latency(rules, latency_ms)]
+    checks = [*check_thresholds(rules, measured, len(y)), check_latency(rules, latency_ms), *fairness]
     notes: list[str] = []
+    found: list[Slice] = []
     if champion is not None:
         if kind != "regression":
-            flipped, note = check_flips(contest, max_flips)
+            flipped, note = check_flips(contest, rules.max_flips)
             checks += [*flipped, check_calibration(contest, rules, rng, draws)]
             notes.append(note)
-        sliced, too_small = check_slices(contest, rules, slices or {}, rng, draws)
+        found = gains_of_slices(contest, rules, slices or {}, rng, draws)
+        sliced, too_small = check_slices(found, rules)
         checks += sliced
         if too_small:
             notes.append(f"too small to tell: {', '.join(too_small)}")
 
     opinion = _second_opinion(contest, rules.metric, bar)
-    return _verdict(rules.metric, bar, gains, checks, opinion, notes, against, len(y))
+    verdict = _verdict(rules.metric, bar, gains, checks, opinion, notes, against, len(y))
+    return replace(
+        verdict, slices=tuple(slice_gain(one.name, one.rows, one.gains, rules.slice_margin) for one in found)
+    )
 
 
 def _second_opinion(contest: Contest, metric: str, bar: Bar) -> Opinion | None:

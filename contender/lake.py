@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from contender import java
 from contender.settings import Settings
-from contender.values import TableVersion
+from contender.values import KEY, TableVersion
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -146,6 +146,67 @@ def read_small(
     return None if delta is None else delta.to_pyarrow_table(columns=list(columns) if columns else None)
 
 
+def read_key(
+    settings: Settings, use_case: str, table: str, key: str, version: int | None = None
+) -> "pa.Table | None":
+    """The rows of one key, without Spark; None when the table was never written, or the version is not known.
+
+    Files whose smallest and largest key exclude it are not read, and of the others a batch of rows at a time.
+
+    Args:
+        version: of the table; None takes the newest.
+
+    Raises:
+        FileNotFoundError: files of an old version were cleared away.
+    """
+    delta = _open(settings, use_case, table, version)
+    if delta is None:
+        return None
+    import pyarrow.dataset as ds
+
+    return delta.to_pyarrow_dataset().to_table(filter=ds.field(KEY) == key, **_FRUGAL)
+
+
+def read_newest(
+    settings: Settings, use_case: str, table: str, rows: int, seed: int, version: int | None = None
+) -> "pa.Table | None":
+    """At most `rows` rows, drawn from the first 100,000 of the newest files, without Spark; None as for `read_key`.
+
+    The same version and seed give the same rows, in the order of the files.
+
+    Raises:
+        FileNotFoundError: files of an old version were cleared away.
+    """
+    delta = _open(settings, use_case, table, version)
+    if delta is None:
+        return None
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    every, actions = delta.to_pyarrow_dataset(), pa.table(delta.get_add_actions(flatten=True))
+    written = dict(zip(actions["path"].to_pylist(), actions["modification_time"].to_pylist(), strict=True))
+    files, within = [], 0
+    for file in sorted(every.get_fragments(), key=lambda file: (-written.get(file.path, 0), file.path)):
+        if within < _NEWEST_ROWS:
+            files.append(file)
+            within += file.count_rows()
+    within = min(within, _NEWEST_ROWS)
+    places = np.sort(np.random.default_rng(seed).choice(within, min(rows, within), replace=False))
+    taken, start = [], 0
+    for batch in ds.FileSystemDataset(files, every.schema, every.format, every.filesystem).to_batches(**_FRUGAL):
+        here = places[(places >= start) & (places < start + len(batch))]
+        taken.append(batch.take(pa.array(here - start)))
+        start += len(batch)
+        if start >= within:
+            break
+    return pa.Table.from_batches(taken, every.schema)
+
+
+_NEWEST_ROWS = 100_000
+_FRUGAL = {"batch_size": 16_384, "batch_readahead": 1, "fragment_readahead": 1}
+
+
 def append(
     settings: Settings,
     use_case: str,
@@ -213,8 +274,16 @@ def _written(settings: Settings, use_case: str, table: str) -> TableVersion:
     return written
 
 
-def _open(settings: Settings, use_case: str, table: str) -> "DeltaTable | None":
+def _open(settings: Settings, use_case: str, table: str, version: int | None = None) -> "DeltaTable | None":
     from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
 
     location = path_of(settings, use_case, table)
-    return DeltaTable(location) if DeltaTable.is_deltatable(location) else None
+    if not DeltaTable.is_deltatable(location):
+        return None
+    try:
+        return DeltaTable(location, version=version)
+    except DeltaError:
+        if version is None:
+            raise
+        return None

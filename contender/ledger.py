@@ -73,7 +73,7 @@ def take_title(
     from sqlalchemy.exc import IntegrityError
 
     taken = LedgerEntry(
-        use_case=use_case,
+        use_case=settings.name_of(use_case),
         seq=after.seq + 1 if after else 1,
         follows=after.seq if after else 0,
         at=_now(),
@@ -89,7 +89,7 @@ def take_title(
     taken = LedgerEntry(**{**vars(taken), "digest": taken.chained(after.digest if after else "")})
     try:
         with connected(settings, writes=True) as connection:
-            found = _head(connection, use_case)
+            found = _head(connection, settings.name_of(use_case))
             if found != after:
                 raise _somebody_was_faster(use_case, found=found, needed=after)
             connection.execute(insert(tables().title).values(vars(taken)))
@@ -106,7 +106,7 @@ def head(settings: Settings, use_case: str) -> LedgerEntry | None:
         Unavailable: the database does not answer, which says nothing about the champion.
     """
     with connected(settings) as connection:
-        return _head(connection, use_case)
+        return _head(connection, settings.name_of(use_case))
 
 
 def history(settings: Settings, use_case: str) -> list[LedgerEntry]:
@@ -115,7 +115,8 @@ def history(settings: Settings, use_case: str) -> list[LedgerEntry]:
 
     title = tables().title
     with connected(settings) as connection:
-        rows = connection.execute(select(title).where(title.c.use_case == use_case).order_by(title.c.seq))
+        mine = title.c.use_case == settings.name_of(use_case)
+        rows = connection.execute(select(title).where(mine).order_by(title.c.seq))
         return [_entry(row) for row in rows]
 
 
@@ -143,7 +144,7 @@ def approved_digest(settings: Settings, use_case: str, version: int) -> str | No
     from sqlalchemy import select
 
     title = tables().title
-    mine = (title.c.use_case == use_case) & (title.c.version == version)
+    mine = (title.c.use_case == settings.name_of(use_case)) & (title.c.version == version)
     with connected(settings) as connection:
         newest = select(title.c.model_digest).where(mine).order_by(title.c.seq.desc()).limit(1)
         return connection.execute(newest).scalar_one_or_none()
@@ -155,7 +156,8 @@ def record_verdict(
     """Keep a verdict, whatever it decided."""
     from sqlalchemy import insert
 
-    row = {"use_case": use_case, "at": _now(), "challenger": challenger, "run_id": run_id, "window": window}
+    name = settings.name_of(use_case)
+    row = {"use_case": name, "at": _now(), "challenger": challenger, "run_id": run_id, "window": window}
     with connected(settings, writes=True) as connection:
         connection.execute(insert(tables().verdicts).values(**row, document=json.dumps(document, default=str)))
 
@@ -165,10 +167,22 @@ def last_verdict(settings: Settings, use_case: str) -> dict[str, Any] | None:
     from sqlalchemy import select
 
     verdicts = tables().verdicts
-    newest = select(verdicts.c.document).where(verdicts.c.use_case == use_case).order_by(verdicts.c.id.desc()).limit(1)
+    mine = verdicts.c.use_case == settings.name_of(use_case)
+    newest = select(verdicts.c.document).where(mine).order_by(verdicts.c.id.desc()).limit(1)
     with connected(settings) as connection:
         document = connection.execute(newest).scalar_one_or_none()
     return None if document is None else dict(json.loads(document))
+
+
+def verdicts(settings: Settings, use_case: str, newest: int = 20) -> list[dict[str, Any]]:
+    """The documents of the newest verdicts, newest first; each also has `at` and the challenger's `run_id`."""
+    from sqlalchemy import select
+
+    kept = tables().verdicts
+    mine = select(kept).where(kept.c.use_case == settings.name_of(use_case)).order_by(kept.c.id.desc()).limit(newest)
+    with connected(settings) as connection:
+        rows = connection.execute(mine).all()
+    return [{"at": row.at, "run_id": row.run_id} | json.loads(row.document) for row in rows]
 
 
 def count_comparison(settings: Settings, use_case: str, window: str, looks: int = 1) -> int:
@@ -178,11 +192,25 @@ def count_comparison(settings: Settings, use_case: str, window: str, looks: int 
     comparisons = tables().comparisons
     with connected(settings, writes=True) as connection:
         insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        row = insert(comparisons).values(use_case=use_case, window=window, looks=looks)
+        row = insert(comparisons).values(use_case=settings.name_of(use_case), window=window, looks=looks)
         counted = row.on_conflict_do_update(
             index_elements=["use_case", "window"], set_={"looks": comparisons.c.looks + row.excluded.looks}
         ).returning(comparisons.c.looks)
         return int(connection.execute(counted).scalar_one())
+
+
+def windows_looked_at(settings: Settings, use_case: str) -> dict[str, int]:
+    """Looks by judging window, of all windows that were ever looked at."""
+    from sqlalchemy import select
+
+    comparisons = tables().comparisons
+    with connected(settings) as connection:
+        found = connection.execute(
+            select(comparisons.c.window, comparisons.c.looks).where(
+                comparisons.c.use_case == settings.name_of(use_case)
+            )
+        )
+        return {window: int(looks) for window, looks in found}
 
 
 def _head(connection: "Connection", use_case: str) -> LedgerEntry | None:
@@ -205,5 +233,5 @@ def _now() -> str:
 def _somebody_was_faster(use_case: str, *, found: LedgerEntry | None, needed: LedgerEntry | None) -> TitleError:
     return TitleError(
         f"The title of {use_case} changed in the meantime: the ledger ends with {found or 'no entry'}, expected was "
-        f"{needed or 'no entry'}. Judge again, against the champion of now."
+        f"{needed or 'no entry'}. Decide again, against the champion of now, by running the same command."
     )

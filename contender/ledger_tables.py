@@ -1,5 +1,6 @@
 """The ledger's tables and the connection to them, on SQLite or PostgreSQL alike."""
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from contender.errors import Unavailable, UsageError
+from contender.errors import Busy, Unavailable, UsageError
 from contender.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 10
 """How long a writer waits for another one; the transactions of the ledger take milliseconds."""
+
+MIRROR_SECONDS = 60
+"""How long a mirroring waits for those before it; a registry that hangs is given up after 15 s."""
 
 
 class Tables(NamedTuple):
@@ -98,6 +102,37 @@ def connected(settings: Settings, *, writes: bool = False) -> Iterator["Connecti
             cause = str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__]
             raise Unavailable(f"The ledger {_name(settings)} does not answer ({cause[0]}).") from error
         raise
+
+
+@contextmanager
+def alone(settings: Settings, use_case: str) -> Iterator[None]:
+    """One process at a time, of all that share this ledger; who is killed lets the next one in.
+
+    It does not keep anybody from writing entries: PostgreSQL holds an advisory lock, SQLite's is a file beside it.
+
+    Raises:
+        Busy: those before it take too long.
+        Unavailable: the database does not answer, or it is PostgreSQL and they take too long.
+    """
+    from sqlalchemy import make_url, text
+
+    if not settings.ledger.startswith("sqlite"):
+        key = int.from_bytes(hashlib.sha256(settings.name_of(use_case).encode()).digest()[:8], "big", signed=True)
+        with connected(settings) as connection:
+            connection.execute(text(f"SET LOCAL lock_timeout = '{MIRROR_SECONDS}s'"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            yield
+        return
+    from filelock import FileLock, Timeout
+
+    folder = Path(make_url(settings.ledger).database or settings.home / "ledger.db").parent / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / f"{settings.name_of(use_case)}.title.lock").acquire(timeout=MIRROR_SECONDS)
+    except Timeout:
+        raise Busy.with_use_case(use_case) from None
+    with lock:
+        yield
 
 
 def _name(settings: Settings) -> str:

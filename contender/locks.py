@@ -21,7 +21,7 @@ def at_work(settings: Settings, use_case: str) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    folder = settings.home / "locks"
+    folder = settings.state / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{use_case}.lock", is_singleton=True, thread_local=False)
     try:

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,24 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contender.errors import ModelError, UntrustedModel
+from contender.mlmodel import MODEL_FILE, check_description
 from contender.values import ModelVersion
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.pyfunc import PyFuncModel
 
-MODEL_FILE = "model.skops"
-
 STAMP = "registered_model_meta"
 """What MLflow writes beside a model that is downloaded by its registered name; nothing that loads a model reads it."""
+
+_LARGEST_BYTES = 1 << 32
+"""Where a zip file would need its second format, which we do not read."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A model whose files were the approved ones. `model` is the scikit-learn estimator, `folder` where it was read."""
+    """A model whose files were the approved ones.
+
+    `model` is the scikit-learn estimator, `folder` where it was read, `described` what its file `MLmodel` said then.
+    """
 
     model: Any
     folder: Path
+    described: Mapping[str, Any] = field(repr=False)
 
     @cached_property
     def pyfunc(self) -> "PyFuncModel":
@@ -42,7 +50,7 @@ class Opened:
         from mlflow.models import Model
         from mlflow.pyfunc import PyFuncModel
 
-        meta = Model.load(str(self.folder))
+        meta = Model.from_dict(dict(self.described))
         return PyFuncModel(model_meta=meta, model_impl=Answering(self.model), model_id=meta.model_id)
 
     def answer(self, frame: "pd.DataFrame") -> NDArray[np.float64]:
@@ -99,21 +107,40 @@ class Answering:
         return self._model
 
 
-def digest_of(folder: Path) -> str:
+def digest_of(folder: Path, name: str = "The model") -> str:
     """SHA-256 over the sorted relative names and the contents of all files, whatever their times are.
+
+    Args:
+        name: how an error calls the model.
 
     Raises:
         UntrustedModel: there is a link or a special file, which could show something else the next time.
     """
-    whole = hashlib.sha256()
+    contents = {}
+    for file, path in _plain_files(folder, name):
+        with path.open("rb") as opened:
+            contents[file] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return _whole(contents)
+
+
+def _plain_files(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise UntrustedModel(f"{path} is a link or a special file; a model consists of plain files.")
-        if path.is_file() and name != STAMP:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            whole.update(json.dumps([name, content]).encode())
+        file, state = path.relative_to(folder).as_posix(), path.lstat()
+        regular = stat.S_ISREG(state.st_mode)
+        # A second name of the same file is a way to change it from outside of the folder.
+        if not (regular or stat.S_ISDIR(state.st_mode)) or (regular and state.st_nlink > 1):
+            raise UntrustedModel(
+                f"{name} has '{file}' as a link or a special file; a model consists of plain files: restore its "
+                "artifacts, or roll back to another version."
+            )
+        if regular and file != STAMP:
+            yield file, path
+
+
+def _whole(contents: Mapping[str, str]) -> str:
+    whole = hashlib.sha256()
+    for file, content in contents.items():
+        whole.update(json.dumps([file, content]).encode())
     return whole.hexdigest()
 
 
@@ -125,24 +152,45 @@ def load_folder(folder: Path, digest: str, name: str = "The model") -> Opened:
         name: how an error calls the model.
 
     Raises:
-        UntrustedModel: the files are not the approved ones, or hold a type that is not on our list.
+        UntrustedModel: as `check_folder`.
     """
-    check_folder(folder, digest, name)
+    files = _approved(folder, digest, name)
     from contender import trust
 
-    return Opened(model=trust.load(folder / MODEL_FILE), folder=folder)
+    described = check_description(files, trust.ALLOWED, name)
+    return Opened(model=trust.loads(files[MODEL_FILE], name), folder=folder, described=described)
 
 
 def check_folder(folder: Path, digest: str, name: str = "The model") -> None:
-    """Return only if the files in a folder are the approved ones.
+    """Return only if the files in a folder are the approved ones, and would be loaded.
 
     Raises:
-        UntrustedModel: they are not, or they are not a model of ours.
+        UntrustedModel: they are not, or hold, name or ask for what no model of ours needs.
     """
+    files = _approved(folder, digest, name)
+    from contender import trust
+
+    check_description(files, trust.ALLOWED, name)
+    trust.check(files[MODEL_FILE], name)
+
+
+def _approved(folder: Path, digest: str, name: str) -> dict[str, bytes]:
+    """Contents by name, each read once: what was compared with the digest is what is used."""
     if not (folder / MODEL_FILE).is_file():
         raise UntrustedModel(f"{name} has no file '{MODEL_FILE}' in {folder}; only models stored as skops are loaded.")
-    if (found := digest_of(folder)) != digest:
+    found, size = {}, 0
+    for file, path in _plain_files(folder, name):
+        size += path.stat().st_size
+        if size > _LARGEST_BYTES:
+            raise UntrustedModel(
+                f"{name} is larger than {_LARGEST_BYTES:,} bytes, which no model of ours is; roll back to another "
+                "version, or retrain on fewer records."
+            )
+        found[file] = path.read_bytes()
+    known = _whole({file: hashlib.sha256(content).hexdigest() for file, content in found.items()})
+    if known != digest:
         raise UntrustedModel(
-            f"{name} is not the approved one: its files have the digest {found[:12]}…, needed is {digest[:12]}…. "
+            f"{name} is not the approved one: its files have the digest {known[:12]}…, needed is {digest[:12]}…. "
             "Restore its artifacts, or roll back to another version."
         )
+    return found

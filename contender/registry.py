@@ -1,5 +1,6 @@
 """The registry: which versions of a use case's model there are, which aliases they bear, and the models themselves."""
 
+import hashlib
 import json
 import logging
 import os
@@ -12,8 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from contender.errors import Unavailable, UntrustedModel, UsageError
 from contender.model_files import STAMP, Loaded, check_folder, digest_of, load_folder
+from contender.seen import Hashes
 from contender.settings import Settings
 from contender.timing import clock
 from contender.values import ModelVersion
@@ -28,17 +32,31 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # Together at most 11 s for a server that hangs; MLflow's own defaults retry for minutes.
+    # With a server MLflow prints where each run can be seen: on standard output, with user and password.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # Together at most 11 s for a server that hangs; MLflow's own defaults retry for minutes. What these leave open,
+    # such as an answer that never ends or many calls in a row, has its limit in contender.patience.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+    # A busy server may ask for an hour.
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
 }
-# Told at INFO: each migration of the database; as a warning: that pip itself is not installed, which nobody needs.
-_LEVELS = {"alembic": logging.WARNING, "mlflow": logging.WARNING, "mlflow.utils.environment": logging.ERROR}
+# Told at INFO: each migration of the database; as a warning: that pip itself is not installed, which nobody needs; as
+# an error, with a traceback: what is raised as well.
+_LEVELS = {
+    "alembic": logging.WARNING,
+    "mlflow": logging.WARNING,
+    "mlflow.utils.environment": logging.ERROR,
+    "mlflow.store.db.utils": logging.CRITICAL,
+    # Each second attempt; what comes of it is told.
+    "urllib3.connectionpool": logging.ERROR,
+}
 _SILENT_CODES = {"TEMPORARILY_UNAVAILABLE", "SERVICE_UNDER_MAINTENANCE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
 _LOCKED_CODES = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
+_KEYS_FILE, TRAINING_KEYS = "training_keys.npy", "training_keys"
 
 
 @contextmanager
@@ -53,34 +71,46 @@ def connected(settings: Settings) -> Iterator["MlflowClient"]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import mlflow
+    import requests
+    import sqlalchemy.exc
     from mlflow.exceptions import MlflowException
+
+    from contender import patience
 
     for noisy, level in _LEVELS.items():
         logging.getLogger(noisy).setLevel(level)
     try:
         with clock.spending("mlflow"):
+            patience.limit_requests()
+            patience.start_anew()
             _point(mlflow, settings)
+            if not _is_served(mlflow.get_tracking_uri()):
+                patience.limit_database()
             yield mlflow.MlflowClient()
-    except MlflowException as error:
+            patience.refuse_silence()
+    except (MlflowException, requests.RequestException, sqlalchemy.exc.DatabaseError) as error:
         if not _is_silence(error):
             raise
+        address = mlflow.get_tracking_uri()
+        advice = "Start it, or correct MLFLOW_TRACKING_URI," if _is_served(address) else "See to its file and disk,"
         raise Unavailable(
-            f"MLflow at {_shown(mlflow.get_tracking_uri())} does not answer ({_said(error)}). Start it, or correct "
-            "MLFLOW_TRACKING_URI, and run the same command again."
+            f"MLflow at {_shown(address)} does not answer ({_said(error)}). {advice} and run the same command again."
         ) from error
 
 
 def _point(mlflow: Any, settings: Settings) -> None:
-    given = os.environ.get("MLFLOW_TRACKING_URI")
+    told, given = os.environ.get("MLFLOW_TRACKING_URI"), settings.tracking
     if not given:
         try:
-            settings.home.mkdir(parents=True, exist_ok=True)
+            settings.state.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Unavailable(f"The folder {settings.home} for MLflow's database cannot be made ({error}).") from error
-    mlflow.set_tracking_uri(given or f"sqlite:///{settings.home / 'mlflow.db'}")
-    if not given:
-        # MLflow exports what it is told; kept, other settings in this process would take it for the user's wish.
+            raise Unavailable(f"The folder {settings.state} for MLflow's database cannot be made ({error}).") from error
+    mlflow.set_tracking_uri(given or f"sqlite:///{settings.state / 'mlflow.db'}")
+    # MLflow exports what it is told; kept, other settings in this process would take it for the user's wish.
+    if told is None:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = told
 
 
 def _is_silence(error: BaseException) -> bool:
@@ -97,8 +127,15 @@ def _is_silence(error: BaseException) -> bool:
     while cause is not None:
         if isinstance(cause, requests.RequestException | sqlalchemy.exc.OperationalError):
             return True
+        # Itself, not one of its kinds, such as a violated constraint: the file is damaged, or something else.
+        if type(cause) is sqlalchemy.exc.DatabaseError:
+            return True
         cause = cause.__cause__ or cause.__context__
     return str(error).startswith("API request to ")
+
+
+def _is_served(uri: str) -> bool:
+    return uri.startswith(("http:", "https:"))
 
 
 def _shown(text: str) -> str:
@@ -107,7 +144,9 @@ def _shown(text: str) -> str:
 
 
 def _said(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or ["no reason given"]
+    # SQLAlchemy puts the statement and its own advice around what the database said.
+    said = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
+    lines = str(said).strip().splitlines() or ["no reason given"]
     return _shown(lines[0])[:200]
 
 
@@ -123,7 +162,7 @@ def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
 
     with connected(settings) as client:
         try:
-            found = client.get_model_version(use_case, str(version))
+            found = client.get_model_version(settings.name_of(use_case), str(version))
         except MlflowException as error:
             if error.error_code != _MISSING:
                 raise
@@ -134,7 +173,7 @@ def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
     if not {"digest", "trained_until"} <= set(tags):
         raise UntrustedModel(f"{use_case} version {version} has no digest: it was not registered by Contender.")
     return ModelVersion(
-        name=use_case,
+        name=found.name,
         version=int(found.version),
         run_id=found.run_id or "",
         model_id=tags.get("model_id", ""),
@@ -150,7 +189,7 @@ def aliases(settings: Settings, use_case: str) -> dict[str, int]:
 
     with connected(settings) as client:
         try:
-            found = client.get_registered_model(use_case).aliases
+            found = client.get_registered_model(settings.name_of(use_case)).aliases
         except MlflowException as error:
             if error.error_code != _MISSING:
                 raise
@@ -181,13 +220,13 @@ def set_aliases(
     The last writer wins in MLflow; who holds the title is decided by the ledger, before this.
     """
     wanted = {"champion": champion, "previous": previous, "challenger": challenger}
-    found = aliases(settings, use_case)
+    found, name = aliases(settings, use_case), settings.name_of(use_case)
     with connected(settings) as client:
         for alias, version in wanted.items():
             if version is not None and found.get(alias) != version:
-                client.set_registered_model_alias(use_case, alias, str(version))
+                client.set_registered_model_alias(name, alias, str(version))
             elif version is None and alias in found:
-                client.delete_registered_model_alias(use_case, alias)
+                client.delete_registered_model_alias(name, alias)
 
 
 def mark(
@@ -205,6 +244,44 @@ def log_document(settings: Settings, run_id: str, document: Mapping[str, Any], n
         client.log_dict(run_id, json.loads(json.dumps(document, default=str)), name)
 
 
+def log_page(settings: Settings, run_id: str, html: str, name: str) -> None:
+    """Keep a page as an artifact of a run."""
+    with connected(settings) as client:
+        client.log_text(run_id, html, name)
+
+
+def log_training_keys(client: "MlflowClient", run_id: str, seen: Hashes) -> str:
+    """Keep with a run what its model was trained on; the SHA-256 of what was kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / _KEYS_FILE
+        np.save(path, seen, allow_pickle=False)
+        client.log_artifact(run_id, str(path))
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def training_keys(settings: Settings, version: ModelVersion) -> Hashes:
+    """Hashes of the keys of all records that a version was trained on.
+
+    Raises:
+        UntrustedModel: it does not say, or what it says was changed.
+        Unavailable: MLflow does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with connected(settings) as client, tempfile.TemporaryDirectory() as folder:
+        stamp = client.get_model_version(version.name, str(version.version)).tags.get(TRAINING_KEYS)
+        try:
+            path = Path(client.download_artifacts(version.run_id, _KEYS_FILE, folder)) if stamp else None
+        except (OSError, MlflowException) as error:
+            raise Unavailable(f"What {version} was trained on cannot be fetched ({_said(error)}).") from error
+        if path is None or hashlib.sha256(path.read_bytes()).hexdigest() != stamp:
+            raise UntrustedModel(
+                f"{version} does not say, or no longer as it did, which records it was trained on, so that no unseen "
+                "ones can be chosen; restore its run's artifacts, or let another version hold the title."
+            )
+        return np.asarray(np.load(path, allow_pickle=False), dtype=np.uint64)
+
+
 def load(settings: Settings, version: ModelVersion, expected_digest: str) -> Loaded:
     """A version's model, downloaded anew, checked against the digest and only then opened.
 
@@ -216,7 +293,7 @@ def load(settings: Settings, version: ModelVersion, expected_digest: str) -> Loa
         Unavailable: MLflow does not answer, or the artifacts are gone.
     """
     opened = load_folder(fetch(settings, version.name, version.uri), expected_digest, name=str(version))
-    return Loaded(model=opened.model, folder=opened.folder, version=version)
+    return Loaded(model=opened.model, folder=opened.folder, described=opened.described, version=version)
 
 
 def fetch_approved(settings: Settings, version: ModelVersion, expected_digest: str) -> Path:
@@ -251,12 +328,15 @@ def fetch(settings: Settings, use_case: str, uri: str) -> Path:
             try:
                 mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(copy))
             except (OSError, MlflowException) as error:
-                raise Unavailable(f"The artifacts of {uri} cannot be fetched ({_said(error)}).") from error
+                place = _shown(mlflow.get_tracking_uri())
+                raise Unavailable(
+                    f"The artifacts of {uri} cannot be fetched from MLflow at {place} ({_said(error)}). See that they "
+                    "are still there and that it runs, and run the same command again."
+                ) from error
         (copy / STAMP).unlink(missing_ok=True)
-        digest = digest_of(copy)
+        digest = digest_of(copy, name=f"{use_case} at {uri}")
         folder = kept / digest
-        if folder.exists() and digest_of(folder) != digest:
-            shutil.rmtree(folder)
+        _clear_unless(folder, digest)
         if not folder.exists():
             try:
                 copy.rename(folder)
@@ -267,3 +347,16 @@ def fetch(settings: Settings, use_case: str, uri: str) -> Path:
         return folder
     finally:
         shutil.rmtree(copy, ignore_errors=True)
+
+
+def _clear_unless(folder: Path, digest: str) -> None:
+    """Make room where something else than the files of that digest was put."""
+    try:
+        if not folder.is_symlink() and (not folder.exists() or digest_of(folder) == digest):
+            return
+    except UntrustedModel:
+        pass
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)

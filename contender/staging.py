@@ -116,7 +116,7 @@ def stage_lookup(settings: Settings, contract: Contract, name: str, path: Path) 
 
 def refused_copy(settings: Settings, use_case: str, file: LandedFile) -> Path:
     """Where the content of a refused file is kept."""
-    return settings.home / "refused" / use_case / f"{file.digest[:12]}-{file.name}"
+    return settings.state / "refused" / use_case / f"{file.digest[:12]}-{file.name}"
 
 
 def declared(contract: Contract, source: Source) -> Columns:

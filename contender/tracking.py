@@ -5,11 +5,12 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from contender import plots
+from contender import plots, registry
 from contender.contract import Contract
 from contender.errors import ModelError
 from contender.model_files import digest_of, load_folder
 from contender.registry import connected, fetch
+from contender.seen import Hashes
 from contender.settings import Settings
 from contender.values import ModelVersion, TableVersion
 
@@ -30,11 +31,11 @@ def experiment(client: "MlflowClient", settings: Settings, use_case: str) -> str
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    name = f"contender/{use_case}"
+    name = f"contender/{settings.name_of(use_case)}"
     found = client.get_experiment_by_name(name)
     if found is None:
         served = mlflow.get_tracking_uri().startswith(("http:", "https:"))
-        place = None if served else (settings.home / "artifacts" / use_case).as_uri()
+        place = None if served else (settings.state / "artifacts" / use_case).as_uri()
         try:
             return str(client.create_experiment(name, artifact_location=place))
         except MlflowException:
@@ -63,6 +64,7 @@ def log_challenger(
     importance: Mapping[str, float],
     git_revision: str | None,
     seed: int,
+    seen: Hashes,
     tags: Mapping[str, str] | None = None,
 ) -> ModelVersion:
     """A registered version of a fitted model, with the MLflow run that tells how it came about.
@@ -75,6 +77,7 @@ def log_challenger(
         metrics: metrics of the whole search, logged beside the folds' and linked to the model.
         datasets: each table at its version, with its path or address.
         training_sample: some of the rows it was trained on, with their outcomes.
+        seen: hashes of the keys of all rows it was trained on.
 
     Raises:
         ModelError: the model holds a type that is not on our list.
@@ -99,12 +102,14 @@ def log_challenger(
                 mlflow.log_figure(figure, f"{name}.png")
             mlflow.log_dict(dict(sorted(importance.items(), key=lambda item: -abs(item[1]))), "importance.json")
             run_id = run.info.run_id
+            stamp = registry.log_training_keys(client, run_id, seen)
     folder = fetch(settings, contract.name, info.model_uri)
     digest = digest_of(folder)
     # Our list is stricter than that of skops: what could not be opened later is not registered in the first place.
     load_folder(folder, digest, name=f"The {family} model of {contract.name}")
     with connected(settings) as client:
-        number = _register(client, contract, info.model_uri, run_id, info.model_id, {
+        name = settings.name_of(contract.name)
+        number = register(client, name, contract.question, info.model_uri, run_id, info.model_id, {
             **(tags or {}),
             "validation_status": "pending",
             "digest": digest,
@@ -112,8 +117,9 @@ def log_challenger(
             "family": family,
             "model_id": info.model_id,
             "use_case": contract.name,
+            registry.TRAINING_KEYS: stamp,
         })  # fmt: skip
-    return ModelVersion(contract.name, number, run_id, info.model_id, digest, trained_until, family)
+    return ModelVersion(name, number, run_id, info.model_id, digest, trained_until, family)
 
 
 def _run_tags(contract: Contract, git_revision: str | None, tags: Mapping[str, str]) -> dict[str, str]:
@@ -194,20 +200,22 @@ def _pins() -> list[str]:
     return pins
 
 
-def _register(
-    client: "MlflowClient", contract: Contract, uri: str, run_id: str, model_id: str, tags: dict[str, str]
+def register(
+    client: "MlflowClient", name: str, question: str, uri: str, run_id: str, model_id: str, tags: dict[str, str]
 ) -> int:
+    """The number of a new version of a registered model, which is made when it is the first."""
     import json
 
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(contract.name, description=contract.question)
+        client.create_registered_model(name, description=question)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     # With its tags from the start: there is never a version without a digest.
-    made = client.create_model_version(contract.name, uri, run_id, tags=tags, model_id=model_id)
-    link = [{"name": contract.name, "version": made.version}]
-    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(link)})
+    made = client.create_model_version(name, uri, run_id, tags=tags, model_id=model_id)
+    if model_id:
+        link = [{"name": name, "version": made.version}]
+        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(link)})
     return int(made.version)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 KEY, TIME, BATCH, FILE, ROW, RECEIVED = "_key", "_time", "_batch", "_file", "_row", "_received_at"
 """Columns of ours in every table of records and outcomes, before the user's own."""
@@ -151,7 +151,7 @@ class Verdict:
 
     `gain` is challenger minus champion in the metric's own units, turned so that more is better; `interval` the
     two-sided 90 % interval of the gain, so that its ends are the one-sided 95 % bounds. Without a champion
-    `champion_score` is the dummy's and `against` says so.
+    `champion_score` is the dummy's and `against` says so. `slices` holds what `evidence.slice_gain` tells of each.
     """
 
     decision: Decision
@@ -165,6 +165,7 @@ class Verdict:
     guardrails: tuple[Guardrail, ...] = ()
     against: str = "champion"
     outcomes_needed: int | None = None
+    slices: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def promotes(self) -> bool:

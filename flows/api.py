@@ -7,11 +7,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from contender.errors import Unavailable
+from contender.findings import without_login
 from contender.settings import Settings
 
 USUAL = "http://127.0.0.1:4200/api"
@@ -42,8 +43,8 @@ def connect(settings: Settings) -> subprocess.Popen[bytes] | None:
     if given:
         if not answers(given):
             raise Unavailable(
-                f"No Prefect server answers at PREFECT_API_URL={given}; start it with 'prefect server start', or unset "
-                "the variable."
+                f"No Prefect server answers at PREFECT_API_URL={without_login(given)}; start it with 'prefect server "
+                "start', or unset the variable."
             )
         return None
     if answers(USUAL):
@@ -72,7 +73,7 @@ def answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=2) as answer:
             return json.loads(answer.read()) is True
-    except (OSError, ValueError, urllib.error.URLError):
+    except (OSError, ValueError, HTTPException):
         return False
 
 

@@ -15,6 +15,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON document for programs, and nothing else.")
 landing = click.option("--landing", type=click.Path(path_type=Path), help="Folder of the files; else the contract's.")
 use_case_argument = click.argument("use_case", metavar="USE_CASE")
+reason_option = click.option("--reason", required=True, help="Why; kept in the ledger.")
+by_option = click.option("--by", metavar="NAME", help="Who decides; else your login name.")
 
 
 def told(command: Command) -> Command:
@@ -94,9 +96,10 @@ def ingest(use_case: str, landing: Path | None, json_: bool) -> None:
 @main.command()
 @use_case_argument
 @click.option("--reason", default="by hand", help="Why now; kept with the run.")
+@click.option("--decayed", is_flag=True, help="The champion decays: a challenger that is not worse is enough.")
 @as_json
 @told
-def retrain(use_case: str, reason: str, json_: bool) -> None:
+def retrain(use_case: str, reason: str, decayed: bool, json_: bool) -> None:
     """Train a challenger now and let it face the champion.
 
     \b
@@ -104,7 +107,7 @@ def retrain(use_case: str, reason: str, json_: bool) -> None:
     """
     from flows import doing
 
-    doing.run_retrain(use_case, reason, json_)
+    doing.run_retrain(use_case, reason, decayed, json_)
 
 
 @main.command()
@@ -167,6 +170,97 @@ def why(use_case: str, json_: bool) -> None:
 
 
 @main.command()
+@use_case_argument
+@click.argument("key", metavar="KEY")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Reasons to show.")
+@as_json
+@told
+def explain(use_case: str, key: str, top: int, json_: bool) -> None:
+    """Show one record's prediction and the top reasons for it.
+
+    \b
+    Example: contender explain payments 2026-04-30-001666 --top 3
+    """
+    from flows import explaining
+
+    explaining.tell_explanation(use_case, key, top, json_)
+
+
+@main.command()
+@use_case_argument
+@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help="File to write; else one in the home.")
+@as_json
+@told
+def report(use_case: str, to: Path | None, json_: bool) -> None:
+    """Write one page on the title and its evidence, to open offline.
+
+    \b
+    Example: contender report payments --to payments.html
+    """
+    from flows import reporting
+
+    reporting.write_report(use_case, to, json_)
+
+
+@main.command()
+@use_case_argument
+@click.option("--to", type=click.IntRange(min=1), required=True, help="Version that gets the title.")
+@reason_option
+@by_option
+@as_json
+@told
+def promote(use_case: str, to: int, reason: str, by: str | None, json_: bool) -> None:
+    """Give the title to a version by your own decision.
+
+    It is recorded as a person's, and only a version that loads and predicts
+    its own input example gets it.
+
+    \b
+    Example: contender promote payments --to 7 --reason "agreed with the bank"
+    """
+    from flows import ruling
+
+    ruling.promote(use_case, to, reason, by, json_)
+
+
+@main.command()
+@use_case_argument
+@click.option("--to", type=click.IntRange(min=1), help="Earlier champion; else the last one that still stands.")
+@reason_option
+@by_option
+@as_json
+@told
+def rollback(use_case: str, to: int | None, reason: str, by: str | None, json_: bool) -> None:
+    """Give the title back to an earlier champion.
+
+    Only to one that loads and predicts its own input example. A version that
+    was rolled back from is passed over until it takes the title again.
+
+    \b
+    Example: contender rollback payments --reason "too many false alarms"
+             contender rollback payments --to 3 --reason "as in March"
+    """
+    from flows import ruling
+
+    ruling.rollback(use_case, to, reason, by, json_)
+
+
+@main.command()
+@click.argument("use_case", metavar="[USE_CASE]", required=False)
+@as_json
+@told
+def reconcile(use_case: str | None, json_: bool) -> None:
+    """Check the ledger, and set MLflow's aliases as it has them.
+
+    \b
+    Example: contender reconcile
+    """
+    from flows import ruling
+
+    ruling.reconcile(use_case, json_)
+
+
+@main.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="Name of the use case.")
 @click.option("--target", required=True, help="Column, or SQL expression over the outcome's columns.")
@@ -221,6 +315,43 @@ def simulate(
 
     knobs = {"drift": drift, "drift_from": drift_from, "outcome_delay": outcome_delay, "dirty_share": dirty_share}
     telling.simulate_payments(payments, days, seed, to, knobs, json_)
+
+
+@main.command()
+@as_json
+@told
+def doctor(json_: bool) -> None:
+    """Check this machine, and name the command that mends what is not well.
+
+    \b
+    Example: contender doctor
+    """
+    from flows import examining
+
+    examining.examine(json_)
+
+
+environment = click.Choice(["dev", "staging", "prod"])
+
+
+@main.command()
+@use_case_argument
+@click.option("--from", "source", type=environment, required=True, help="Environment whose champion is released.")
+@click.option("--to", "target", type=environment, required=True, help="Environment in which it becomes a challenger.")
+@as_json
+@told
+def release(use_case: str, source: str, target: str, json_: bool) -> None:
+    """Take the champion of one environment to another, as a challenger.
+
+    It is copied byte for byte with its evidence and validated on the target's
+    own rows. It takes the title there by 'contender promote', never at once.
+
+    \b
+    Example: contender release payments --from staging --to prod
+    """
+    from flows import doing
+
+    doing.run_release(use_case, source, target, json_)
 
 
 def print_json(document: Any) -> None:

@@ -75,18 +75,41 @@ def run_ingest(use_case: str, landing: Path | None, json_: bool) -> None:
         )
 
 
-def run_retrain(use_case: str, reason: str, json_: bool) -> None:
+def run_retrain(use_case: str, reason: str, decayed: bool, json_: bool) -> None:
     """`contender retrain`: a challenger, judged."""
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
     with at_work(settings, use_case), engines(settings, contract):
         from flows.retrain import retrain
 
-        verdict = retrain(use_case, reason)
+        verdict = retrain(use_case, reason, decayed=decayed)
     if json_:
         print_json(summary(settings, contract))
     else:
         tell_summary(settings, contract, summary(settings, contract), verdict)
+
+
+def run_release(use_case: str, source: str, target: str, json_: bool) -> None:
+    """`contender release`: an approved version in another environment."""
+    from contender import releasing
+
+    origin = Settings.model_validate({"environment": source})
+    there = Settings.model_validate({"environment": target})
+    contract = Contract.of(use_case, there.use_cases)
+    releasing.approved(origin, there, contract)
+    with at_work(there, use_case), engines(there, contract):
+        from flows.release import release
+
+        released = release(use_case, origin.environment, there.environment)
+    model, card = released.model, released.scorecard
+    if json_:
+        print_json({"model": model.name, "version": model.version, "environment": target, "rows": card.rows,
+                    "metrics": dict(card.metrics), "digest": model.digest})  # fmt: skip
+        return
+    metric = contract.judging.metric
+    quality = f"{metric} {card.metrics[metric]:.4f}"
+    click.echo(f"{model} is a challenger in {target}: {quality} on {card.rows:,} of its rows.")
+    click.echo(f"Next: CONTENDER_ENVIRONMENT={target} contender promote {use_case} --to {model.version} --reason …")
 
 
 def run_score(use_case: str, json_: bool) -> None:

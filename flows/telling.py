@@ -65,13 +65,18 @@ def tell_history(use_case: str, json_: bool) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("seq", "at (UTC)", "action", "version", "before", "reason", "by", box=None)
+    table = Table("entry", "when (UTC)", "champion", box=None, header_style="bold", padding=(0, 2, 1, 0))
+    table.add_column("what and who", max_width=18, overflow="fold")
+    # The reason gets what the others leave; a text of a person's is not markup.
+    table.add_column("why", ratio=1, overflow="fold")
     for entry in entries:
         before = entry["previous_version"]
         table.add_row(
-            str(entry["seq"]), entry["at"][:16], entry["action"], str(entry["version"]),
-            str(before) if before else "none", entry["reason"], entry["by"],
+            str(entry["seq"]), f"{entry['at'][:10]}\n{entry['at'][11:16]}",
+            f"version {entry['version']}" + (f"\nafter {before}" if before else ""),
+            Text(f"{entry['action']}\nby {entry['by']}"), Text(entry["reason"]),
         )  # fmt: skip
     Console().print(table)
 
@@ -87,7 +92,8 @@ def tell_why(use_case: str, json_: bool) -> None:
         print_json(verdict)
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
     low, high = verdict["interval"]
     champion = verdict["champion"]
@@ -101,14 +107,21 @@ def tell_why(use_case: str, json_: bool) -> None:
     table.add_row("gain", f"{verdict['gain']:+.4f}, {verdict['interval_level']:.0%} interval {low:+.4f} to {high:+.4f}")
     console.print(table)
     console.print("\nReasons", style="bold")
+    reasons = Table.grid(padding=(0, 1, 0, 0))
     for reason in verdict["reasons"]:
-        console.print(f"  - {reason}")
-    guardrails = Table("guardrail", "value", "limit", "holds", box=None)
+        reasons.add_row("  -", Text(reason, overflow="fold"))
+    console.print(reasons)
+    guardrails = Table(Column("guardrail", overflow="fold"), "value", "limit", "holds", box=None)
     for guardrail in verdict["guardrails"]:
         holds = "yes" if guardrail["holds"] else "NO"
-        guardrails.add_row(guardrail["name"], f"{guardrail['value']:.4g}", f"{guardrail['limit']:.4g}", holds)
-    console.print()
-    console.print(guardrails)
+        guardrails.add_row(Text(guardrail["name"]), f"{guardrail['value']:.4g}", f"{guardrail['limit']:.4g}", holds)
+    if verdict["guardrails"]:
+        console.print()
+        console.print(guardrails)
+    head = ledger.head(settings, use_case)
+    if head is not None and head.by.startswith("person: "):
+        console.print()
+        console.print(Text(f"The title was given by a person: version {head.version} was {head.action}: {head.reason}"))
 
 
 def draft_contract(

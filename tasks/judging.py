@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from prefect import task
 
-from contender import contest, locks, title
+from contender import contest, holdout, locks, reporting, title
 from contender.contract import Contract
 from contender.ledger import LedgerEntry
 from contender.settings import Settings
@@ -18,10 +18,20 @@ def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, 
     """Who holds the title, with the entry that says so; None when nobody does yet."""
     with working() as tell, locks.loading:
         held = title.holder(settings, contract.name)
-        if held and title.catch_up(settings, *held):
+        if held and title.catch_up(settings, contract.name):
             tell("the registry's aliases are again as the ledger has them")
         tell(f"champion: {held[1]}, since {held[0].at[:16]}" if held else "nobody holds the title yet")
         return held
+
+
+@task
+def hold_out(settings: Settings, contract: Contract, rows: Rows, champion: ModelVersion | None) -> Rows:
+    """The judging rows, of which the champion has seen none; told before anything is trained for them."""
+    with working() as tell:
+        judging = holdout.unseen(contract, rows, champion)
+        holdout.refuse_seen_rows(settings, contract, judging, [champion] if champion else [])
+        tell(f"judging rows start {judging.start:%Y-%m-%d %H:%M}; the champion, if any, has seen none of them")
+        return judging
 
 
 @task(task_run_name="evaluate {model}")
@@ -43,11 +53,14 @@ def evaluate(settings: Settings, contract: Contract, model: ModelVersion, rows: 
 @task
 def compare(
     settings: Settings, contract: Contract, challenger: Scorecard, champion: ModelVersion | None, rows: Rows,
-    failures: Sequence[str],
+    failures: Sequence[str], decayed: bool = False,
 ) -> Verdict:  # fmt: skip
     """Let the challenger face the champion, on the same rows, and keep the verdict."""
     with working() as tell:
-        verdict = contest.compare(settings, contract, challenger, champion, rows, failures)
+        verdict = contest.compare(
+            settings, contract, challenger, champion, rows, failures,
+            decayed=decayed, revision=git_revision(contract.folder),
+        )  # fmt: skip
         tell(f"verdict: {verdict.decision.value}, gain {verdict.gain:+.4f} over the {verdict.against}")
     show(contract.name, "verdict", f"{contract.name}: {verdict.decision.value}", _verdict_page(verdict))
     return verdict
@@ -65,11 +78,21 @@ def crown(
     """Give the title to the challenger: the ledger first, then the registry's aliases."""
     with working() as tell:
         evidence = contest.evidence_of(verdict, rows, git_revision(contract.folder))
+        reason = verdict.reasons[0]
         entry = title.crown(
-            settings, challenger, after=after, reason=verdict.reasons[0], by="contender", evidence=evidence
+            settings, contract.name, challenger, after=after, reason=reason, by="contender", evidence=evidence
         )
         tell(f"{challenger} holds the title")
         return entry
+
+
+@task
+def publish_report(settings: Settings, contract: Contract, challenger: ModelVersion) -> str:
+    """The page for people, brought up to date."""
+    with working() as tell:
+        path = reporting.publish(settings, contract, challenger)
+        tell(f"report: {path}")
+        return str(path)
 
 
 def _scorecard_page(scorecard: Scorecard) -> list[str]:

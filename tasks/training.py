@@ -1,5 +1,6 @@
 """The step from rows with outcomes to a registered challenger."""
 
+import re
 import subprocess
 from datetime import datetime
 from pathlib import Path
@@ -8,10 +9,12 @@ import numpy as np
 from prefect import task
 
 from contender import dataset, lake
+from contender.compliance import candidates_in
 from contender.contract import Contract
 from contender.dataset import Split
+from contender.seen import hashes_of
 from contender.settings import Settings
-from contender.values import TARGET, TIME, ModelVersion
+from contender.values import KEY, TARGET, TIME, ModelVersion
 from tasks.telling import working
 
 
@@ -27,7 +30,7 @@ def split_rows(settings: Settings, contract: Contract, as_of: datetime) -> Split
 @task
 def train_challenger(settings: Settings, contract: Contract, split: Split) -> ModelVersion:
     """Search the candidates, fit the best, and register it with all that tells how it came about."""
-    from contender import title, tracking, training
+    from contender import title, tracking, training, veto
 
     rows = split.training
     with working() as tell:
@@ -35,10 +38,18 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
         columns = contract.model_columns
         inputs, y = frame[[column.name for column in columns]], outcomes_of(contract, frame[TARGET].to_numpy())
         tell(f"training on {len(frame):,} rows x {len(columns)} columns")
+        training.refuse_too_little(y, contract.kind, contract.training)
+        suspects = veto.refuse_leaks(
+            inputs, y, kind=contract.kind, columns=columns, past={*contract.history, contract.records.time or ""},
+            allowed=contract.leaks.allow, seed=settings.seed,
+        )  # fmt: skip
+        for suspect in suspects:
+            tell(f"allowed by the contract: {suspect} ({suspect.reason})")
         own = contract.own_features.read_text(encoding="utf-8") if contract.own_features else None
         trained = training.train(
             inputs, y, contract_kind=contract.kind, columns=columns, own=own,
-            candidates=contract.candidates, rules=contract.training, metric=contract.judging.metric, seed=settings.seed,
+            candidates=candidates_in(contract, settings.environment), rules=contract.training,
+            metric=contract.judging.metric, seed=settings.seed,
             progress=tell, gap=_gap(contract, frame[TIME].to_numpy()),
         )  # fmt: skip
         weights = training.importance(trained.model, inputs, y, contract.judging.metric, settings.seed)
@@ -51,7 +62,12 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
             datasets=[(table, lake.path_of(settings, contract.name, table.table)) for table in rows.versions],
             training_sample=frame.tail(200)[[*(column.name for column in columns), TARGET]],
             figures={}, importance=weights, git_revision=git_revision(contract.folder), seed=settings.seed,
-            tags={"outcomes": str(split.outcomes), "rows": str(trained.rows)},
+            seen=hashes_of(frame[KEY]),
+            tags={
+                "outcomes": str(split.outcomes), "rows": str(trained.rows),
+                "trained_from": frame[TIME].min().isoformat(), "trained_on": ", ".join(map(str, rows.versions)),
+                **reasons_of(contract),
+            },
         )  # fmt: skip
         title.mirror(settings, contract.name, challenger=challenger.version)
         tell(f"challenger: {challenger} ({trained.candidate})")
@@ -63,6 +79,12 @@ def outcomes_of(contract: Contract, target: np.ndarray) -> np.ndarray:
     if contract.kind == "regression":
         return target.astype(np.float64)
     return target.astype(np.int64) if contract.kind == "binary" else target.astype(str)
+
+
+def reasons_of(contract: Contract) -> dict[str, str]:
+    """Why each allowed feature is honest, as tags; MLflow's tags know fewer characters than columns do."""
+    unknown = re.compile(r"[^-\w./: ]", re.ASCII)
+    return {f"leak_allowed.{unknown.sub('_', name)}": why for name, why in contract.leaks.allow.items()}
 
 
 def git_revision(folder: Path) -> str | None:

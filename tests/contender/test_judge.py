@@ -118,7 +118,7 @@ def test_the_first_model_must_meet_the_thresholds():
         pytest.param({"rules": _rules(thresholds={"brier": Threshold(max=0.01)})}, "brier at most", id="threshold"),
         pytest.param({"latency_ms": {"p95": 200.1}}, "latency_p95_ms", id="latency"),
         pytest.param({"overconfident": True}, "calibration (Brier)", id="calibration"),
-        pytest.param({"max_flips": 0.001}, "flips to wrong", id="flips"),
+        pytest.param({"rules": _rules(max_flips=0.001)}, "flips to wrong", id="flips"),
     ],
 )
 def test_a_broken_guardrail_keeps_the_champion_whatever_the_gain(changes, name):
@@ -164,7 +164,7 @@ def test_slices_too_small_to_tell_are_named_and_not_passed():
 )
 def test_a_loss_beyond_the_margin_must_be_ruled_out_where_outcomes_suffice(loss, error, holds, refuted):
     spread = np.random.default_rng(1).normal(-loss, error, 2_000)
-    checked = check_losses([("slice", Gains(0.8, 0.8 - loss, -loss, spread))], margin=0.05)[0]
+    checked = check_losses([("slice", Gains(0.8, 0.8 - loss, -loss, spread, 10_000))], margin=0.05)[0]
     assert (checked.guardrail.holds, checked.refuted) == (holds, refuted)
 
 
@@ -185,10 +185,29 @@ def test_a_decaying_champion_does_not_yield_to_a_worse_challenger():
 
 
 def test_looks_at_the_same_window_raise_the_bar():
-    once, often = _judge(0.2, looks=1), _judge(0.2, looks=50)
+    once, often = _judge(0.23, looks=1), _judge(0.23, looks=5_000)
     assert (once.decision, often.decision) == (Decision.PROMOTE, Decision.INCONCLUSIVE)
-    assert often.interval.level == pytest.approx(1 - 2 * 0.05 / 50)
+    assert often.interval.level == pytest.approx(1 - 2 * 0.05 / 5_000)
     assert often.interval.low < once.interval.low
+
+
+@pytest.mark.parametrize(
+    ("planned", "counted", "decision"),
+    [
+        pytest.param(1, 1, "PROMOTE", id="the only one of its year"),
+        pytest.param(5_000, 1, "INCONCLUSIVE", id="many are planned"),
+        pytest.param(1, 5_000, "INCONCLUSIVE", id="many were made, whatever was planned"),
+    ],
+)
+def test_comparisons_of_a_year_share_one_error(planned, counted, decision):
+    rules = _rules(looks_per_year=planned)
+    assert _judge(0.23, rules=rules, looks_in_year=counted).decision == decision
+
+
+def test_few_positives_widen_the_interval_beyond_the_normal_one():
+    spread = np.random.default_rng(1).normal(0.1, 0.02, 2_000)
+    few, many = (Gains(0.7, 0.8, 0.1, spread, freedom).low(1e-4) for freedom in (19, 10_000))
+    assert few < many < spread.min()
 
 
 def test_a_contradicting_cross_check_stops_a_promotion():

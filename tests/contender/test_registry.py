@@ -25,6 +25,7 @@ from contender import evaluating, model_files, registry, tracking
 from contender.contract import Contract, Kind
 from contender.errors import ModelError, TooFewOutcomes, Unavailable, UntrustedModel, UsageError
 from contender.evaluation import MLFLOW_NAMES, metrics
+from contender.seen import hashes_of
 from contender.settings import Settings
 from contender.values import ModelVersion, TableVersion
 
@@ -105,6 +106,7 @@ def log(settings: Settings, of: Contract, model: Any) -> ModelVersion:
         importance={"a": 0.5, "b": -0.1},
         git_revision="abc123",
         seed=5,
+        seen=hashes_of(["p-1", "p-2"]),
         tags={"trigger": "test"},
     )  # fmt: skip
 

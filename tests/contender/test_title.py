@@ -1,5 +1,6 @@
 """The title, with a real ledger and a real MLflow registry on SQLite: the ledger decides, the aliases follow."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
@@ -7,6 +8,7 @@ import pytest
 
 from contender import ledger, registry, title
 from contender.errors import TitleError, UntrustedModel
+from contender.ledger_tables import alone
 from contender.settings import Settings
 from contender.values import ModelVersion
 
@@ -37,7 +39,7 @@ def versions(settings, request):
 
 
 def crown(settings, version, after=None):
-    return title.crown(settings, version, after=after, reason="better", by="test", evidence={})
+    return title.crown(settings, version.name, version, after=after, reason="better", by="test", evidence={})
 
 
 def status(settings, version):
@@ -92,10 +94,84 @@ def test_a_command_cut_off_between_ledger_and_registry_is_caught_up_with(setting
         settings, name, version=versions[1], after=first, action="promoted", reason="better", by="test", evidence={}
     )
 
-    changed = title.catch_up(settings, *title.holder(settings, name))
-    again = title.catch_up(settings, *title.holder(settings, name))
+    changed = title.catch_up(settings, name)
+    again = title.catch_up(settings, name)
 
     waiting = {"challenger": 3} if challenger == 3 else {}
     assert (changed, again) == (True, False)
     assert registry.aliases(settings, name) == {"champion": 2, "previous": 1} | waiting
     assert status(settings, versions[1]) == "approved"
+
+
+@pytest.mark.parametrize("decision", ["KEEP", "INCONCLUSIVE"])
+def test_a_challenger_that_was_refused_challenges_no_more_and_one_in_doubt_does(settings, versions, decision):
+    name = versions[0].name
+    crown(settings, versions[0])
+    title.mirror(settings, name, challenger=2)
+    # All that a comparison does before it was killed.
+    ledger.record_verdict(settings, name, challenger=2, run_id="", window="w", document={
+        "decision": decision, "challenger": 2,
+    })  # fmt: skip
+
+    repaired = title.repair(settings, name)
+
+    assert repaired == ({"challenger": (2, None)} if decision == "KEEP" else {})
+    assert title.repair(settings, name) == {}
+
+
+def test_an_alias_that_somebody_moved_goes_back(settings, versions):
+    name = versions[0].name
+    crown(settings, versions[1], after=crown(settings, versions[0]))
+    registry.set_aliases(settings, name, champion=3, previous=None, challenger=2)
+
+    assert title.repair(settings, name) == {"champion": (3, 2), "previous": (None, 1), "challenger": (2, None)}
+    assert registry.aliases(settings, name) == {"champion": 2, "previous": 1}
+
+
+def test_who_mirrors_late_mirrors_the_title_of_now(settings, versions):
+    """The entry is read only when nobody else mirrors: an older one cannot be written after a newer one."""
+    name = versions[0].name
+    first = crown(settings, versions[0])
+    with ThreadPoolExecutor(1) as pool:
+        with alone(settings, name):
+            late = pool.submit(title.mirror, settings, name, challenger=None)
+            ledger.take_title(
+                settings, name, version=versions[1], after=first, action="promoted", reason="r", by="test", evidence={}
+            )
+        late.result(timeout=60)
+
+    assert registry.aliases(settings, name)["champion"] == 2
+
+
+def history(*steps):
+    """Entries of "promoted 2" or "rolled back 1", each after the one before it."""
+    entries = []
+    for seq, step in enumerate(steps, start=1):
+        action, _, version = step.rpartition(" ")
+        before = entries[-1].version if entries else None
+        entries.append(ledger.LedgerEntry("c", seq, seq - 1, "", action, int(version), before, "r", "b", "{}", "d", ""))
+    return entries
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        pytest.param(["crowned 1"], None, id="nobody was before"),
+        pytest.param(["crowned 1", "promoted 2"], 1, id="the one before"),
+        pytest.param(["crowned 1", "promoted 2", "rolled back 1"], None, id="never back to a bad one"),
+        pytest.param(["crowned 1", "promoted 2", "promoted 3", "rolled back 2"], 1, id="a second time goes further"),
+        pytest.param(
+            ["crowned 1", "promoted 2", "rolled back 1", "promoted 3"], 1, id="a bad one in between is passed over"
+        ),
+        pytest.param(
+            ["crowned 1", "promoted 2", "rolled back 1", "promoted by hand 2", "promoted 3"], 2,
+            id="who takes the title again stands again",
+        ),
+        pytest.param(
+            ["crowned 1", "promoted 2", "rolled back 1", "rolled back 2"], None, id="one that was named stands again"
+        ),
+        pytest.param(["crowned 1", "promoted 2", "promoted 3", "rolled back 1"], 2, id="one that was skipped stands"),
+    ],
+)  # fmt: skip
+def test_a_rollback_goes_to_the_last_champion_that_still_stands(steps, expected):
+    assert title.fallback(history(*steps)) == expected

@@ -1,0 +1,39 @@
+"""The command that writes the report: no Spark, no Prefect."""
+
+from pathlib import Path
+
+import click
+
+from contender import ledger
+from contender.contract import Contract
+from contender.errors import ContenderError
+from contender.settings import Settings
+from contender.values import ModelVersion
+from flows.cli import print_json
+
+
+def write_report(use_case: str, to: Path | None, json_: bool) -> None:
+    """`contender report`."""
+    from contender import reporting
+
+    settings = Settings()
+    contract = Contract.of(use_case, settings.use_cases)
+    head = ledger.head(settings, use_case)
+    path = to.expanduser().absolute() if to else reporting.path_of(settings, use_case)
+    champion = _champion(settings, use_case, head.version) if head else None
+    reporting.write(path, reporting.page(settings, contract, champion))
+    if json_:
+        print_json({"report": str(path)})
+        return
+    click.echo(str(path))
+
+
+def _champion(settings: Settings, use_case: str, version: int) -> ModelVersion | None:
+    """What the registry adds to the ledger; a report is wanted all the more when the registry is down."""
+    from contender import registry
+
+    try:
+        return registry.find(settings, use_case, version)
+    except ContenderError as error:
+        click.echo(f"contender: the report lacks the champion's family: {error}", err=True)
+        return None
