@@ -35,10 +35,13 @@ class Bar:
     @classmethod
     def of(cls, rules: Judging, *, first: bool, allowed_loss: float | None, looks: int, looks_in_year: int) -> Self:
         """The bar for a first model (any gain over the dummy), for a decaying champion, or for all others."""
-        if allowed_loss is not None and not first:
-            return cls(-allowed_loss, -math.inf, ALPHA / looks, ALPHA / looks)
-        shared = max(looks, looks_in_year, rules.looks_per_year)
-        return cls(0.0, 0.0 if first else rules.min_gain, ALPHA / looks, LUCK / shared)
+        alpha = ALPHA / looks
+        if first:
+            # Nobody is replaced by luck where nobody is: what is better than the dummy for sure is a beginning.
+            return cls(0.0, 0.0, alpha, alpha)
+        if allowed_loss is not None:
+            return cls(-allowed_loss, -math.inf, alpha, alpha)
+        return cls(0.0, rules.min_gain, alpha, LUCK / max(looks, looks_in_year, rules.looks_per_year))
 
     def cleared_by(self, gains: Gains) -> bool:
         return gains.low(min(self.alpha, self.luck)) > self.floor and gains.point >= self.worthwhile

@@ -5,13 +5,13 @@ half-way and run again adds nothing twice. What is accepted and what is quaranti
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession
 
 Progress = Callable[[str], None]
+T = TypeVar("T")
 _BROADCAST_ROWS = 500_000
 SOURCES: tuple[Source, Source] = ("records", "outcomes")
 _expecting = Lock()
@@ -60,8 +61,7 @@ def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progr
     staged = staging.stage(settings, contract, batch, progress)
     sources: list[Source] = [source for source in SOURCES if _has_rows(staged, batch, source)]
     # Side by side, as also below: for a day's rows Spark plans longer than it computes, on one core.
-    with ThreadPoolExecutor(len(SOURCES)) as pool:
-        parts = list(pool.map(lambda source: _conformed(settings, contract, batch, staged, source, spark), sources))
+    parts = _side_by_side(lambda source: _conformed(settings, contract, batch, staged, source, spark), sources)
     progress("checked the batch against the contract")
     unparsed = spark.read.parquet(str(staged.folder / "bad")) if staged.has("bad") else None
     # Now, because the staged rows are gone once the batch is closed.
@@ -281,9 +281,24 @@ def _accept(settings: Settings, contract: Contract, parts: list[_Part], batch: P
             # Not while it is written: of a batch that is taken up again, Delta may have nothing left to write.
             accepted["outcomes"] = frames["outcomes"].count()
 
-    with ThreadPoolExecutor(len(SOURCES)) as pool:
-        list(pool.map(write, frames))
+    _side_by_side(write, list(frames))
     return accepted
+
+
+def _side_by_side(work: Callable[[Source], T], sources: Sequence[Source]) -> list[T]:
+    """What `work` gives for each source, all at once."""
+    pool = ThreadPoolExecutor(len(SOURCES))
+    try:
+        done = [one.result() for one in [pool.submit(work, source) for source in sources]]
+    except Exception:
+        pool.shutdown()
+        raise
+    except BaseException:
+        # Whoever is asked to stop does not wait for a long write: the next run takes the batch up again.
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return done
 
 
 def _named(columns: Iterable[str]) -> "list[Column]":

@@ -36,7 +36,9 @@ def session(settings: Settings, *, small: bool = False) -> "SparkSession":
     with _starting:
         os.environ.update(java.environment())
         os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+        if settings.spark_master.startswith("local"):
+            # Elsewhere the workers of a cluster must be able to reach this driver.
+            os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
         from pyspark.sql import SparkSession
 
         scratch = settings.home / "scratch" / "spark"
@@ -146,9 +148,7 @@ def read_small(
     return None if delta is None else delta.to_pyarrow_table(columns=list(columns) if columns else None)
 
 
-def read_key(
-    settings: Settings, use_case: str, table: str, key: str, version: int | None = None
-) -> "pa.Table | None":
+def read_key(settings: Settings, use_case: str, table: str, key: str, version: int | None = None) -> "pa.Table | None":
     """The rows of one key, without Spark; None when the table was never written, or the version is not known.
 
     Files whose smallest and largest key exclude it are not read, and of the others a batch of rows at a time.

@@ -114,7 +114,8 @@ def tell_why(use_case: str, json_: bool) -> None:
     guardrails = Table(Column("guardrail", overflow="fold"), "value", "limit", "holds", box=None)
     for guardrail in verdict["guardrails"]:
         holds = "yes" if guardrail["holds"] else "NO"
-        guardrails.add_row(Text(guardrail["name"]), f"{guardrail['value']:.4g}", f"{guardrail['limit']:.4g}", holds)
+        value = "unknown" if guardrail["value"] is None else f"{guardrail['value']:.4g}"
+        guardrails.add_row(Text(guardrail["name"]), value, f"{guardrail['limit']:.4g}", holds)
     if verdict["guardrails"]:
         console.print()
         console.print(guardrails)

@@ -96,7 +96,9 @@ def test_a_java_that_homebrew_hides_is_found_when_the_one_on_the_path_does_not_w
 
 
 def test_missing_jars_are_told_with_the_command_that_fetches_them(share):
-    with pytest.raises(Unavailable, match="7 of 7 Delta JARs are missing.*run 'make setup' or 'python -m contender.java'"):
+    with pytest.raises(
+        Unavailable, match="7 of 7 Delta JARs are missing.*run 'make setup' or 'python -m contender.java'"
+    ):
         java.jar_paths()
 
 

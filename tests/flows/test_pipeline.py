@@ -65,11 +65,11 @@ class Installation:
             "SPARK_CONF_DIR": str(tuned),
         }  # fmt: skip
 
-    def start(self, *arguments: str) -> "Running":
-        return Running(self, arguments)
+    def start(self, *arguments: str, **variables: str) -> "Running":
+        return Running(self, arguments, variables)
 
-    def run(self, *arguments: str) -> "Done":
-        return self.start(*arguments).end()
+    def run(self, *arguments: str, **variables: str) -> "Done":
+        return self.start(*arguments, **variables).end()
 
     def rows(self, table: str, use_case: str = "payments") -> list[dict]:
         return DeltaTable(self.home / "lake" / use_case / table).to_pyarrow_table().to_pylist()
@@ -88,13 +88,13 @@ class Installation:
 class Running:
     """A command at work, its words read line by line."""
 
-    def __init__(self, place: Installation, arguments: tuple[str, ...]) -> None:
+    def __init__(self, place: Installation, arguments: tuple[str, ...], variables: dict[str, str]) -> None:
         place.commands += 1
         self.out = place.folder / f"stdout-{place.commands}"
         with self.out.open("w") as out:
             self.process = subprocess.Popen(
-                [CONTENDER, *arguments], cwd=place.folder, env=place.environment, stdout=out, stderr=subprocess.PIPE,
-                text=True, start_new_session=True,
+                [CONTENDER, *arguments], cwd=place.folder, env=place.environment | variables, stdout=out,
+                stderr=subprocess.PIPE, text=True, start_new_session=True,
             )  # fmt: skip
         self.said: list[str] = []
         self.family: list[psutil.Process] = []
@@ -444,7 +444,7 @@ def test_ctrl_c_ends_a_run_with_one_sentence_and_leaves_no_process(cut_off):
     assert done.refusal == "interrupted; nothing is half done, the next run finishes the work."
     assert survivors == []
     assert entries == 1
-    assert tables["records"] == tables["predictions"]
+    assert tables["predictions"] == tables["features"] <= tables["records"]
 
 
 def test_a_killed_run_leaves_every_table_readable_and_no_process(cut_off):
@@ -520,6 +520,60 @@ def test_after_a_verdict_the_aliases_say_what_the_ledger_says(place, by_hand):
         "KEEP": ("rejected", {"champion": 1}),
         "INCONCLUSIVE": ("pending", {"champion": 1, "challenger": 2}),
     }[decision]
+
+
+@pytest.fixture(scope="module")
+def released(place, crowned):
+    """What two releases of the champion to production told, which has records of its own."""
+    taken = place.run("ingest", "payments", "--json", CONTENDER_ENVIRONMENT="prod")
+    assert taken.code == 0, taken.err
+    command = ("release", "payments", "--from", "dev", "--to", "prod", "--json")
+    return place.run(*command).document, place.run(*command).document
+
+
+def test_a_release_is_a_challenger_there_and_never_at_once_the_champion(place, crowned, released):
+    first, again = released
+    prod = Settings(home=place.home, use_cases=place.folder / "data", environment="prod")
+    champion = ledger.head(place.settings, "payments")
+
+    assert (first["model"], first["version"]) == ("payments-prod", 1)
+    assert first["digest"] == champion.model_digest
+    assert again == first, "a release is made once"
+    assert registry.aliases(prod, "payments") == {"challenger": 1}
+    assert ledger.head(prod, "payments") is None
+    assert not (place.home / "environments" / "prod" / "lake" / "payments" / "predictions").exists()
+
+
+def test_a_release_brings_its_evidence_along(place, released):
+    prod = Settings(home=place.home, use_cases=place.folder / "data", environment="prod")
+    version = registry.find(prod, "payments", 1)
+    with registry.connected(prod) as client:
+        evidence = json.loads(Path(client.download_artifacts(version.run_id, "evidence.json")).read_text())
+
+    assert evidence["entry"]["action"] == "crowned"
+    assert evidence["entry"]["evidence"]["verdict"]["decision"] == "PROMOTE"
+    assert evidence["environment"] == "dev"
+    assert len(registry.training_keys(prod, version)) > 1000
+
+
+def test_in_production_a_person_gives_the_title_and_its_records_are_scored(place, released):
+    given = place.run("promote", "payments", "--to", "1", "--reason", "held on its rows", CONTENDER_ENVIRONMENT="prod")
+    assert given.code == 0, given.err
+    told = place.run("status", "--json", CONTENDER_ENVIRONMENT="prod").document["use_cases"]
+    assert [one["champion"]["version"] for one in told if one["name"] == "payments"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        pytest.param(("--from", "dev", "--to", "dev"), "not from dev to itself", id="itself"),
+        pytest.param(
+            ("--from", "staging", "--to", "prod"), "Nobody holds the title of payments in staging", id="nobody"
+        ),
+    ],
+)
+def test_what_cannot_be_released_is_refused_before_anything_slow_starts(place, crowned, variables, words):
+    assert words in place.run("release", "payments", *variables).refusal
 
 
 @pytest.fixture(scope="module")
