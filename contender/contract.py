@@ -208,7 +208,7 @@ class Judging(Strict):
     slice_margin: float = Field(default=0.05, gt=0, description="a slice may lose this much of the metric, at most")
     calibration_margin: float = Field(default=0.01, gt=0, description="the Brier score may rise this much, at most")
     max_latency_ms: float = Field(default=200.0, gt=0, description="95th percentile of scoring one record")
-    max_flips: Share | None = Field(default=None, description="decisions that may turn from right to wrong, at most")
+    max_flips: Share = Field(default=0.2, description="decisions that may turn from right to wrong, at most")
     max_comparisons: int = Field(default=10, ge=1, description="comparisons on one window before it is spent")
     looks_per_year: int = Field(default=52, ge=1, description="comparisons planned for a year; they share the error")
     max_age: Duration | None = Field(default=None, description="a champion older than this may be replaced by an equal")

@@ -71,16 +71,14 @@ def check_latency(rules: Judging, latency_ms: Mapping[str, float]) -> Checked:
     return _plain("latency_p95_ms", p95, rules.max_latency_ms, p95 <= rules.max_latency_ms, "at most")
 
 
-def check_flips(contest: Contest, limit: float | None) -> tuple[list[Checked], str]:
+def check_flips(contest: Contest, limit: float) -> tuple[Checked, str]:
     """Decisions that the challenger turns from right to wrong, as a share of rows, and the sentence about them."""
     truth = np.asarray(contest.y, dtype=np.int64)
     before = decisions(contest.kind, contest.champion, contest.threshold) == truth
     now = decisions(contest.kind, contest.challenger, contest.threshold) == truth
     to_wrong, to_right = float((before & ~now).mean()), float((~before & now).mean())
     reason = f"{to_wrong:.2%} of the decisions flip from right to wrong, {to_right:.2%} from wrong to right"
-    if limit is None:
-        return [], reason
-    return [_plain("flips to wrong", to_wrong, limit, to_wrong <= limit, "at most")], reason
+    return _plain("flips to wrong", to_wrong, limit, to_wrong <= limit, "at most"), reason
 
 
 def check_calibration(contest: Contest, rules: Judging, rng: np.random.Generator, draws: int) -> Checked:

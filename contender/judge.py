@@ -101,7 +101,7 @@ def judge(
     if champion is not None:
         if kind != "regression":
             flipped, note = check_flips(contest, rules.max_flips)
-            checks += [*flipped, check_calibration(contest, rules, rng, draws)]
+            checks += [flipped, check_calibration(contest, rules, rng, draws)]
             notes.append(note)
         found = gains_of_slices(contest, rules, slices or {}, rng, draws)
         sliced, too_small = check_slices(found, rules)

@@ -124,6 +124,7 @@ def test_the_first_model_must_meet_the_thresholds():
 def test_a_broken_guardrail_keeps_the_champion_whatever_the_gain(changes, name):
     if changes.pop("overconfident", False):
         changes["challenger"] = (_scores(_y(), 1.5, 9) * 10).clip(0, 1) ** 0.1
+        changes["rules"] = _rules(max_flips=1.0)
     verdict = _judge(0.8, **changes)
     assert verdict.decision is Decision.KEEP
     assert [rail.name for rail in verdict.guardrails if not rail.holds] == [name]

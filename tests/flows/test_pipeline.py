@@ -40,6 +40,7 @@ SMALL = (
     ("min_gain = 0.01", "min_gain = 0.001\nmin_rows = 100\nmin_per_class = 5"),
     ("thresholds = { roc_auc = { min = 0.8 }, brier = { max = 0.02 } }", "thresholds = { roc_auc = { min = 0.5 } }"),
     ("warning = 0.1\ncritical = 0.5\nalert = \"CRITICAL\"", "warning = 0.02\ncritical = 0.1\nalert = \"WARNING\""),
+    ("[fairness]\ncolumns = []", "[fairness]\ncolumns = [\"entry_mode\"]\nmax_selection_rate_difference = 1.0"),
 )  # fmt: skip
 TABLES = ("records", "outcomes", "quarantine", "features", "predictions", "alerts", "files")
 
@@ -363,6 +364,26 @@ def test_why_history_and_status_have_the_fields_that_programs_rely_on(place, cro
         "name", "records", "quarantined", "outcomes", "predictions", "champion", "challenger", "last_verdict",
     }  # fmt: skip
     assert status["champion"] == crowned["champion"] == {"version": 1, "since": entry["at"]}
+
+
+def test_the_verdict_compares_the_groups_that_the_contract_names(place, crowned):
+    why = place.run("why", "payments", "--json").document
+    (column,) = why["fairness"]
+
+    assert column["column"] == "entry_mode"
+    assert {group["group"] for group in column["groups"]} == {"chip", "contactless", "online", "swipe"}
+    assert sum(group["rows"] for group in column["groups"]) == why["rows"]
+    assert "fairness entry_mode: selection rate difference" in {rail["name"] for rail in why["guardrails"]}
+
+
+def test_the_report_is_written_and_kept_with_the_challengers_run(place, crowned):
+    written = (place.home / "reports" / "payments" / "report.html").read_text()
+    with registry.connected(place.settings) as client:
+        run_id = registry.find(place.settings, "payments", 1).run_id
+        kept = Path(client.download_artifacts(run_id, "report.html")).read_text()
+
+    assert kept == written
+    assert "version 1" in written
 
 
 @pytest.mark.parametrize("command", [("why", "payments"), ("history", "payments"), ("status",)])
