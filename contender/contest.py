@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from contender.model_files import Loaded
 
 
-_EVERY = 10_000
-"""More verdicts than a use case comes to."""
-
-
 def measure(
     settings: Settings, contract: Contract, model: ModelVersion, rows: Rows
 ) -> "tuple[Scorecard, Measured, Measured]":
@@ -69,7 +65,7 @@ def compare(
     holdout.refuse_seen_rows(settings, contract, rows, filter(None, (challenger.model, champion)))
     frame, y, slices = judging_rows(contract, whole := dataset.load(settings, contract, rows))
     looks = holdout.looks_at(settings, contract, rows)
-    earlier = ledger.verdicts(settings, contract.name, newest=_EVERY)
+    earlier = ledger.verdicts(settings, contract.name, newest=None)
     mode = leniency(
         contract.judging, earlier, decayed=decayed, age=rows.as_of - champion.trained_until if champion else None
     )
@@ -163,7 +159,6 @@ def document_of(verdict: Verdict, challenger: Scorecard, champion: ModelVersion 
         "as_of": rows.as_of.isoformat(),
         "versions": {table.table: table.version for table in rows.versions},
         "metrics": dict(challenger.metrics),
-        "slice_gains": list(verdict.slices),
         "model_digest": challenger.model.digest,
         "slices": {name: dict(values) for name, values in challenger.slices.items()},
         "latency_ms": dict(challenger.latency_ms),

@@ -6,7 +6,7 @@ half-way and run again adds nothing twice. What is accepted and what is quaranti
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -288,17 +288,13 @@ def _accept(settings: Settings, contract: Contract, parts: list[_Part], batch: P
 def _side_by_side(work: Callable[[Source], T], sources: Sequence[Source]) -> list[T]:
     """What `work` gives for each source, all at once."""
     pool = ThreadPoolExecutor(len(SOURCES))
+    running = [pool.submit(work, source) for source in sources]
     try:
-        done = [one.result() for one in [pool.submit(work, source) for source in sources]]
-    except Exception:
-        pool.shutdown()
-        raise
-    except BaseException:
+        wait(running)
+    finally:
         # Whoever is asked to stop does not wait for a long write: the next run takes the batch up again.
         pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-    return done
+    return [one.result() for one in running]
 
 
 def _named(columns: Iterable[str]) -> "list[Column]":

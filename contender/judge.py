@@ -112,7 +112,7 @@ def judge(
     opinion = _second_opinion(contest, rules.metric, bar)
     verdict = _verdict(rules.metric, bar, gains, checks, opinion, notes, against, len(y))
     return replace(
-        verdict, slices=tuple(slice_gain(one.name, one.rows, one.gains, rules.slice_margin) for one in found)
+        verdict, slice_gains=tuple(slice_gain(one.name, one.rows, one.gains, rules.slice_margin) for one in found)
     )
 
 

@@ -174,8 +174,12 @@ def last_verdict(settings: Settings, use_case: str) -> dict[str, Any] | None:
     return None if document is None else dict(json.loads(document))
 
 
-def verdicts(settings: Settings, use_case: str, newest: int = 20) -> list[dict[str, Any]]:
-    """The documents of the newest verdicts, newest first; each also has `at` and the challenger's `run_id`."""
+def verdicts(settings: Settings, use_case: str, newest: int | None = 20) -> list[dict[str, Any]]:
+    """The documents of the newest verdicts, newest first; each also has `at` and the challenger's `run_id`.
+
+    Args:
+        newest: at most so many; None for all.
+    """
     from sqlalchemy import select
 
     kept = tables().verdicts

@@ -41,7 +41,9 @@ _FLAVORS: Mapping[str, Mapping[str, Any]] = {
 """What each key must say; any of a tuple; None where a later check, or nobody, minds."""
 
 _PLAIN = re.compile(r"([A-Za-z0-9_-]+)(?:(?:==?|<=)[\w.+!]+)?", re.ASCII)
-_PACKAGES = {"mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy", "contender"}
+PACKAGES = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy", "contender")
+"""What our models need; `tracking` pins these, and no description may name another."""
+
 _INSTALLERS = {"python", "pip", "setuptools", "wheel"}
 
 
@@ -72,7 +74,7 @@ def check_description(files: Mapping[str, bytes], allowed: frozenset[str], name:
         raise _refused(name, f"has an {DESCRIPTION} that trusts {foreign[0]}")
     for wish in _wishes(files, name):
         plain = _PLAIN.fullmatch(wish)
-        if not plain or plain[1] not in _PACKAGES | _INSTALLERS:
+        if not plain or plain[1] not in {*PACKAGES, *_INSTALLERS}:
             raise _refused(name, f"asks for '{wish[:80]}' to be installed")
     return description
 

@@ -14,9 +14,6 @@ from contender.values import ModelVersion
 
 BY_HAND, ROLLED_BACK = "promoted by hand", "rolled back"
 
-_EVERY = 10_000
-"""More verdicts than a use case comes to."""
-
 
 def holder(settings: Settings, use_case: str) -> tuple[LedgerEntry, ModelVersion] | None:
     """The last entry of the ledger and its version; None when nobody was ever crowned.
@@ -68,7 +65,7 @@ def promote(settings: Settings, use_case: str, *, to: int, reason: str, by: str)
         raise _holds_it_already(head)
     approved = ledger.approved_digest(settings, use_case, to)
     version, asked = _proven(settings, use_case, to, approved)
-    verdict = next((v for v in ledger.verdicts(settings, use_case, newest=_EVERY) if v["challenger"] == to), None)
+    verdict = next((v for v in ledger.verdicts(settings, use_case, newest=None) if v["challenger"] == to), None)
     note = f"the last verdict on it was {verdict['decision']}, at {verdict['at']}" if verdict else "no verdict backs it"
     evidence = {
         "note": note,

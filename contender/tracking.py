@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from contender import plots, registry
 from contender.contract import Contract
 from contender.errors import ModelError
+from contender.mlmodel import PACKAGES
 from contender.model_files import digest_of, load_folder
 from contender.registry import connected, fetch
 from contender.seen import Hashes
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
-
-_REQUIREMENTS = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy", "contender")
 
 
 def experiment(client: "MlflowClient", settings: Settings, use_case: str) -> str:
@@ -192,7 +191,7 @@ def _log_model(contract: Contract, model: Any, example: "pd.DataFrame") -> Any:
 def _pins() -> list[str]:
     """The packages that the model needs, at their versions here; inferring them would cost MLflow 10 s."""
     pins = []
-    for name in _REQUIREMENTS:
+    for name in PACKAGES:
         try:
             pins.append(f"{name}=={version(name)}")
         except PackageNotFoundError:

@@ -151,7 +151,7 @@ class Verdict:
 
     `gain` is challenger minus champion in the metric's own units, turned so that more is better; `interval` the
     two-sided 90 % interval of the gain, so that its ends are the one-sided 95 % bounds. Without a champion
-    `champion_score` is the dummy's and `against` says so. `slices` holds what `evidence.slice_gain` tells of each.
+    `champion_score` is the dummy's and `against` says so. `slice_gains` holds what `evidence.slice_gain` tells of each.
     """
 
     decision: Decision
@@ -165,7 +165,7 @@ class Verdict:
     guardrails: tuple[Guardrail, ...] = ()
     against: str = "champion"
     outcomes_needed: int | None = None
-    slices: tuple[Mapping[str, Any], ...] = ()
+    slice_gains: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def promotes(self) -> bool:
