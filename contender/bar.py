@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from contender.bootstrap import Gains, sigmas
-from contender.contract import Judging
+from contender.clauses import Judging
 from contender.crosschecks import CrossCheck
 
 ALPHA = 0.05

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from contender.contract import LOWER_IS_BETTER, Kind
+from contender.clauses import LOWER_IS_BETTER, Kind
 from contender.errors import TooFewOutcomes
 from contender.ranking import Floats, Integers
 from contender.weighted import weighted_metric

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from contender.contract import Contract, Proof
+from contender.clauses import Proof
+from contender.contract import Contract
 from contender.errors import ContractError, UsageError
 from contender.settings import Environment
 

@@ -14,7 +14,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from contender.contract import Column, Columns, ColumnType
+from contender.clauses import Column, Columns, ColumnType
 from contender.values import FILE, KEY, ROW, TIME
 
 _NEEDED: dict[ColumnType, str] = {

@@ -19,7 +19,7 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, QuantileTransformer, StandardScaler, TargetEncoder
 
-from contender.contract import Kind
+from contender.clauses import Kind
 from contender.record_features import OwnFeatures, RecordFeatures
 from contender.values import ModelColumn
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contender import plots
-from contender.contract import LOWER_IS_BETTER, Contract
+from contender.clauses import LOWER_IS_BETTER
+from contender.contract import Contract
 from contender.errors import ModelError, TooFewOutcomes
 from contender.model_files import Loaded
 from contender.registry import connected

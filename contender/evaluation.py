@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contender.contract import METRICS, Kind
+from contender.clauses import METRICS, Kind
 from contender.errors import ModelError, TooFewOutcomes
 from contender.ranking import Floats
 from contender.weighted import weighted_metric

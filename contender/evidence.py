@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contender.bootstrap import Gains, sigmas
-from contender.contract import Kind
+from contender.clauses import Kind
 from contender.guardrails import RULED_OUT
 from contender.ranking import Floats
 from contender.weighted import decisions

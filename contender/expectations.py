@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from contender.clauses import BatchRules
 from contender.conforming import Check
-from contender.contract import BatchRules
 from contender.errors import DataError
 
 if TYPE_CHECKING:

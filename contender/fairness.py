@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contender.bootstrap import DRAWS, Gains, sigmas
-from contender.contract import Fairness
+from contender.clauses import Fairness
 from contender.evaluation import slices_of
 from contender.guardrails import MIN_ENTITIES, MIN_ENTITIES_PER_CLASS, RULED_OUT, SIGNIFICANT, Checked
 from contender.ranking import Floats

@@ -14,8 +14,9 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.window import WindowSpec
 
+from contender.clauses import History
 from contender.conforming import complete
-from contender.contract import Contract, History
+from contender.contract import Contract
 from contender.values import BATCH, FILE, KEY, KNOWN_AT, RECEIVED, ROW, TARGET, TIME
 
 

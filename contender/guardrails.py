@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contender.bootstrap import Contest, Gains, sigmas
-from contender.contract import Judging
+from contender.clauses import Judging
 from contender.errors import ModelError, TooFewOutcomes
 from contender.evaluation import SLICE_ROWS, check_enough, slices_of
 from contender.values import Guardrail

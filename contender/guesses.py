@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from contender.contract import ColumnType
+from contender.clauses import ColumnType
 
 _ALWAYS_MISSING = frozenset({"", "NULL", "null", "NaN", "nan", "\\N", "#N/A", "N/A", "n/a", "<NA>", "NaT", "None"})
 _MISSING_IN_NUMBERS = _ALWAYS_MISSING | {"NA", "na", "none", "-", "--", "?", "missing", ".", "-nan", "NAN"}

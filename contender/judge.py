@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from contender.bar import Bar, Opinion
 from contender.bootstrap import DRAWS, Contest, Gains
-from contender.contract import Judging, Kind
+from contender.clauses import Judging, Kind
 from contender.crosschecks import delong, mcnemar
 from contender.evaluation import check_enough, check_scores, metrics
 from contender.evidence import slice_gain

@@ -22,11 +22,18 @@ MIRROR_SECONDS = 60
 
 
 class Tables(NamedTuple):
-    """Who held the title, what the judge said, and how often a window was looked at."""
+    """Who held the title, what the judge said, how often a window was looked at, and what happened around it.
+
+    `triggers` has one row per event that called for a retrain, `approvals` one per title that waits for a person,
+    `notices` one per thing that people should know of.
+    """
 
     title: "Table"
     verdicts: "Table"
     comparisons: "Table"
+    triggers: "Table"
+    approvals: "Table"
+    notices: "Table"
 
 
 @cache
@@ -76,7 +83,50 @@ def tables() -> Tables:
         Column("looks", Integer, nullable=False),
         PrimaryKeyConstraint("use_case", "window"),
     )
-    return Tables(title, verdicts, comparisons)
+    triggers = Table(
+        "triggers",
+        metadata,
+        Column("use_case", String(200), nullable=False),
+        Column("event_id", String(64), nullable=False),
+        text("at"),
+        text("event"),
+        text("reason"),
+        # "started", "skipped" or, as long as nobody knows, "pending".
+        Column("outcome", String(20), nullable=False),
+        text("why"),
+        Column("flow_run", String(64)),
+        PrimaryKeyConstraint("use_case", "event_id"),
+    )
+    approvals = Table(
+        "approvals",
+        metadata,
+        Column("use_case", String(200), nullable=False),
+        # The challenger's version: it is asked about once.
+        Column("version", Integer, nullable=False),
+        # The entry of the title that the verdict was made against; 0 where nobody held it.
+        Column("follows", Integer, nullable=False),
+        text("asked_at"),
+        text("expires_at"),
+        # "waiting", "approved", "rejected", "expired" or "superseded".
+        Column("state", String(20), nullable=False),
+        text("evidence"),
+        text("reason"),
+        Column("decided_at", Text),
+        Column("decided_by", Text),
+        Column("flow_run", String(64)),
+        PrimaryKeyConstraint("use_case", "version"),
+    )
+    notices = Table(
+        "notices",
+        metadata,
+        Column("id", String(64), primary_key=True),
+        Column("use_case", String(200), nullable=False, index=True),
+        text("at"),
+        text("kind"),
+        text("sentence"),
+        text("link"),
+    )
+    return Tables(title, verdicts, comparisons, triggers, approvals, notices)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from contender.contract import Judging
+from contender.clauses import Judging
 
 Mode = Literal["usual", "decay"]
 

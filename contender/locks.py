@@ -1,8 +1,9 @@
-"""One command at a time on one use case of one home; a killed process frees its lock by ending."""
+"""One writer at a time on one use case of one home; a killed process frees its lock by ending."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
+from typing import Literal
 
 from contender.errors import Busy
 from contender.settings import Settings
@@ -12,9 +13,16 @@ loading = RLock()
 Python resolves by handing out half-loaded ones."""
 
 
+Work = Literal["data", "training"]
+"""What excludes itself: taking in and scoring are one, training is another, so new rows need not wait for a search."""
+
+
 @contextmanager
-def at_work(settings: Settings, use_case: str) -> Iterator[None]:
-    """Hold the use case; within one process it may be held again.
+def at_work(settings: Settings, use_case: str, work: Work = "data", *, wait_seconds: float = 0) -> Iterator[None]:
+    """Hold one kind of work on the use case; within one process it may be held again.
+
+    Args:
+        wait_seconds: how long to wait for another process that holds it.
 
     Raises:
         Busy: another process holds it.
@@ -23,9 +31,9 @@ def at_work(settings: Settings, use_case: str) -> Iterator[None]:
 
     folder = settings.state / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{use_case}.lock", is_singleton=True, thread_local=False)
+    lock = FileLock(folder / f"{use_case}.{work}.lock", is_singleton=True, thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait_seconds, poll_interval=0.25)
     except Timeout:
         raise Busy.with_use_case(use_case) from None
     try:

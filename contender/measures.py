@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from contender.contract import LOWER_IS_BETTER, METRICS, Kind
+from contender.clauses import LOWER_IS_BETTER, METRICS, Kind
 
 Floats = NDArray[np.float64]
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from contender.contract import Retraining
+from contender.clauses import Retraining
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from contender import lake
-from contender.contract import Contract, Kind
+from contender.clauses import Kind
+from contender.contract import Contract
 from contender.settings import Settings
 from contender.values import BATCH, KEY, TIME, Band, ModelVersion, Scored
 

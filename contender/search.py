@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from contender.contract import Kind
+from contender.clauses import Kind
 from contender.estimator import build, usual
 from contender.measures import Floats, measure, sign, time_folds
 from contender.record_features import OwnFeatures

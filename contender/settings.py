@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 Environment = Literal["dev", "staging", "prod"]
@@ -29,6 +29,15 @@ class Settings(BaseSettings):
     tracking_uri: str = Field(default="", description="MLflow's; empty: MLFLOW_TRACKING_URI, else SQLite in the home")
     spark_master: str = Field(default="local[*]", description="Spark master URL")
     spark_memory: str = Field(default="2g", pattern=r"^\d+[mg]$", description="heap of the Spark driver")
+    prefect_port: int = Field(default=4200, ge=1, le=65_535, description="of the Prefect server that `up` starts")
+    mlflow_port: int = Field(default=5000, ge=1, le=65_535, description="of the MLflow server that `up` starts")
+    prefect_auth: SecretStr = Field(
+        default=SecretStr(""), description="NAME:PASSWORD asked by Prefect; empty: nobody is"
+    )
+    mlflow_auth: SecretStr = Field(default=SecretStr(""), description="NAME:PASSWORD asked by MLflow; empty: nobody is")
+    notify: SecretStr = Field(
+        default=SecretStr(""), description="Apprise addresses to tell, parted by blanks; empty: none"
+    )
     seed: int = Field(default=20_260_101, ge=0, description="seed of every random choice")
 
     @classmethod
@@ -64,6 +73,16 @@ class Settings(BaseSettings):
     def scratch_of(self, use_case: str) -> Path:
         """Folder for what may be deleted at any time when nothing runs."""
         return self.state / "scratch" / use_case
+
+    @property
+    def running(self) -> Path:
+        """Folder of what `up` has running here: addresses, process ids, sockets. Nothing in it outlives a restart."""
+        return self.state / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of what servers and workers print."""
+        return self.state / "logs"
 
     @property
     def ledger(self) -> str:

@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contender.contract import Column, Columns, Contract
+from contender.clauses import Column, Columns
+from contender.contract import Contract
 from contender.errors import DataError, UnreadableFile
 from contender.forms import FileForm, describe
 from contender.landing import LandedFile, Plan, Source, abandon, staging_of

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from sklearn.isotonic import IsotonicRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from contender.contract import Kind
+from contender.clauses import Kind
 from contender.measures import Floats
 from contender.values import ModelColumn
 

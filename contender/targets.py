@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from contender.contract import Kind
+from contender.clauses import Kind
 from contender.errors import UsageError
 from contender.guesses import ColumnGuess, to_number
 

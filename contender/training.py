@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from contender.calibration import Calibrated
-from contender.contract import Kind, Training
+from contender.clauses import Kind, Training
 from contender.errors import TooFewOutcomes
 from contender.measures import Floats, measure, measure_all, sign, time_folds
 from contender.record_features import OwnFeatures

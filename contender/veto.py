@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from contender.contract import Kind
+from contender.clauses import Kind
 from contender.errors import LeakFound, TooFewOutcomes
 from contender.leak_sets import as_logarithms, as_they_are
 from contender.strength import Feature, Outcomes, of_feature

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contender.contract import Kind
+from contender.clauses import Kind
 from contender.ranking import Floats, Integers, Weighted, average_precision, divide, roc_auc
 
 SMALLEST = float(np.finfo(np.float64).eps)

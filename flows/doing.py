@@ -79,7 +79,7 @@ def run_retrain(use_case: str, reason: str, decayed: bool, json_: bool) -> None:
     """`contender retrain`: a challenger, judged."""
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
-    with at_work(settings, use_case), engines(settings, contract):
+    with at_work(settings, use_case, "training"), engines(settings, contract):
         from flows.retrain import retrain
 
         verdict = retrain(use_case, reason, decayed=decayed)
@@ -97,7 +97,7 @@ def run_release(use_case: str, source: str, target: str, json_: bool) -> None:
     there = Settings.model_validate({"environment": target})
     contract = Contract.of(use_case, there.use_cases)
     releasing.approved(origin, there, contract)
-    with at_work(there, use_case), engines(there, contract):
+    with at_work(there, use_case, "training"), engines(there, contract):
         from flows.release import release
 
         released = release(use_case, origin.environment, there.environment)

@@ -9,6 +9,7 @@ from contender.contract import Contract
 from contender.locks import at_work
 from contender.settings import Settings
 from contender.values import Ingested
+from flows.patience import patience_seconds
 from tasks.ingesting import find_batch, refresh_features, take_in
 
 
@@ -24,7 +25,7 @@ def ingest(use_case: str, landing: str | None = None) -> list[Ingested]:
     contract = Contract.of(use_case, settings.use_cases)
     folder = Path(landing or contract.records.landing).expanduser().absolute()
     ingested = []
-    with at_work(settings, use_case):
+    with at_work(settings, use_case, wait_seconds=patience_seconds()):
         while batch := find_batch(settings, contract, folder, datetime.now(UTC)):
             ingested.append(take_in(settings, contract, batch))
         refresh_features(settings, contract, folder)

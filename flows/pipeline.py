@@ -11,6 +11,7 @@ from contender.policy import Due
 from contender.settings import Settings
 from contender.values import Ingested, Scored, Verdict
 from flows.ingest import ingest
+from flows.patience import patience_seconds
 from flows.retrain import retrain
 from flows.score import score
 from tasks.deciding import decide_retraining
@@ -36,7 +37,7 @@ def pipeline(use_case: str, landing: str | None = None) -> Done:
     """
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
-    with at_work(settings, use_case):
+    with at_work(settings, use_case, wait_seconds=patience_seconds()):
         refused: DataError | None = None
         ingested, verdict = list[Ingested](), None
         try:

@@ -10,6 +10,7 @@ from contender.holdout import unseen
 from contender.locks import at_work
 from contender.settings import Environment, Settings
 from contender.values import ModelVersion, Scorecard
+from flows.patience import patience_seconds
 from tasks.releasing import copy_champion, validate_there
 from tasks.training import split_rows
 
@@ -33,7 +34,7 @@ def release(use_case: str, source: Environment, target: Environment) -> Released
     """
     there = Settings(environment=target)
     contract = Contract.of(use_case, there.use_cases)
-    with at_work(there, use_case):
+    with at_work(there, use_case, "training", wait_seconds=patience_seconds()):
         model = copy_champion(Settings(environment=source), there, contract)
         rows = split_rows(there, contract, datetime.now(UTC)).judging
         return Released(model, validate_there(there, contract, model, unseen(contract, rows, model)))

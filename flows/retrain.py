@@ -8,6 +8,7 @@ from contender.contract import Contract
 from contender.locks import at_work
 from contender.settings import Settings
 from contender.values import Verdict
+from flows.patience import patience_seconds
 from tasks.judging import compare, crown, evaluate, find_champion, hold_out, publish_report
 from tasks.training import split_rows, train_challenger
 
@@ -24,7 +25,7 @@ def retrain(use_case: str, reason: str = "by hand", as_of: datetime | None = Non
     """
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
-    with at_work(settings, use_case):
+    with at_work(settings, use_case, "training", wait_seconds=patience_seconds()):
         held = find_champion(settings, contract)
         entry, champion = held or (None, None)
         rows = split_rows(settings, contract, as_of or datetime.now(UTC))

@@ -8,6 +8,7 @@ from contender.contract import Contract
 from contender.locks import at_work
 from contender.settings import Settings
 from contender.values import Scored
+from flows.patience import patience_seconds
 from tasks.judging import find_champion
 from tasks.scoring import score_records
 
@@ -21,6 +22,6 @@ def score(use_case: str) -> Scored | None:
     """
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
-    with at_work(settings, use_case):
+    with at_work(settings, use_case, wait_seconds=patience_seconds()):
         held = find_champion(settings, contract)
         return score_records(settings, contract, held[1], datetime.now(UTC)) if held else None

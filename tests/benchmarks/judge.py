@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 
-from contender.contract import Judging
+from contender.clauses import Judging
 from contender.crosschecks import delong
 from contender.judge import judge
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from contender.contract import CANDIDATES, METRICS, Contract, known_use_cases, parse_duration, parse_newest
+from contender.clauses import CANDIDATES, METRICS, parse_duration, parse_newest
+from contender.contract import Contract, known_use_cases
 from contender.errors import ContractError, UnknownUseCase
 
 DATA = Path(__file__).parents[2] / "data"

@@ -337,7 +337,7 @@ def test_who_holds_a_lock_is_told_and_a_stopped_process_with_the_command_that_le
     try:
         assert held.stdout.readline() == "held\n"
         found = only(storage.locks_are_held(settings))
-        assert (found.name, found.status) == ("lock payments", "ok")
+        assert (found.name, found.status) == ("lock payments.data", "ok")
         assert f"process {held.pid}" in found.found
         held.send_signal(signal.SIGSTOP)
         while psutil.Process(held.pid).status() != psutil.STATUS_STOPPED:

@@ -9,7 +9,7 @@ from scipy.special import expit
 from sklearn.base import clone
 
 from contender.calibration import Calibrated, fit_sigmoid
-from contender.contract import CANDIDATES
+from contender.clauses import CANDIDATES
 from contender.errors import ModelError
 from contender.estimator import build
 from contender.record_features import OwnFeatures, RecordFeatures

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from contender.contract import METRICS
+from contender.clauses import METRICS
 from contender.errors import ModelError, TooFewOutcomes
 from contender.evaluation import MLFLOW_NAMES, dummy_scores, metrics, per_slice
 

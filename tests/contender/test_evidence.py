@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from contender.bootstrap import Contest
-from contender.contract import Judging
+from contender.clauses import Judging
 from contender.evidence import calibration_bins, flip_examples, slice_gain, wilson
 from contender.guardrails import check_slices, gains_of_slices
 

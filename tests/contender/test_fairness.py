@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 
-from contender.contract import Fairness
+from contender.clauses import Fairness
 from contender.fairness import check_fairness, document_of, measure_fairness
 
 SELECTION = "selection rate"

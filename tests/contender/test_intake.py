@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from contender import intake, lake, landing
-from contender.contract import BatchRules
+from contender.clauses import BatchRules
 from contender.errors import BatchRefused, ContractError, DataError
 from contender.expectations import BatchFacts, expect
 

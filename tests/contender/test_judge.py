@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from contender.bootstrap import Gains
-from contender.contract import Judging, Threshold
+from contender.clauses import Judging, Threshold
 from contender.errors import ModelError, TooFewOutcomes
 from contender.evaluation import dummy_scores
 from contender.guardrails import check_losses

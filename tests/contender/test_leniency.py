@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from contender.contract import Judging
+from contender.clauses import Judging
 from contender.leniency import leniency, lost_since_clear_win
 
 

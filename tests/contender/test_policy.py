@@ -1,6 +1,6 @@
 import pytest
 
-from contender.contract import Retraining
+from contender.clauses import Retraining
 from contender.policy import retraining_due
 
 RULES = Retraining(min_new_outcomes=1000, min_new_share=0.1)

@@ -22,7 +22,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from contender import evaluating, model_files, registry, tracking
-from contender.contract import Contract, Kind
+from contender.clauses import Kind
+from contender.contract import Contract
 from contender.errors import ModelError, TooFewOutcomes, Unavailable, UntrustedModel, UsageError
 from contender.evaluation import MLFLOW_NAMES, metrics
 from contender.seen import hashes_of

@@ -29,7 +29,8 @@ from contender import (
     trust,
 )
 from contender import scoring as scoring_door
-from contender.contract import Column, Contract
+from contender.clauses import Column
+from contender.contract import Contract
 from contender.errors import SeenRows, TitleError, TooFewOutcomes, Unavailable, UntrustedModel, UsageError
 from contender.estimator import build
 from contender.seen import hashes_of

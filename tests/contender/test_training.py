@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from contender.contract import Training
+from contender.clauses import Training
 from contender.errors import TooFewOutcomes
 from contender.measures import measure, time_folds
 from contender.search import Trial

@@ -12,7 +12,7 @@ from sklearn.svm import LinearSVC
 
 from contender import trust
 from contender.calibration import Calibrated
-from contender.contract import CANDIDATES
+from contender.clauses import CANDIDATES
 from contender.errors import UntrustedModel
 from contender.estimator import build
 from contender.record_features import OwnFeatures
