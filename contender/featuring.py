@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Window
 from pyspark.sql import functions as F
@@ -56,9 +56,8 @@ def update_features(settings: Settings, contract: Contract) -> TableVersion | No
         return None
     until = lake.last_transaction(settings, contract.name, "records", "ingest")
     definition = features.definition_of(contract)
-    note = json.loads(lake.note_of(settings, contract.name, "features") or "{}")
-    same = note.get("definition") == definition
-    done = int(note["until"]) if same else -1
+    note = _note(settings, contract.name)
+    done = int(note["until"]) if note.get("definition") == definition else -1
     if done >= until:
         return lake.find(settings, contract.name, "features")
     every = complete(lake.read(settings, records), contract.records.columns)
@@ -71,6 +70,18 @@ def update_features(settings: Settings, contract: Contract) -> TableVersion | No
         settings, contract.name, "features", made,
         application=f"features-{definition}", transaction=until, note=note_now,
     )  # fmt: skip
+
+
+def newest_batch(settings: Settings, use_case: str) -> int:
+    """The newest batch whose records all have features; -1 when there is none.
+
+    Records may be ahead of it, where the work on a batch was cut off.
+    """
+    return int(_note(settings, use_case).get("until", -1))
+
+
+def _note(settings: Settings, use_case: str) -> dict[str, Any]:
+    return dict(json.loads(lake.note_of(settings, use_case, "features") or "{}"))
 
 
 def _joined(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
-from contender import lake
+from contender import featuring, lake
 from contender.clauses import Kind
 from contender.contract import Contract
 from contender.settings import Settings
@@ -37,7 +37,7 @@ def score_pending(settings: Settings, contract: Contract, model: ModelVersion, f
         folder: the model's files, already verified against its digest.
     """
     source = lake.find(settings, contract.name, "features")
-    until = lake.last_transaction(settings, contract.name, "records", "ingest")
+    until = featuring.newest_batch(settings, contract.name)
     done = lake.last_transaction(settings, contract.name, "predictions", "score")
     bands: dict[str, int] = {}
     table = lake.find(settings, contract.name, "predictions")

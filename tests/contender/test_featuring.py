@@ -3,11 +3,11 @@ from shutil import copytree
 
 import pytest
 
-from contender import featuring, lake
+from contender import featuring, lake, scoring
 from contender.conforming import SPARK_TYPES
 from contender.contract import Contract
 from contender.errors import DataError, UnreadableFile
-from contender.values import KEY, TARGET, TIME
+from contender.values import KEY, TARGET, TIME, ModelVersion
 
 pytestmark = pytest.mark.slow
 
@@ -163,3 +163,21 @@ def test_a_look_up_is_read_again_when_its_file_or_its_columns_change(looked_up):
         update(changed.contract)
     (home.landing / "orders-shops.csv").unlink()
     assert update(changed.contract) == []
+
+
+def test_a_batch_whose_features_are_missing_is_left_for_a_later_scoring(make_home, spark, tmp_path):
+    home = make_home(extra=HISTORY)
+    write(home, spark, 1, [order(home, "a", 0)])
+    made = featuring.update_features(home.settings, home.contract)
+    assert made is not None
+    scored = spark.sql("SELECT 'a' AS _key, 'NORMAL' AS band, 1L AS _batch")
+    lake.append(home.settings, "orders", "predictions", scored, application="score", transaction=1)
+
+    write(home, spark, 2, [order(home, "b", 1)])
+    assert featuring.newest_batch(home.settings, "orders") == 1
+    unused = ModelVersion("orders", 1, "run", "model", "digest", home.noon.replace(tzinfo=None))
+    assert scoring.score_pending(home.settings, home.contract, unused, tmp_path, home.noon).predictions == 0
+    assert lake.last_transaction(home.settings, "orders", "predictions", "score") == 1
+
+    featuring.update_features(home.settings, home.contract)
+    assert featuring.newest_batch(home.settings, "orders") == 2
