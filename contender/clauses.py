@@ -299,6 +299,41 @@ class Retraining(Strict):
     max_per_month: int = Field(default=10, ge=1, description="retrains that alarms may start within 30 days")
 
 
+class Drift(Strict):
+    """When a column counts as drifted, and when that is an alarm.
+
+    A limit is how far a distance must lie beyond what ordinary days of the champion's own training show. Wasserstein's
+    is in standard deviations of the training rows.
+    """
+
+    window: Duration = Field(default=timedelta(days=1), description="what is compared: the newest whole days")
+    min_rows: int = Field(default=100, ge=20, description="on fewer, of either side, nothing is told")
+    number_method: Literal["wasserstein", "jensenshannon", "psi"] = "wasserstein"
+    number_limit: float = Field(default=0.1, gt=0)
+    category_method: Literal["jensenshannon", "psi"] = "jensenshannon"
+    category_limit: float = Field(default=0.1, gt=0)
+    missing_limit: Share = Field(default=0.05, description="change of the share of missing values")
+    error: Share = Field(default=0.01, description="chance of any false find in one window, over all its columns")
+    violations: int = Field(default=2, ge=1, description="windows in which a column drifted, the latest among them")
+    of_windows: int = Field(default=3, ge=1, description="of so many of the last ones that do not overlap")
+    season: Duration | None = Field(
+        default=timedelta(days=7), description="what was the same so long before, in or before training, is no drift"
+    )
+    day_rows: int = Field(default=1000, ge=100, description="rows of a day that are kept as its sample")
+    reference_rows: int = Field(default=20_000, ge=1000, description="training rows that are kept to compare with")
+    window_rows: int = Field(default=5000, ge=100, description="rows of a window that are compared, at most")
+
+    @model_validator(mode="after")
+    def _whole_days(self) -> Self:
+        for name in ("window", "season"):
+            length = getattr(self, name)
+            if length is not None and (length % timedelta(days=1) or not length):
+                raise ValueError(f"{name} is {length}; expected whole days, such as '1 day' or '7 days'")
+        if self.violations > self.of_windows:
+            raise ValueError(f"violations is {self.violations} of_windows = {self.of_windows}; expected no more")
+        return self
+
+
 class Schedule(Strict):
     """When flows run by themselves: cron lines (minute hour day month weekday), or "never"."""
 
@@ -328,6 +363,46 @@ class Approval(Strict):
         if self.expires_after < timedelta(minutes=1):
             raise ValueError("expires_after is under a minute, in which nobody can answer; expected '1 day' or so")
         return self
+
+
+class Performance(Strict):
+    """When the champion's quality, measured or estimated, counts as decay."""
+
+    window: Duration = Field(default=timedelta(days=7), description="newest days that are looked at together")
+    past: Duration = Field(default=timedelta(days=28), description="days before them: what the quality was")
+    min_outcomes: int = Field(default=200, ge=20, description="outcomes, or predictions, below which nothing is told")
+    floor: float | None = Field(default=None, description="worst quality that is borne; else judging.thresholds")
+    max_loss: float | None = Field(default=None, gt=0, description="what may be lost against the past; else min_gain")
+
+
+class Triage(Strict):
+    """What tells a broken feed from a world that has changed."""
+
+    max_missing_rise: Share = Field(default=0.1, description="share of a column's values that may go missing at once")
+    max_quarantine_rise: Share = Field(default=0.05, description="share of rows that may be refused more than usual")
+    min_volume: float = Field(default=0.3, ge=0, lt=1, description="least rows, as a ratio to the usual")
+    max_volume: float = Field(default=5.0, gt=1, description="most rows, as a ratio to the usual")
+    unit_tolerance: float = Field(
+        default=0.15, gt=0, lt=0.5, description="how near values must be to a multiple of the usual for another unit"
+    )
+    min_rows: int = Field(default=100, ge=20, description="rows below which nothing is told")
+
+
+class Costs(Strict):
+    """What mistakes and retraining cost, in one currency."""
+
+    currency: str = ""
+    false_positive: float = Field(default=0.0, ge=0, description="of one that was flagged without need")
+    false_negative: float = Field(default=0.0, ge=0, description="of one that was missed")
+    per_error: float = Field(
+        default=0.0, ge=0, description="of one wrong class among several, or of each unit that a number is off"
+    )
+    retrain: float = Field(default=0.0, ge=0, description="of training and judging one challenger")
+
+    @property
+    def stated(self) -> bool:
+        """Whether mistakes cost anything at all."""
+        return max(self.false_positive, self.false_negative, self.per_error) > 0
 
 
 METRICS: dict[Kind, tuple[str, ...]] = {

@@ -19,6 +19,8 @@ from contender.clauses import (
     BatchRules,
     ColumnType,
     Compliance,
+    Costs,
+    Drift,
     Fairness,
     History,
     Judging,
@@ -27,12 +29,14 @@ from contender.clauses import (
     Lookup,
     Name,
     Outcome,
+    Performance,
     Records,
     Retraining,
     Schedule,
     Scoring,
     Strict,
     Training,
+    Triage,
 )
 from contender.errors import ContractError, UnknownUseCase
 from contender.values import ModelColumn
@@ -55,8 +59,12 @@ class Contract(Strict):
     judging: Judging
     scoring: Scoring
     retraining: Retraining = Retraining()
+    drift: Drift = Drift()
     schedule: Schedule = Schedule()
     approval: Approval = Approval()
+    performance: Performance = Performance()
+    triage: Triage = Triage()
+    costs: Costs = Costs()
     leaks: Leaks = Leaks()
     fairness: Fairness = Fairness()
     compliance: Compliance = Compliance()
@@ -100,6 +108,10 @@ class Contract(Strict):
             _must_be_in(column, record, "fairness.columns")
         if self.fairness.columns and self.kind != "binary":
             raise ValueError(f"fairness compares rates of yes and no; the kind is '{self.kind}', expected 'binary'")
+        fit = ("false_positive", "false_negative") if self.kind == "binary" else ("per_error",)
+        for mistake in {"false_positive", "false_negative", "per_error"}.difference(fit):
+            if getattr(self.costs, mistake) > 0:
+                raise ValueError(f"costs.{mistake} is not for the kind '{self.kind}'; expected {' and '.join(fit)}")
         return self
 
     @property

@@ -2,6 +2,7 @@
 
 The newest part of the mature rows is held out for judging; training ends an embargo before it, and sees only outcomes
 that were known when the judging window began. So nothing of the judging window, not even a late outcome, is learnt.
+Batches and windows that are held out, because what brought them was broken, are in neither.
 """
 
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from contender import features, lake
+from contender import features, held_out, lake
 from contender.contract import Contract
 from contender.errors import TooFewOutcomes
 from contender.settings import Settings
-from contender.values import KEY, KNOWN_AT, TARGET, TIME, Rows, TableVersion
+from contender.values import BATCH, KEY, KNOWN_AT, TARGET, TIME, Rows, TableVersion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,7 @@ BEGINNING = datetime(1, 1, 1)  # noqa: DTZ001 - naive UTC, as all times of `Rows
 """Start of rows that reach back as far as there are any."""
 
 TABLES = ("records", "outcomes", "features")
+"""What rows are made of, in the order of `Rows.versions`; where something is held out, `held_out` is there too."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ def split(settings: Settings, contract: Contract, as_of: datetime) -> Split:
     Raises:
         TooFewOutcomes: there are no mature rows with an outcome at all.
     """
-    versions = tuple(table for name in TABLES if (table := lake.find(settings, contract.name, name)))
-    if len(versions) < len(TABLES):
+    found = [lake.find(settings, contract.name, name) for name in (*TABLES[:2], held_out.TABLE, TABLES[2])]
+    versions = tuple(table for table in found if table)
+    if not {table.table for table in versions}.issuperset(TABLES):
         raise TooFewOutcomes.none_at_all(contract.name)
     records = lake.read(settings, versions[0])
     # Newest first: of records that have not happened yet in `as_of`'s eyes nothing is known.
@@ -86,7 +89,7 @@ def _load(settings: Settings, folder: object, _: str, rows: Rows, newest: int | 
     groups = (*contract.judging.slices, *contract.fairness.columns)
     extra = dict.fromkeys([*groups, *filter(None, [contract.judging.cluster])])
     by = [F.col(f"`{name}`").cast("string").alias(f"by:{name}") for name in extra]
-    made = lake.read(settings, rows.versions[TABLES.index("features")])
+    made = lake.read(settings, _version(rows, "features"))
     model = [f"`{column.name}`" for column in contract.model_columns]
     joined = known.select(KEY, TARGET, *by).join(made.select(KEY, TIME, *model), on=KEY, how="inner")
     if newest is not None:
@@ -97,14 +100,29 @@ def _load(settings: Settings, folder: object, _: str, rows: Rows, newest: int | 
 
 
 def _known(settings: Settings, contract: Contract, rows: Rows) -> "DataFrame":
-    """Records in the window with an outcome known by `as_of`."""
-    records, outcomes = (lake.read(settings, table) for table in rows.versions[:2])
+    """Records in the window with an outcome known by `as_of`, but for those that are held out."""
+    records, outcomes = (lake.read(settings, _version(rows, table)) for table in TABLES[:2])
     moment = F.col(TIME)
     within = records.where(moment < F.lit(_aware(rows.end)))
     if rows.start > BEGINNING:
         within = within.where(moment >= F.lit(_aware(rows.start)))
+    for held in _held(settings, contract, rows):
+        if held.batch is not None:
+            within = within.where(F.col(BATCH) != held.batch)
+        else:
+            within = within.where((moment < F.lit(held.start)) | (moment >= F.lit(held.end)))
     known = features.known_outcomes(within, outcomes, contract)
     return known.where((F.col(KNOWN_AT) <= F.lit(_aware(rows.as_of))) & F.col(TARGET).isNotNull())
+
+
+def _version(rows: Rows, name: str) -> TableVersion:
+    return next(table for table in rows.versions if table.table == name)
+
+
+def _held(settings: Settings, contract: Contract, rows: Rows) -> list[held_out.HeldOut]:
+    """What was held out when these rows were chosen, so that the same rows can be read again later."""
+    table = next((table for table in rows.versions if table.table == held_out.TABLE), None)
+    return held_out.held_out(settings, contract.name, table) if table is not None else []
 
 
 def name_of(rows: Rows, table: TableVersion) -> str:

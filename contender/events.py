@@ -22,8 +22,11 @@ APPROVAL = "contender.approval.requested"
 PROMOTED = "contender.champion.promoted"
 ROLLED_BACK = "contender.champion.rolled-back"
 
-CALLS = (DRIFT, DEGRADED, RETRAIN)
-"""Events that call for a retrain."""
+ALARMS = (DRIFT, DEGRADED)
+"""Events by which the monitor calls for a retrain, as often as the contract allows."""
+
+CALLS = (*ALARMS, RETRAIN)
+"""All events that call for a retrain; a request, as when many outcomes are new, is no alarm."""
 
 RESOURCE = "contender.use-case"
 
@@ -52,3 +55,13 @@ class Event:
 def resource_of(settings: Settings, use_case: str) -> str:
     """Id of the resource that a use case's events are about; environments that share a server keep apart."""
     return f"{RESOURCE}.{settings.name_of(use_case)}"
+
+
+def title_changed(
+    name: str, use_case: str, *, version: int, previous: int | None, action: str, reason: str, by: str, **more: Any
+) -> Event:
+    """A new champion, or an earlier one again, as the ledger has it."""
+    after = f" after version {previous}" if previous else ""
+    sentence = f"Version {version} of {use_case} holds the title{after}, {action} by {by}: {reason}"
+    payload = {"version": version, "previous_version": previous, "action": action, "reason": reason, "by": by, **more}
+    return Event(name, use_case, sentence, payload)

@@ -4,15 +4,17 @@ Spark reads, joins and writes what grows with the data. Small look-ups (a table'
 go through delta-rs, which needs no JVM.
 """
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from contender import java
+from contender import attaching, java
+from contender.errors import Unavailable
 from contender.settings import Settings
 from contender.values import KEY, TableVersion
 
@@ -25,51 +27,126 @@ _starting = Lock()
 
 
 def session(settings: Settings, *, small: bool = False) -> "SparkSession":
-    """The one Spark session of this process, started when first asked for.
+    """The one Spark session of this process, in the warm Spark if there is a fitting one, else in one of its own.
 
     Args:
         small: there is little to do, so that compiling Java thoroughly would take longer than it saves.
 
     Raises:
-        Unavailable: Java or the Delta JARs are missing; says what installs them.
+        Unavailable: Java or the Delta JARs are missing, with what installs them; or the warm Spark ended.
     """
     with _starting:
-        os.environ.update(java.environment())
+        if present := attaching.attached():
+            return present
         os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-        if settings.spark_master.startswith("local"):
-            # Elsewhere the workers of a cluster must be able to reach this driver.
-            os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
         from pyspark.sql import SparkSession
 
-        scratch = settings.home / "scratch" / "spark"
-        scratch.mkdir(parents=True, exist_ok=True)
-        logging = Path(__file__).with_name("log4j2.properties")
-        options = [f"-Dlog4j2.configurationFile={logging.as_uri()}", f"-Dderby.system.home={scratch}"]
-        builder = SparkSession.builder.master(settings.spark_master).appName("contender")
-        for name, value in {
-            "spark.jars": ",".join(str(path) for path in java.jar_paths()),
-            "spark.driver.memory": settings.spark_memory,
-            "spark.driver.extraJavaOptions": " ".join(
-                [*options, *java.jvm_options(), *(_SHORT_LIVED if small else ())]
-            ),
-            "spark.local.dir": str(scratch),
-            "spark.sql.warehouse.dir": str(scratch / "warehouse"),
-            "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-            "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-            "spark.sql.session.timeZone": "UTC",
-            "spark.sql.execution.arrow.pyspark.enabled": "true",
-            "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
-            "spark.python.daemon.module": "contender.workers",
-            # Each core has a task of its own; threads inside it would only wait for one another.
-            "spark.executorEnv.OMP_NUM_THREADS": "1",
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": "false",
-            **({"spark.sql.adaptive.enabled": "false"} if small else {}),
-            **(_SMALL_MACHINE if settings.spark_master.startswith("local") else {}),
-        }.items():
-            builder = builder.config(name, value)
-        with _java_speaks_to(settings.home / "logs" / "spark.log"):
+        if SparkSession._instantiatedSession is None and (address := _fitting(settings)):
+            with suppress(Unavailable):
+                return attaching.attach(settings, address, _asking(settings, small=small))
+        return start(settings, small=small, java_options=_SHORT_LIVED if small else ())
+
+
+def start(
+    settings: Settings, *, small: bool = False, java_options: Iterable[str] = (), more: Mapping[str, str] | None = None
+) -> "SparkSession":
+    """A Spark of this process's own, or the one that it has started before.
+
+    Args:
+        java_options: of the JVM, beside those that it always needs.
+        more: options of Spark, likewise.
+
+    Raises:
+        Unavailable: Java or the Delta JARs are missing, with what installs them; or Java does not start.
+    """
+    os.environ.update(java.environment())
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    if settings.spark_master.startswith("local"):
+        # Elsewhere the workers of a cluster must be able to reach this driver.
+        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.sql import SparkSession
+
+    scratch = _scratch(settings)
+    scratch.mkdir(parents=True, exist_ok=True)
+    logging = Path(__file__).with_name("log4j2.properties")
+    options = [f"-Dlog4j2.configurationFile={logging.as_uri()}", f"-Dderby.system.home={scratch}"]
+    builder = SparkSession.builder.appName("contender")
+    for name, value in {
+        **_launching(settings),
+        "spark.driver.extraJavaOptions": " ".join([*options, *java.jvm_options(), *java_options]),
+        **_asking(settings, small=small),
+        **(more or {}),
+    }.items():
+        builder = builder.config(name, value)
+    log = settings.home / "logs" / "spark.log"
+    with _java_speaks_to(log):
+        try:
             return builder.getOrCreate()
+        except PySparkRuntimeError as error:
+            if error.getCondition() != "JAVA_GATEWAY_EXITED":
+                raise
+            raise Unavailable(f"Java ended before Spark was up; mend what its last words in {log} name.") from error
+
+
+def configured(settings: Settings) -> dict[str, str]:
+    """All that a Spark was started with and that cannot be changed afterwards, the code of its workers too."""
+    code = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        code.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}\n".encode())
+    return {**_launching(settings), "lake": settings.lake, "python": sys.executable, "code": code.hexdigest()}
+
+
+def claim(settings: Settings) -> None:
+    """Make sure that nothing is at work that a killed process left; for whoever has just got the lock of its work.
+
+    Raises:
+        Unavailable: what was left does not end.
+    """
+    attaching.end_orphans(settings)
+
+
+def _fitting(settings: Settings) -> attaching.Address | None:
+    """A warm Spark that answers and was started as one of our own would be."""
+    address = attaching.find(settings)
+    if address is None or dict(address.configured) != configured(settings) or not attaching.answers(address):
+        return None
+    return address
+
+
+def _launching(settings: Settings) -> dict[str, str]:
+    """What a Spark is started with."""
+    local = settings.spark_master.startswith("local")
+    return {
+        "spark.master": settings.spark_master,
+        "spark.jars": ",".join(str(path) for path in java.jar_paths()),
+        "spark.driver.memory": settings.spark_memory,
+        "spark.local.dir": str(_scratch(settings)),
+        "spark.sql.warehouse.dir": str(_scratch(settings) / "warehouse"),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.python.daemon.module": "contender.workers",
+        # Each core has a task of its own; threads inside it would only wait for one another.
+        "spark.executorEnv.OMP_NUM_THREADS": "1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        **({"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"} if local else {}),
+    }
+
+
+def _asking(settings: Settings, *, small: bool) -> dict[str, str]:
+    """What one session asks of a Spark."""
+    return {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
+        **({"spark.sql.adaptive.enabled": "false"} if small else {}),
+        **(_SMALL_MACHINE if settings.spark_master.startswith("local") else {}),
+    }
+
+
+def _scratch(settings: Settings) -> Path:
+    return settings.home / "scratch" / "spark"
 
 
 @contextmanager
@@ -90,19 +167,17 @@ _SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:MetaspaceSiz
 """A day's batch spends more on the thorough compiler and on collecting class data than on the rows."""
 
 _SMALL_MACHINE = {
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),
     "spark.databricks.delta.snapshotPartitions": "2",
 }
-"""Without these a small table costs hundreds of empty tasks, and the driver listens beyond this machine."""
+"""Without these a small table costs hundreds of empty tasks."""
 
 
 def stop() -> None:
-    """End this process's session, if there is one."""
+    """End this process's session, if there is one; a warm Spark stays."""
     from pyspark.sql import SparkSession
 
-    if active := SparkSession.getActiveSession():
+    if active := SparkSession._instantiatedSession:
         active.stop()
 
 
@@ -134,6 +209,7 @@ def last_transaction(settings: Settings, use_case: str, table: str, application:
     return -1 if version is None else int(version)
 
 
+@attaching.answering()
 def read(settings: Settings, table: TableVersion) -> "DataFrame":
     """A table at its version, as a Spark frame."""
     reader = session(settings).read.format("delta").option("versionAsOf", table.version)
@@ -141,11 +217,18 @@ def read(settings: Settings, table: TableVersion) -> "DataFrame":
 
 
 def read_small(
-    settings: Settings, use_case: str, table: str, columns: Sequence[str] | None = None
-) -> "pa.Table | None":
-    """A small table whole, without Spark; None when it was never written."""
-    delta = _open(settings, use_case, table)
-    return None if delta is None else delta.to_pyarrow_table(columns=list(columns) if columns else None)
+    settings: Settings, use_case: str, table: str, columns: Sequence[str] | None = None, version: int | None = None,
+    where: Sequence[tuple[str, str, Any]] | None = None,
+) -> "pa.Table | None":  # fmt: skip
+    """A small table, without Spark; None when it was never written, or the version is not known.
+
+    Args:
+        where: conditions that rows must meet, such as ("day", ">=", date(2026, 1, 1)); None takes the table whole.
+    """
+    delta = _open(settings, use_case, table, version)
+    if delta is None:
+        return None
+    return delta.to_pyarrow_table(columns=list(columns) if columns else None, filters=list(where) if where else None)
 
 
 def read_key(settings: Settings, use_case: str, table: str, key: str, version: int | None = None) -> "pa.Table | None":
@@ -207,6 +290,7 @@ _NEWEST_ROWS = 100_000
 _FRUGAL = {"batch_size": 16_384, "batch_readahead": 1, "fragment_readahead": 1}
 
 
+@attaching.answering()
 def append(
     settings: Settings,
     use_case: str,
@@ -233,6 +317,7 @@ def append(
     return _written(settings, use_case, table)
 
 
+@attaching.answering()
 def replace(settings: Settings, use_case: str, table: str, frame: "DataFrame", *, note: str = "") -> TableVersion:
     """Write in place of all rows and of the columns, for what can be computed again."""
     writer = (
@@ -259,6 +344,46 @@ def append_small(
     if "://" not in location:
         Path(location).mkdir(parents=True, exist_ok=True)
     write_deltalake(location, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
+
+
+def replace_rows(
+    settings: Settings, use_case: str, table: str, rows: "pa.Table", *, where: str | None = None, note: str = ""
+) -> None:
+    """Write a few rows in place of those for which `where` holds (SQL), or of all, in one commit without Spark.
+
+    Args:
+        note: kept with the commit, see `note_of`.
+    """
+    from deltalake import CommitProperties, write_deltalake
+
+    location = path_of(settings, use_case, table)
+    if "://" not in location:
+        Path(location).mkdir(parents=True, exist_ok=True)
+    write_deltalake(
+        location, rows, mode="overwrite", predicate=where, schema_mode=None if where else "overwrite",
+        commit_properties=CommitProperties(custom_metadata={"userMetadata": note}),
+    )  # fmt: skip
+
+
+def changed_files(settings: Settings, table: TableVersion, since: int) -> list[str] | None:
+    """Addresses of the Parquet files that are in the table, or were at version `since`, but not at both.
+
+    None when this cannot be told, because the log of that version, or one of its files, was cleared away.
+    """
+    old, new = (_open(settings, table.use_case, table.table, version) for version in (since, table.version))
+    if old is None or new is None:
+        return None
+    before, after = ({str(uri) for uri in delta.file_uris()} for delta in (old, new))
+    gone = before - after
+    if any("://" not in uri and not Path(uri).exists() for uri in gone):
+        return None
+    return sorted(before ^ after)
+
+
+def files_of(settings: Settings, use_case: str, table: str) -> list[str]:
+    """Addresses of the Parquet files that make up a table now, for tools that read no Delta; empty without one."""
+    delta = _open(settings, use_case, table)
+    return [] if delta is None else sorted(str(uri) for uri in delta.file_uris())
 
 
 def delete_batch(settings: Settings, use_case: str, table: str, batch: int) -> None:

@@ -6,13 +6,15 @@ everything is, so that work cut off in between is taken up again under the same 
 
 import fnmatch
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from contender import lake
+from contender.arrivals import is_unfinished
 from contender.contract import Contract
 from contender.errors import DataError
 from contender.reading import digest
@@ -81,6 +83,15 @@ def unseen_bytes(settings: Settings, contract: Contract, landing: Path) -> int:
     return sum(stat.st_size for path, stat in files if (path, stat.st_size, stat.st_mtime_ns) not in seen)
 
 
+def unseen(settings: Settings, contract: Contract, landing: Path) -> tuple[LandedFile, ...]:
+    """The files that are not in the lake yet, nor refused; nothing is planned or written.
+
+    Raises:
+        DataError: the landing folder is not there.
+    """
+    return tuple(_new_files(contract, landing, _read_log(settings, contract.name), _digest))
+
+
 def close(
     settings: Settings, contract: Contract, done: Plan, status: Status, rows: dict[str, int], reasons: dict[str, str]
 ) -> None:
@@ -103,7 +114,9 @@ def abandon(settings: Settings, contract: Contract, given_up: Plan, reason: str)
     )
 
 
-def _new_files(contract: Contract, landing: Path, log: list[dict[str, Any]]) -> Iterator[LandedFile]:
+def _new_files(
+    contract: Contract, landing: Path, log: list[dict[str, Any]], digest_of: Callable[[Path], str] = digest
+) -> Iterator[LandedFile]:
     if not landing.is_dir():
         raise DataError(
             f"The landing folder {landing} is not there; create it, correct records.landing in the contract, "
@@ -121,14 +134,25 @@ def _new_files(contract: Contract, landing: Path, log: list[dict[str, Any]]) -> 
         stat = path.stat()
         if source is None or (str(path), stat.st_size, stat.st_mtime_ns) in seen:
             continue
-        content = digest(path)
+        content = digest_of(path)
         if content not in digests:
             digests.add(content)
             yield LandedFile(source, str(path), stat.st_size, stat.st_mtime_ns, content)
 
 
+def _digest(path: Path) -> str:
+    """The digest, remembered: a copy of what was taken in is in no log, and would be read at every look."""
+    stat = path.stat()
+    return _remembered(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _remembered(path: Path, size: int, modified: int) -> str:
+    return digest(path)
+
+
 def _source_of(contract: Contract, name: str) -> Source | None:
-    if any(name == lookup.file for lookup in contract.lookups.values()) or name.startswith("."):
+    if any(name == lookup.file for lookup in contract.lookups.values()) or is_unfinished(name):
         return None
     if contract.outcome.files is not None and fnmatch.fnmatch(name, contract.outcome.files):
         return "outcomes"

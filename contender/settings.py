@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     spark_memory: str = Field(default="2g", pattern=r"^\d+[mg]$", description="heap of the Spark driver")
     prefect_port: int = Field(default=4200, ge=1, le=65_535, description="of the Prefect server that `up` starts")
     mlflow_port: int = Field(default=5000, ge=1, le=65_535, description="of the MLflow server that `up` starts")
+    dashboard_port: int = Field(default=4300, ge=1, le=65_535, description="of the dashboard that `up` serves")
     prefect_auth: SecretStr = Field(
         default=SecretStr(""), description="NAME:PASSWORD asked by Prefect; empty: nobody is"
     )

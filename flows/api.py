@@ -1,6 +1,7 @@
 """The Prefect API that a command talks to: the server that runs, or one of its own for as long as it takes."""
 
 import atexit
+import base64
 import json
 import os
 import socket
@@ -8,36 +9,84 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 from contender.errors import Unavailable
 from contender.findings import without_login
 from contender.settings import Settings
+from flows import addresses
+from flows.logins import login_of
 
-USUAL = "http://127.0.0.1:4200/api"
 _READY_SECONDS = 120
 
-ENVIRONMENT = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
+RUN_ENVIRONMENT = {
     # The default hashes every input of every task; ours name things that change under the same name.
     "PREFECT_TASKS_DEFAULT_NO_CACHE": "true",
+    # The least that Prefect allows; deployments/automations.yaml counts on it.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+}
+"""What a run of ours needs, also on a worker that somebody else has started: the deployments carry it."""
+
+ENVIRONMENT = {
+    **RUN_ENVIRONMENT,
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # Doubling from 2 s, these are two minutes: a server that is gone for one costs no run.
+    "PREFECT_CLIENT_MAX_RETRIES": "6",
     "PREFECT_LOGGING_SETTINGS_PATH": str(Path(__file__).with_name("logging.yml")),
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
 }
+"""Of every process of ours that talks to Prefect, or is it."""
+
+SERVER_ENVIRONMENT = {
+    # In memory, they would be gone with the server, and a run that goes on would be ended for want of its lease.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # How long a run waits before it asks again for its turn; 30 by default.
+    "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+}
+"""Of a server of ours that stays, besides ENVIRONMENT."""
+
+WORKER_ENVIRONMENT = {
+    # Seconds between two looks for work; 10 by default.
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+}
+"""Of a worker of ours, besides ENVIRONMENT."""
 
 
 def connect(settings: Settings) -> subprocess.Popen[bytes] | None:
-    """Point Prefect at a server: `PREFECT_API_URL`, the one on the usual port, else a temporary one that is started.
+    """Point Prefect at a server that runs, else at a temporary one that is started.
 
     Must be called before Prefect is imported. Returns the process of a temporary server, which is not ready yet.
 
     Raises:
         Unavailable: `PREFECT_API_URL` is set and does not answer.
+        UsageError: the login for Prefect is not one.
     """
-    for name, value in ENVIRONMENT.items():
+    address = find_server(settings)
+    if address is None:
+        return _start(settings)
+    os.environ["PREFECT_API_URL"] = address
+    return None
+
+
+def find_server(settings: Settings) -> str | None:
+    """Address of the API that answers: `PREFECT_API_URL`, else that of `contender up`, else the one on the usual port.
+
+    Prepares this process's variables for Prefect on the way.
+
+    Raises:
+        Unavailable: `PREFECT_API_URL` is set and does not answer, or the server asks for a login that we don't have.
+        UsageError: the login for Prefect is not one.
+    """
+    for name, value in (ENVIRONMENT | logins(settings)).items():
         os.environ.setdefault(name, value)
     given = os.environ.get("PREFECT_API_URL")
     if given:
@@ -46,11 +95,36 @@ def connect(settings: Settings) -> subprocess.Popen[bytes] | None:
                 f"No Prefect server answers at PREFECT_API_URL={without_login(given)}; start it with 'prefect server "
                 "start', or unset the variable."
             )
-        return None
-    if answers(USUAL):
-        os.environ["PREFECT_API_URL"] = USUAL
-        return None
-    return _start(settings)
+        return _admitted(given)
+    running = addresses.find_running(settings)
+    usual = f"http://127.0.0.1:{settings.prefect_port}/api"
+    found = next((one for one in (running.prefect_api if running else usual, usual) if answers(one)), None)
+    return _admitted(found) if found else None
+
+
+def _admitted(address: str) -> str:
+    """The address, if its server lets us in: its health it tells to everybody."""
+    try:
+        ask(address, "/admin/version")
+    except HTTPError as error:
+        error.close()
+        if error.code in (401, 403):
+            raise Unavailable(
+                f"The Prefect server at {without_login(address)} asks for a login, and takes none that is set here; "
+                "export CONTENDER_PREFECT_AUTH=NAME:PASSWORD as its owner set it."
+            ) from None
+    except (OSError, ValueError, HTTPException):
+        # Healthy a moment ago; who needs more will say so.
+        return address
+    return address
+
+
+def logins(settings: Settings) -> dict[str, str]:
+    """The login for Prefect as its servers and its clients read it."""
+    if login_of(settings.prefect_auth, "CONTENDER_PREFECT_AUTH") is None:
+        return {}
+    secret = settings.prefect_auth.get_secret_value()
+    return {"PREFECT_API_AUTH_STRING": secret, "PREFECT_SERVER_API_AUTH_STRING": secret}
 
 
 def wait_until_ready(server: subprocess.Popen[bytes] | None) -> None:
@@ -71,10 +145,42 @@ def wait_until_ready(server: subprocess.Popen[bytes] | None) -> None:
 def answers(address: str) -> bool:
     """Whether a Prefect API is healthy at an address."""
     try:
-        with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=2) as answer:
-            return json.loads(answer.read()) is True
+        return json.loads(fetch(f"{address.rstrip('/')}/health", seconds=2)) is True
     except (OSError, ValueError, HTTPException):
         return False
+
+
+def ask(address: str, path: str, question: Any = None) -> Any:
+    """What a Prefect API answers, with this process's login, without the seconds that loading Prefect takes.
+
+    Args:
+        question: what JSON can hold; it is posted.
+
+    Raises:
+        OSError: no answer, or a refusal (`urllib.error.HTTPError`).
+        ValueError: the answer is not JSON.
+    """
+    headers = {"Content-Type": "application/json"}
+    if login := os.environ.get("PREFECT_API_AUTH_STRING"):
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    elif key := os.environ.get("PREFECT_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
+    body = None if question is None else json.dumps(question).encode()
+    return json.loads(fetch(f"{address.rstrip('/')}{path}", body, headers, seconds=5))
+
+
+def fetch(url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *, seconds: float) -> bytes:
+    """The body of a good answer.
+
+    Raises:
+        OSError: no answer, or a refusal (`urllib.error.HTTPError`).
+    """
+    # A proxy knows nothing of this machine.
+    here = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if here else []))
+    with opener.open(urllib.request.Request(url, data=body, headers=dict(headers or {})), timeout=seconds) as answer:
+        found: bytes = answer.read()
+        return found
 
 
 def _start(settings: Settings) -> subprocess.Popen[bytes]:

@@ -16,6 +16,7 @@ as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON doc
 landing = click.option("--landing", type=click.Path(path_type=Path), help="Folder of the files; else the contract's.")
 use_case_argument = click.argument("use_case", metavar="USE_CASE")
 reason_option = click.option("--reason", required=True, help="Why; kept in the ledger.")
+queue_option = click.option("--queue", is_flag=True, help="Let a worker of 'contender up' do it; return at once.")
 by_option = click.option("--by", metavar="NAME", help="Who decides; else your login name.")
 
 
@@ -80,49 +81,98 @@ def run(use_case: str, landing: Path | None, json_: bool) -> None:
 @main.command()
 @use_case_argument
 @landing
+@queue_option
 @as_json
 @told
-def ingest(use_case: str, landing: Path | None, json_: bool) -> None:
+def ingest(use_case: str, landing: Path | None, queue: bool, json_: bool) -> None:
     """Take new files into the lake, once each.
+
+    On a worker it goes on to score them.
 
     \b
     Example: contender ingest payments
+             contender ingest payments --queue
     """
-    from flows import doing
+    from flows import doing, queueing
 
-    doing.run_ingest(use_case, landing, json_)
+    if queue:
+        folder = str(landing.expanduser().absolute()) if landing else None
+        queueing.queue("ingest", use_case, {"landing": folder}, json_)
+    else:
+        doing.run_ingest(use_case, landing, json_)
 
 
 @main.command()
 @use_case_argument
 @click.option("--reason", default="by hand", help="Why now; kept with the run.")
 @click.option("--decayed", is_flag=True, help="The champion decays: a challenger that is not worse is enough.")
+@queue_option
 @as_json
 @told
-def retrain(use_case: str, reason: str, decayed: bool, json_: bool) -> None:
+def retrain(use_case: str, reason: str, decayed: bool, queue: bool, json_: bool) -> None:
     """Train a challenger now and let it face the champion.
 
     \b
     Example: contender retrain payments --reason "new merchant category"
     """
-    from flows import doing
+    from flows import doing, queueing
 
-    doing.run_retrain(use_case, reason, decayed, json_)
+    if queue:
+        queueing.queue("retrain", use_case, {"reason": reason, "decayed": decayed}, json_)
+    else:
+        doing.run_retrain(use_case, reason, decayed, json_)
 
 
 @main.command()
 @use_case_argument
+@queue_option
 @as_json
 @told
-def score(use_case: str, json_: bool) -> None:
+def score(use_case: str, queue: bool, json_: bool) -> None:
     """Score every record that has no prediction yet.
 
     \b
     Example: contender score payments
     """
-    from flows import doing
+    from flows import doing, queueing
 
-    doing.run_score(use_case, json_)
+    if queue:
+        queueing.queue("score", use_case, {}, json_)
+    else:
+        doing.run_score(use_case, json_)
+
+
+@main.command()
+@click.argument("use_cases", metavar="[USE_CASE]...", nargs=-1)
+@click.option("--detach", is_flag=True, help="Return when it is ready; 'contender down' ends it.")
+@as_json
+@told
+def up(use_cases: tuple[str, ...], detach: bool, json_: bool) -> None:
+    """Run everything: servers, worker, deployments, watcher. Ctrl-C ends it.
+
+    From then on batches are taken in and scored as they land, champions are
+    watched, and challengers are trained when they are due.
+
+    \b
+    Example: contender up payments
+    """
+    from flows import up as everything
+
+    everything.bring_up(use_cases, json_, detach)
+
+
+@main.command()
+@as_json
+@told
+def down(json_: bool) -> None:
+    """End what 'contender up' runs, also what it left behind when killed.
+
+    \b
+    Example: contender down
+    """
+    from flows import down as everything
+
+    everything.bring_down(json_)
 
 
 @main.command()
@@ -187,19 +237,26 @@ def explain(use_case: str, key: str, top: int, json_: bool) -> None:
 
 
 @main.command()
-@use_case_argument
+@click.argument("use_case", metavar="[USE_CASE]", required=False)
 @click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help="File to write; else one in the home.")
 @as_json
 @told
-def report(use_case: str, to: Path | None, json_: bool) -> None:
-    """Write one page on the title and its evidence, to open offline.
+def report(use_case: str | None, to: Path | None, json_: bool) -> None:
+    """Write one page to open offline: a title and its evidence, or all.
+
+    Without a use case it is the dashboard of every one, as 'contender up'
+    serves it.
 
     \b
     Example: contender report payments --to payments.html
+             contender report
     """
     from flows import reporting
 
-    reporting.write_report(use_case, to, json_)
+    if use_case is None:
+        reporting.write_dashboard(to, json_)
+    else:
+        reporting.write_report(use_case, to, json_)
 
 
 @main.command()
@@ -243,6 +300,45 @@ def rollback(use_case: str, to: int | None, reason: str, by: str | None, json_: 
     from flows import ruling
 
     ruling.rollback(use_case, to, reason, by, json_)
+
+
+@main.command()
+@use_case_argument
+@click.option("--version", type=click.IntRange(min=1), help="Version that is meant; else the one that waits.")
+@reason_option
+@by_option
+@as_json
+@told
+def approve(use_case: str, version: int | None, reason: str, by: str | None, json_: bool) -> None:
+    """Agree that the challenger which won takes the title.
+
+    Asked for where the contract says so. Nothing changes when the request has
+    expired, or the title changed since the verdict.
+
+    \b
+    Example: contender approve payments --reason "looked at the report"
+    """
+    from flows import ruling
+
+    ruling.approve(use_case, version, reason, by, json_)
+
+
+@main.command()
+@use_case_argument
+@click.option("--version", type=click.IntRange(min=1), help="Version that is meant; else the one that waits.")
+@reason_option
+@by_option
+@as_json
+@told
+def reject(use_case: str, version: int | None, reason: str, by: str | None, json_: bool) -> None:
+    """Refuse the title to the challenger which won; the champion stays.
+
+    \b
+    Example: contender reject payments --reason "too many alarms in group b"
+    """
+    from flows import ruling
+
+    ruling.reject(use_case, version, reason, by, json_)
 
 
 @main.command()
@@ -329,6 +425,28 @@ def doctor(json_: bool) -> None:
     from flows import examining
 
     examining.examine(json_)
+
+
+@main.command()
+@click.argument("use_cases", metavar="[USE_CASE]...", nargs=-1)
+@click.option("--write", is_flag=True, help="Write the file instead of printing it.")
+@click.option("--check", is_flag=True, help="Exit with 1 when the file is out of date.")
+@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), default="prefect.yaml", show_default=True,
+              help="File to write or to compare.")  # fmt: skip
+@as_json
+@told
+def deployments(use_cases: tuple[str, ...], write: bool, check: bool, file: Path, json_: bool) -> None:
+    """Print Prefect's deployments, as the contracts have them.
+
+    Schedules, triggers and limits for every flow of every use case; 'contender
+    up' installs them, and so does 'prefect deploy --all'.
+
+    \b
+    Example: contender deployments --write
+    """
+    from flows import telling_deployments
+
+    telling_deployments.tell_deployments(use_cases, write, check, file, json_)
 
 
 environment = click.Choice(["dev", "staging", "prod"])

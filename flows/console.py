@@ -1,6 +1,7 @@
 """What a terminal shows of a run: one line per step, with the seconds since the start."""
 
 import logging
+import re
 import shutil
 import textwrap
 import time
@@ -21,6 +22,27 @@ class Ours(logging.Filter):
         return record.levelno >= logging.WARNING and not record.name.startswith(
             ("prefect.flow_runs", "prefect.task_runs")
         )
+
+
+class Short(logging.Formatter):
+    """What the Prefect UI shows of a record: no traceback and no page of Java, but the sentence of what broke."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from contender.failures import sentence_of
+        from contender.settings import Settings
+
+        message = record.getMessage()
+        if page := _PAGE.search(message):
+            message = f"{message[: page.start()].rstrip()} …"
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None or (sentence := sentence_of(error, Settings())) in message:
+            return message
+        return f"{message}: {sentence}"
+
+
+_NEW_LINE = r"(?:\n|\\n)(?:\s|\\t)*"
+# As it is, and as it is in the quotes that Prefect puts around a state's message.
+_PAGE = re.compile(rf"{_NEW_LINE}(?:at \w|Traceback \(most|:? ?(?:java|org|scala)\.\w)|\s*JVM stacktrace:")
 
 
 class Plain(logging.Formatter):

@@ -9,6 +9,7 @@ import click
 
 from contender.contract import Contract
 from contender.locks import at_work
+from contender.request import document_of
 from contender.settings import Settings
 from contender.timing import clock
 from flows.cli import print_json
@@ -27,9 +28,11 @@ def run_pipeline(use_case: str, landing: Path | None, json_: bool) -> None:
     # Asked here as well as in the flow, because a second command should hear 'busy' before it starts Spark.
     with at_work(settings, use_case), engines(settings, contract, landing) as started:
         from flows.pipeline import pipeline
+        from flows.running import tags_of
 
         flow_began = time.perf_counter()
-        done = pipeline(use_case, str(landing) if landing else None)
+        with tags_of(settings, use_case):
+            done = pipeline(use_case, str(landing) if landing else None)
         flow_seconds = time.perf_counter() - flow_began
     total = time.perf_counter() - began
     spent = {
@@ -62,8 +65,10 @@ def run_ingest(use_case: str, landing: Path | None, json_: bool) -> None:
     contract = Contract.of(use_case, settings.use_cases)
     with at_work(settings, use_case), engines(settings, contract, landing):
         from flows.ingest import ingest
+        from flows.running import tags_of
 
-        batches = ingest(contract.name, str(landing) if landing else None)
+        with tags_of(settings, use_case):
+            batches = ingest(contract.name, str(landing) if landing else None, go_on=False)
     if json_:
         print_json([asdict(batch) for batch in batches])
     elif not batches:
@@ -81,8 +86,10 @@ def run_retrain(use_case: str, reason: str, decayed: bool, json_: bool) -> None:
     contract = Contract.of(use_case, settings.use_cases)
     with at_work(settings, use_case, "training"), engines(settings, contract):
         from flows.retrain import retrain
+        from flows.running import tags_of
 
-        verdict = retrain(use_case, reason, decayed=decayed)
+        with tags_of(settings, use_case):
+            verdict = retrain(use_case, reason, decayed=decayed)
     if json_:
         print_json(summary(settings, contract))
     else:
@@ -99,8 +106,10 @@ def run_release(use_case: str, source: str, target: str, json_: bool) -> None:
     releasing.approved(origin, there, contract)
     with at_work(there, use_case, "training"), engines(there, contract):
         from flows.release import release
+        from flows.running import tags_of
 
-        released = release(use_case, origin.environment, there.environment)
+        with tags_of(there, use_case):
+            released = release(use_case, origin.environment, there.environment)
     model, card = released.model, released.scorecard
     if json_:
         print_json({"model": model.name, "version": model.version, "environment": target, "rows": card.rows,
@@ -123,9 +132,11 @@ def run_score(use_case: str, json_: bool) -> None:
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
     with at_work(settings, use_case), engines(settings, contract):
+        from flows.running import tags_of
         from flows.score import score
 
-        scored = score(contract.name)
+        with tags_of(settings, use_case):
+            scored = score(contract.name)
     if scored is None:
         raise UsageError(
             f"Nobody holds the title of {use_case} yet; 'contender run {use_case}' trains a first champion."
@@ -138,10 +149,13 @@ def run_score(use_case: str, json_: bool) -> None:
 
 def summary(settings: Settings, contract: Contract) -> dict[str, Any]:
     """What a use case stands at, as `status --json` has it, with the last verdict in full."""
-    from contender import ledger
+    from contender import approvals, ledger
     from flows.telling import status_of
 
-    return status_of(settings, contract.name) | {"verdict": ledger.last_verdict(settings, contract.name)}
+    return status_of(settings, contract.name) | {
+        "verdict": ledger.last_verdict(settings, contract.name),
+        "approval": document_of(contract.name, approvals.waiting(settings, contract.name)),
+    }
 
 
 def tell_summary(settings: Settings, contract: Contract, document: dict[str, Any], verdict: "Verdict | None") -> None:
@@ -158,6 +172,8 @@ def tell_summary(settings: Settings, contract: Contract, document: dict[str, Any
         click.echo(
             f"  {verdict.metric}: challenger {verdict.challenger_score:.4f}{against}, on {verdict.rows:,} unseen rows"
         )
+    if document["approval"]:
+        click.echo(document["approval"]["sentence"])
     if champion:
         click.echo(f"Champion: {contract.name} version {champion['version']}, since {champion['since'][:16]} UTC")
     else:

@@ -13,6 +13,7 @@ from contender.values import Ingested, Scored, Verdict
 from flows.ingest import ingest
 from flows.patience import patience_seconds
 from flows.retrain import retrain
+from flows.running import UseCase, in_one_sentence, tags_of
 from flows.score import score
 from tasks.deciding import decide_retraining
 
@@ -27,8 +28,9 @@ class Done:
     scored: Scored | None
 
 
+@in_one_sentence
 @flow(flow_run_name="run {use_case}")
-def pipeline(use_case: str, landing: str | None = None) -> Done:
+def pipeline(use_case: UseCase, landing: str | None = None) -> Done:
     """Take in what has landed, train and judge a challenger when one is due, and score all that is not scored.
 
     Args:
@@ -37,11 +39,11 @@ def pipeline(use_case: str, landing: str | None = None) -> Done:
     """
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
-    with at_work(settings, use_case, wait_seconds=patience_seconds()):
+    with at_work(settings, use_case, wait_seconds=patience_seconds()), tags_of(settings, use_case):
         refused: DataError | None = None
         ingested, verdict = list[Ingested](), None
         try:
-            ingested = ingest(use_case, landing)
+            ingested = ingest(use_case, landing, go_on=False)
         except BatchRefused as error:
             # What is in the lake is sound all the same, and is served first.
             refused = error

@@ -11,6 +11,7 @@ from contender.locks import at_work
 from contender.settings import Environment, Settings
 from contender.values import ModelVersion, Scorecard
 from flows.patience import patience_seconds
+from flows.running import UseCase, in_one_sentence
 from tasks.releasing import copy_champion, validate_there
 from tasks.training import split_rows
 
@@ -23,8 +24,9 @@ class Released:
     scorecard: Scorecard
 
 
+@in_one_sentence
 @flow(flow_run_name="release {use_case} from {source} to {target}")
-def release(use_case: str, source: Environment, target: Environment) -> Released:
+def release(use_case: UseCase, source: Environment, target: Environment) -> Released:
     """Copy the champion with its evidence, validate it on the target's rows, and make it a challenger there.
 
     Args:

@@ -1,4 +1,4 @@
-"""The command that writes the report: no Spark, no Prefect."""
+"""The command that writes the report of a title, or the dashboard of all: no Spark, no Prefect."""
 
 from pathlib import Path
 
@@ -22,6 +22,22 @@ def write_report(use_case: str, to: Path | None, json_: bool) -> None:
     path = to.expanduser().absolute() if to else reporting.path_of(settings, use_case)
     champion = _champion(settings, use_case, head.version) if head else None
     reporting.write(path, reporting.page(settings, contract, champion))
+    if json_:
+        print_json({"report": str(path)})
+        return
+    click.echo(str(path))
+
+
+def write_dashboard(to: Path | None, json_: bool) -> None:
+    """`contender report` without a use case."""
+    from contender import dashboard, reporting
+
+    settings = Settings()
+    path = to.expanduser().absolute() if to else dashboard.path_of(settings)
+    text, causes = dashboard.page(settings, beside=path.parent)
+    reporting.write(path, text)
+    for cause in causes:
+        click.echo(f"contender: the dashboard lacks something: {cause}", err=True)
     if json_:
         print_json({"report": str(path)})
         return

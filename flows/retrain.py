@@ -1,30 +1,57 @@
 """The flow in which a challenger is trained and faces the champion."""
 
 from datetime import UTC, datetime
+from typing import Annotated, cast
 
 from prefect import flow
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from pydantic import Field
 
 from contender.contract import Contract
+from contender.events import DRIFT
 from contender.locks import at_work
 from contender.settings import Settings
 from contender.values import Verdict
 from flows.patience import patience_seconds
+from flows.running import UseCase, in_one_sentence, name_of_run
+from tasks.announcing import tell_crowned
+from tasks.approving import ask_approval
+from tasks.deciding import admit
 from tasks.judging import compare, crown, evaluate, find_champion, hold_out, publish_report
 from tasks.training import split_rows, train_challenger
 
 
-@flow(flow_run_name="retrain {use_case}: {reason}")
-def retrain(use_case: str, reason: str = "by hand", as_of: datetime | None = None, decayed: bool = False) -> Verdict:
+@in_one_sentence
+@flow(flow_run_name=name_of_run)
+def retrain(
+    use_case: UseCase,
+    reason: Annotated[str, Field(min_length=1)] = "by hand",
+    as_of: datetime | None = None,
+    decayed: bool = False,
+    event_id: str | None = None,
+    event: str = DRIFT,
+) -> Verdict | None:
     """Train on all that was known by `as_of`, and let the challenger face the champion.
+
+    The challenger takes the title when it wins beyond luck on rows that neither has seen. When an event called for it,
+    the contract's cool-down and budget count: a retrain that they do not allow ends as "Skipped" and says why.
 
     Args:
         use_case: name of the folder that holds the contract.
         reason: why now; people read it in the list of runs.
         as_of: moment (UTC) whose knowledge counts; without it, now.
         decayed: the champion is known to decay; then a challenger that is not worse takes the title.
+        event_id: the event that called for it, filled in by automations; empty when a person did.
+        event: its name; an alarm is held to the contract's limits, a request is not.
     """
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
+    if event_id:
+        allowed = admit(settings, contract, event_id, event, str(flow_run.id))
+        if not allowed.allowed:
+            # Prefect takes a state that a flow returns as the run's own; whoever called the flow gets None.
+            return cast(None, Completed(name="Skipped", message=allowed.why))
     with at_work(settings, use_case, "training", wait_seconds=patience_seconds()):
         held = find_champion(settings, contract)
         entry, champion = held or (None, None)
@@ -35,6 +62,10 @@ def retrain(use_case: str, reason: str = "by hand", as_of: datetime | None = Non
         scorecard, failures = evaluate(settings, contract, challenger, judging)
         verdict = compare(settings, contract, scorecard, champion, judging, failures, decayed)
         if verdict.promotes:
-            crown(settings, contract, challenger, entry, verdict, judging)
+            if contract.approval.required:
+                ask_approval(settings, contract, challenger, entry, verdict, judging)
+            else:
+                crowned = crown(settings, contract, challenger, entry, verdict, judging)
+                tell_crowned(settings, contract, crowned, verdict)
         publish_report(settings, contract, challenger)
     return verdict

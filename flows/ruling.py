@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
-from contender import ledger, title
+from contender import agreement, approvals, ledger, title
 from contender.contract import Contract, known_use_cases
 from contender.errors import UsageError
 from contender.ledger import LedgerEntry
+from contender.request import told
 from contender.settings import Settings
+from flows import sending, suspended
 from flows.cli import print_json
 
 
@@ -22,6 +24,32 @@ def promote(use_case: str, to: int, reason: str, by: str | None, json_: bool) ->
 def rollback(use_case: str, to: int | None, reason: str, by: str | None, json_: bool) -> None:
     """`contender rollback`."""
     _rule(lambda settings: title.rollback(settings, use_case, to=to, reason=reason, by=_person(by)), use_case, json_)
+
+
+def approve(use_case: str, version: int | None, reason: str, by: str | None, json_: bool) -> None:
+    """`contender approve`."""
+
+    def decide(settings: Settings) -> LedgerEntry:
+        entry = agreement.approve(settings, use_case, version=version, reason=reason, by=_person(by))
+        suspended.end(settings, use_case, approvals.find(settings, use_case, entry.version))
+        suspended.announce(settings, use_case, entry)
+        return entry
+
+    _rule(decide, use_case, json_)
+
+
+def reject(use_case: str, version: int | None, reason: str, by: str | None, json_: bool) -> None:
+    """`contender reject`."""
+    settings = Settings()
+    Contract.of(use_case, settings.use_cases)
+    request = agreement.reject(settings, use_case, version=version, reason=reason, by=_person(by))
+    suspended.end(settings, use_case, request)
+    if json_:
+        names = ("version", "state", "decided_at", "reason", "decided_by")
+        print_json({"use_case": use_case} | {name: getattr(request, name) for name in names})
+        return
+    click.echo(f"{told(use_case, request)}. The champion stays.")
+    click.echo("Next: contender status")
 
 
 def reconcile(use_case: str | None, json_: bool) -> None:
@@ -48,6 +76,8 @@ def reconcile(use_case: str | None, json_: bool) -> None:
 
 
 def _reconciled(settings: Settings, use_case: str) -> dict[str, Any]:
+    ledger.verify(settings, use_case)
+    agreement.finish(settings, use_case)
     entries = ledger.verify(settings, use_case)
     repaired = title.repair(settings, use_case)
     head = ledger.head(settings, use_case)
@@ -63,6 +93,7 @@ def _rule(decide: Callable[[Settings], LedgerEntry], use_case: str, json_: bool)
     settings = Settings()
     Contract.of(use_case, settings.use_cases)
     entry = decide(settings)
+    sending.tell_title(settings, use_case, entry)
     if json_:
         names = ("use_case", "seq", "at", "action", "version", "previous_version", "reason", "by")
         print_json({name: getattr(entry, name) for name in names})

@@ -9,12 +9,15 @@ from contender.locks import at_work
 from contender.settings import Settings
 from contender.values import Scored
 from flows.patience import patience_seconds
+from flows.running import UseCase, in_one_sentence, name_of_run
+from tasks.announcing import tell_scored
 from tasks.judging import find_champion
 from tasks.scoring import score_records
 
 
-@flow(flow_run_name="score {use_case}")
-def score(use_case: str) -> Scored | None:
+@in_one_sentence
+@flow(flow_run_name=name_of_run)
+def score(use_case: UseCase) -> Scored | None:
     """Write a prediction for every record without one; nothing while nobody holds the title.
 
     Args:
@@ -23,5 +26,14 @@ def score(use_case: str) -> Scored | None:
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
     with at_work(settings, use_case, wait_seconds=patience_seconds()):
-        held = find_champion(settings, contract)
-        return score_records(settings, contract, held[1], datetime.now(UTC)) if held else None
+        return score_what_is_new(settings, contract)
+
+
+def score_what_is_new(settings: Settings, contract: Contract) -> Scored | None:
+    """Predictions by the champion of now; None when nobody holds the title yet."""
+    held = find_champion(settings, contract)
+    if held is None:
+        return None
+    scored = score_records(settings, contract, held[1], datetime.now(UTC))
+    tell_scored(settings, contract, scored)
+    return scored

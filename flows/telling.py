@@ -1,17 +1,25 @@
 """The commands that tell and prepare: no Spark, no Prefect, an answer at once."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import click
 
-from contender import lake, ledger
+from contender import approvals, lake, ledger, notices, triggers
 from contender.contract import Contract, known_use_cases
 from contender.errors import UsageError
+from contender.request import document_of
 from contender.settings import Settings
+from flows import addresses, showing
 from flows.cli import print_json
+
+_SHOWN, _TOLD = 50, 12
+"""So many triggers and notices are in the document, and so many lines of them are told."""
 
 
 def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
@@ -28,6 +36,9 @@ def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
         "champion": {"version": entry.version, "since": entry.at} if entry else None,
         "challenger": {"version": verdict["challenger"]} if verdict and waiting else None,
         "last_verdict": verdict["decision"] if verdict else None,
+        "approval": document_of(use_case, approvals.waiting(settings, use_case)),
+        "triggers": [asdict(trigger) for trigger in triggers.newest(settings, use_case, _SHOWN)],
+        "notices": [asdict(notice) for notice in notices.newest(settings, use_case, _SHOWN)],
     }
 
 
@@ -35,8 +46,9 @@ def tell_status(json_: bool) -> None:
     """`contender status`."""
     settings = Settings()
     found = [status_of(settings, name) for name in known_use_cases(settings.use_cases)]
+    running = addresses.find_running(settings)
     if json_:
-        print_json({"use_cases": found})
+        print_json({"use_cases": found, **({"up": asdict(running)} if running else {})})
         return
     if not found:
         raise UsageError(f"{settings.use_cases} holds no contract; write one with 'contender init'.")
@@ -49,6 +61,26 @@ def tell_status(json_: bool) -> None:
         counts = [f"{row[name]:,}" for name in ("records", "quarantined", "outcomes", "predictions")]
         table.add_row(row["name"], *counts, champion, row["last_verdict"] or "none")
     Console().print(table)
+    for row in found:
+        _tell_what_happened(row)
+    if running:
+        showing.tell_running(running)
+
+
+def _tell_what_happened(row: dict[str, Any]) -> None:
+    """What waits for a person, what called for a retrain and what came of it, and what people should know of."""
+    lines = [row["approval"]["sentence"]] if row["approval"] else []
+    # Of a burst, one line: the events that were skipped for the same reason are counted.
+    for (event, outcome, why), alike in groupby(row["triggers"], key=itemgetter("event", "outcome", "why")):
+        first, *more = alike
+        times = f" ({len(more) + 1} times)" if more else ""
+        said = f"{outcome}{f', {why}' if why else ''}"
+        lines.append(f"{first['at']:%Y-%m-%d %H:%M}  {event}{times}: {first['reason'] or 'no reason given'}; {said}")
+    lines += [f"{notice['at']:%Y-%m-%d %H:%M}  {notice['kind']}: {notice['sentence']}" for notice in row["notices"]]
+    if lines:
+        click.echo(f"\n{row['name']}")
+    for line in lines[:_TOLD]:
+        click.echo(textwrap.fill(line, 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
 
 
 def tell_history(use_case: str, json_: bool) -> None:

@@ -1,23 +1,63 @@
-"""The step that decides whether a new challenger is worth its training."""
+"""The steps that decide whether a new challenger is worth its training, and whether an alarm may have one."""
+
+from datetime import UTC, datetime
 
 from prefect import task
 
-from contender import lake, ledger, policy
+from contender import lake, ledger, policy, triggers
 from contender.contract import Contract
-from contender.policy import Due
+from contender.errors import Busy
+from contender.locks import at_work
+from contender.policy import Allowed, Due
 from contender.settings import Settings
+from tasks.announcing import tell_due
+from tasks.retrying import TRIES
 from tasks.telling import working
 
 
-@task
+@task(**TRIES)
 def decide_retraining(settings: Settings, contract: Contract) -> Due:
     """Whether enough outcomes are new since the last verdict."""
     with working() as tell:
-        last = ledger.last_verdict(settings, contract.name)
-        due = policy.retraining_due(
-            contract.retraining,
-            outcomes=lake.count(settings, contract.name, "outcomes"),
-            seen=int(last["outcomes"]) if last else None,
-        )
+        due = _due(settings, contract, lake.count(settings, contract.name, "outcomes"))
         tell(f"a challenger is {'due' if due.now else 'not due'}: {due.reason}")
         return due
+
+
+@task(**TRIES)
+def ask_for_retraining(settings: Settings, contract: Contract) -> Due:
+    """Whether a challenger is due; where it is, and there is something to train on, an event asks for it."""
+    with working() as tell:
+        outcomes = lake.count(settings, contract.name, "outcomes")
+        due = _due(settings, contract, outcomes) if outcomes else Due(False, "no outcomes are known yet")
+        tell(f"a challenger is {'asked for' if due.now else 'not due'}: {due.reason}")
+        if due.now:
+            tell_due(settings, contract, due)
+        return due
+
+
+@task(**TRIES)
+def admit(settings: Settings, contract: Contract, event_id: str, event: str, flow_run: str) -> Allowed:
+    """Whether the retrain that an event called for may go on, by the contract's limits."""
+    with working() as tell:
+        allowed = triggers.may_start(
+            settings, contract, event_id, datetime.now(UTC), event=event, flow_run=flow_run,
+            in_flight=_in_flight(settings, contract),
+        )  # fmt: skip
+        tell(f"the retrain {'goes on' if allowed.allowed else 'is skipped'}: {allowed.why}")
+        return allowed
+
+
+def _due(settings: Settings, contract: Contract, outcomes: int) -> Due:
+    last = ledger.last_verdict(settings, contract.name)
+    seen = int(last["outcomes"]) if last else None
+    return policy.retraining_due(contract.retraining, outcomes=outcomes, seen=seen)
+
+
+def _in_flight(settings: Settings, contract: Contract) -> str | None:
+    """None when nobody trains on this machine now."""
+    try:
+        with at_work(settings, contract.name, "training"):
+            return None
+    except Busy:
+        return ""

@@ -7,6 +7,7 @@ from prefect import task
 
 from contender import featuring, intake, landing
 from contender.contract import Contract
+from contender.errors import BatchRefused
 from contender.expectations import Finding
 from contender.landing import Plan
 from contender.settings import Settings
@@ -29,7 +30,11 @@ def find_batch(settings: Settings, contract: Contract, folder: Path, at: datetim
 def take_in(settings: Settings, contract: Contract, batch: Plan) -> Ingested:
     """Check a batch and write it: good rows to records and outcomes, the others to quarantine."""
     with working() as tell:
-        ingested, findings = intake.take_in(settings, contract, batch, tell)
+        try:
+            ingested, findings = intake.take_in(settings, contract, batch, tell)
+        except BatchRefused as error:
+            show(contract.name, "batch", f"{contract.name}: batch {batch.batch} is refused", [str(error)])
+            raise
         tell(
             f"batch {ingested.batch}: {ingested.received:,} rows received, {ingested.accepted:,} accepted, "
             f"{ingested.quarantined:,} quarantined"
@@ -79,5 +84,5 @@ def _page(ingested: Ingested, findings: list[Finding]) -> list[str]:
             [(f.expectation, f.column, f"{f.failing:,}", f"{f.measured:,}", ", ".join(f.samples)) for f in failing],
         ),
         "",
-        f"All expectations: `{ingested.report}`",
+        f"All expectations: [batch page]({Path(ingested.report).as_uri()}), which is `{ingested.report}`.",
     ]

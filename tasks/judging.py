@@ -4,16 +4,17 @@ from collections.abc import Sequence
 
 from prefect import task
 
-from contender import contest, holdout, locks, reporting, title
+from contender import contest, holdout, links, locks, reporting, title
 from contender.contract import Contract
 from contender.ledger import LedgerEntry
 from contender.settings import Settings
 from contender.values import ModelVersion, Rows, Scorecard, Verdict
+from tasks.retrying import TRIES
 from tasks.telling import show, table, working
 from tasks.training import git_revision
 
 
-@task
+@task(**TRIES)
 def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, ModelVersion] | None:
     """Who holds the title, with the entry that says so; None when nobody does yet."""
     with working() as tell, locks.loading:
@@ -24,7 +25,7 @@ def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, 
         return held
 
 
-@task
+@task(**TRIES)
 def hold_out(settings: Settings, contract: Contract, rows: Rows, champion: ModelVersion | None) -> Rows:
     """The judging rows, of which the champion has seen none; told before anything is trained for them."""
     with working() as tell:
@@ -34,7 +35,7 @@ def hold_out(settings: Settings, contract: Contract, rows: Rows, champion: Model
         return judging
 
 
-@task(task_run_name="evaluate {model}")
+@task(task_run_name="evaluate {model}", **TRIES)
 def evaluate(settings: Settings, contract: Contract, model: ModelVersion, rows: Rows) -> tuple[Scorecard, list[str]]:
     """The model's scorecard on rows it has not seen, and the absolute limits it breaks."""
     from contender import evaluating
@@ -46,7 +47,12 @@ def evaluate(settings: Settings, contract: Contract, model: ModelVersion, rows: 
         tell(f"{model} on {scorecard.rows:,} unseen rows: {metric} {scorecard.metrics[metric]:.4f}")
         for failure in failures:
             tell(failure)
-    show(contract.name, "scorecard", f"{contract.name}: {model}", _scorecard_page(scorecard))
+    show(
+        contract.name,
+        "scorecard",
+        f"{contract.name}: {model}",
+        [*_scorecard_page(scorecard), "", links.told(settings, model)],
+    )
     return scorecard, failures
 
 
@@ -62,7 +68,10 @@ def compare(
             decayed=decayed, revision=git_revision(contract.folder),
         )  # fmt: skip
         tell(f"verdict: {verdict.decision.value}, gain {verdict.gain:+.4f} over the {verdict.against}")
-    show(contract.name, "verdict", f"{contract.name}: {verdict.decision.value}", _verdict_page(verdict))
+    page = _verdict_page(verdict)
+    page += ["", f"Challenger. {links.told(settings, challenger.model)}"] if challenger.model else []
+    page += ["", f"Champion. {links.told(settings, champion)}"] if champion else []
+    show(contract.name, "verdict", f"{contract.name}: {verdict.decision.value}", page)
     return verdict
 
 
@@ -86,7 +95,7 @@ def crown(
         return entry
 
 
-@task
+@task(**TRIES)
 def publish_report(settings: Settings, contract: Contract, challenger: ModelVersion) -> str:
     """The page for people, brought up to date."""
     with working() as tell:

@@ -7,10 +7,11 @@ from contender.contract import Contract
 from contender.errors import ModelError
 from contender.settings import Settings
 from contender.values import ModelVersion, Rows, Scorecard
+from tasks.retrying import TRIES
 from tasks.telling import working
 
 
-@task(task_run_name="copy the champion of {source.environment} to {target.environment}")
+@task(task_run_name="copy the champion of {source.environment} to {target.environment}", **TRIES)
 def copy_champion(source: Settings, target: Settings, contract: Contract) -> ModelVersion:
     """The approved version as a version of the target, with its evidence."""
     with working() as tell:
@@ -20,7 +21,7 @@ def copy_champion(source: Settings, target: Settings, contract: Contract) -> Mod
         return arrived
 
 
-@task(task_run_name="validate {model}")
+@task(task_run_name="validate {model}", **TRIES)
 def validate_there(target: Settings, contract: Contract, model: ModelVersion, rows: Rows) -> Scorecard:
     """The model's scorecard on the target's own rows; it becomes a challenger if every absolute limit holds.
 

@@ -4,22 +4,36 @@ from datetime import datetime
 
 from prefect import task
 
-from contender import registry, scoring
+from contender import links, registry, scoring
 from contender.contract import Contract
 from contender.settings import Settings
 from contender.values import ModelVersion, Scored
+from tasks.progress import progressing
+from tasks.retrying import TRIES
 from tasks.telling import show, table, working
 
 
-@task(task_run_name="score with {champion}")
+@task(task_run_name="score with {champion}", **TRIES)
 def score_records(settings: Settings, contract: Contract, champion: ModelVersion, at: datetime) -> Scored:
     """Score, with one version from first to last, all records that have no prediction yet."""
     with working() as tell:
         folder = registry.fetch_approved(settings, champion, champion.digest)
-        scored = scoring.score_pending(settings, contract, champion, folder, at)
+        with progressing(settings, contract.name, f"scoring with {champion}", tell):
+            scored = scoring.score_pending(settings, contract, champion, folder, at)
         tell(f"{scored.predictions:,} predictions by {champion}, {scored.alerts:,} alerts")
     show(
         contract.name, "predictions", f"{contract.name}: predictions by {champion}",
-        [*table(["band", "predictions"], sorted(scored.bands.items())), "", f"Table: `{scored.table}`"],
+        _page(settings, scored),
     )  # fmt: skip
     return scored
+
+
+def _page(settings: Settings, scored: Scored) -> list[str]:
+    written = f"{scored.predictions:,} predictions, {scored.alerts:,} alerts."
+    return [
+        written if scored.predictions else "All records were scored before.",
+        "",
+        *table(["band", "predictions"], [(band, f"{rows:,}") for band, rows in sorted(scored.bands.items())]),
+        "",
+        f"Table: `{scored.table}`. {links.told(settings, scored.model)}",
+    ]

@@ -4,10 +4,13 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_API_URL
 
+from contender import servers
 from contender.timing import clock
 
 
@@ -21,9 +24,37 @@ def working() -> Iterator[Callable[[str], None]]:
 
 def show(use_case: str, what: str, title: str, lines: Sequence[str]) -> None:
     """Keep a page for the Prefect UI, under the key `<use case>-<what>`."""
-    create_markdown_artifact(
-        key=f"{use_case.replace('_', '-')}-{what}", markdown="\n".join([f"# {title}", "", *lines]), description=title
-    )
+    markdown = "\n".join([f"# {title}", "", *lines])
+    stored(title, create_markdown_artifact, key=key_of(use_case, what), markdown=markdown, description=title)
+
+
+def key_of(use_case: str, what: str) -> str:
+    """What the Prefect UI calls the pages of one kind."""
+    return f"{use_case.replace('_', '-')}-{what}"
+
+
+def stored(title: str, store: Callable[..., Any], *args: Any, **kwargs: Any) -> UUID | None:
+    """The id of what was stored at Prefect's server; None when it does not answer, which stops no work."""
+    try:
+        _refuse_silence()
+        kept: UUID = store(*args, **kwargs)
+        return kept
+    except Exception as error:  # noqa: BLE001 - a server that is away can fail in many ways; the work is what counts
+        get_run_logger().warning("Prefect does not keep the page '%s' (%s); the work goes on.", title, _kind(error))
+        return None
+
+
+def _refuse_silence() -> None:
+    # Prefect's client would ask again for two minutes, for each page.
+    address = PREFECT_API_URL.value()
+    if address:
+        status, body = servers.ask(f"{address.rstrip('/')}/health")
+        if status != 200 or not servers.HEALTHY["Prefect"](body):
+            raise ConnectionError(f"the server answers with {status}")
+
+
+def _kind(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".rstrip(": ")
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -160,9 +160,9 @@ def test_an_image_can_be_built_for_every_target():
     assert {"worker", "prefect", "mlflow"} <= targets
 
 
-def test_a_worker_runs_flows_with_the_settings_of_the_commands():
+def test_server_and_worker_have_the_settings_of_those_that_up_starts():
     given = dict(re.findall(r"([A-Z_]+)=(\S+)", DOCKERFILE))
-    for name, value in api.ENVIRONMENT.items():
+    for name, value in (api.ENVIRONMENT | api.SERVER_ENVIRONMENT | api.WORKER_ENVIRONMENT).items():
         assert given[name] == (f"/app/flows/{Path(value).name}" if value.startswith("/") else value), name
 
 
@@ -187,9 +187,8 @@ def test_every_deployment_of_prefect_names_a_flow():
     deployments = documents(ROOT / "prefect.yaml")[0]["deployments"]
     assert deployments
     for one in deployments:
-        file, _, name = one["entrypoint"].partition(":")
-        module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
-        assert isinstance(getattr(module, name), Flow), one["entrypoint"]
+        module, _, name = one["entrypoint"].rpartition(".")
+        assert isinstance(getattr(importlib.import_module(module), name), Flow), one["entrypoint"]
         assert one["work_pool"]["name"] in DOCKERFILE
 
 

@@ -1,7 +1,9 @@
+from datetime import UTC, datetime, timedelta, timezone
+
 import pytest
 
 from contender.clauses import Retraining
-from contender.policy import retraining_due
+from contender.policy import Allowed, alarm_may_start, retraining_due
 
 RULES = Retraining(min_new_outcomes=1000, min_new_share=0.1)
 
@@ -50,3 +52,59 @@ def test_the_reason_tells_found_and_needed():
         "45 outcomes are new since the last challenger, 1,230 are needed"
     )
     assert "no challenger" in retraining_due(RULES, outcomes=0, seen=None).reason
+
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+LIMITS = Retraining(cool_down=timedelta(hours=12), max_per_day=2, max_per_month=4)
+
+
+def ago(*hours: float) -> list[datetime]:
+    return [NOW - timedelta(hours=one) for one in hours]
+
+
+@pytest.mark.parametrize(
+    ("started", "allowed"),
+    [
+        pytest.param([], True, id="none so far"),
+        pytest.param(ago(0), False, id="one at the same moment"),
+        pytest.param(ago(11.999), False, id="just inside the cool-down"),
+        pytest.param(ago(12), True, id="exactly the cool-down"),
+        pytest.param(ago(12, 23.999), False, id="as many as a day may have"),
+        pytest.param(ago(12, 24), True, id="one of them just a day ago"),
+        pytest.param(ago(30, 54, 78), True, id="one short of the month"),
+        pytest.param(ago(30, 54, 78, 102), False, id="as many as a month may have"),
+        pytest.param(ago(30, 54, 78, 720), True, id="one of them just 30 days ago"),
+        pytest.param(ago(30, 54, 78, 719.999), False, id="one of them just under 30 days ago"),
+        pytest.param(ago(-1), False, id="one after it, by a clock that is ahead"),
+    ],
+)
+def test_alarms_start_retrains_within_their_limits(started, allowed):
+    assert alarm_may_start(LIMITS, started=started, in_flight=None, now=NOW).allowed is allowed
+    assert alarm_may_start(LIMITS, started=reversed(started), in_flight=None, now=NOW).allowed is allowed
+
+
+def test_one_retrain_at_a_time():
+    found = alarm_may_start(LIMITS, started=[], in_flight="retrain payments: drift", now=NOW)
+    assert found == Allowed(False, "another retrain was in flight (retrain payments: drift)")
+    assert alarm_may_start(LIMITS, started=[], in_flight="", now=NOW).why == "another retrain was in flight"
+
+
+@pytest.mark.parametrize(
+    ("started", "cool_down", "why"),
+    [
+        (ago(10), 12, "in the cool-down until 14:00 UTC"),
+        (ago(1), 12, "in the cool-down until 23:00 UTC"),
+        (ago(-1), 12, "in the cool-down until 2026-03-11 01:00 UTC"),
+        (ago(2, 14), 0, "alarms started 2 retrains within 24 hours, 2 are allowed; next from 22:00 UTC"),
+        (ago(2, 2, 14), 0, "alarms started 3 retrains within 24 hours, 2 are allowed; next from 2026-03-11 10:00 UTC"),
+        (ago(30, 31, 32, 36), 0, "alarms started 4 retrains within 30 days, 4 are allowed; next from 2026-04-08 00:00 UTC"),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_until_when(started, cool_down, why):
+    rules = LIMITS.model_copy(update={"cool_down": timedelta(hours=cool_down)})
+    assert alarm_may_start(rules, started=started, in_flight=None, now=NOW).why == why
+
+
+def test_moments_of_other_time_zones_count_as_the_same_moments():
+    berlin = [moment.astimezone(timezone(timedelta(hours=1))) for moment in ago(10)]
+    assert alarm_may_start(LIMITS, started=berlin, in_flight=None, now=NOW).why == "in the cool-down until 14:00 UTC"

@@ -514,6 +514,20 @@ def test_a_prefect_server_that_runs_already_gets_the_runs(by_hand, server):
     assert names["run payments"] == names["retrain payments: a look"] == "COMPLETED"
 
 
+def test_a_run_announces_what_it_did_and_bears_its_tags(finished, by_hand, server):
+    with closing(sqlite3.connect(f"file:{server[1]}?mode=ro", uri=True)) as kept:
+        until = time.monotonic() + 60
+        # The server keeps events some seconds after it got them.
+        while not (found := dict(kept.execute("select event, payload from events where event like 'contender.%'"))):
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        tags = [json.loads(text) for (text,) in kept.execute("select tags from flow_run where name like '%payments%'")]
+    written = json.loads(found["contender.predictions.written"])
+
+    assert (written["model_version"], written["predictions"]) == (1, finished["scored"])
+    assert {tuple(sorted(one)) for one in tags} == {("contender", "payments")}
+
+
 def test_a_challenger_by_hand_gets_a_verdict_that_is_kept(place, by_hand):
     verdict = by_hand["verdict"]
     status = place.run("status", "--json").document["use_cases"][0]
@@ -541,6 +555,24 @@ def test_after_a_verdict_the_aliases_say_what_the_ledger_says(place, by_hand):
         "KEEP": ("rejected", {"champion": 1}),
         "INCONCLUSIVE": ("pending", {"champion": 1, "challenger": 2}),
     }[decision]
+
+
+def test_ingest_on_a_worker_goes_on_to_score_and_asks_for_a_retrain_when_one_is_due(place, by_hand, server):
+    from flows import api
+
+    landed = place.land(DAYS + 2)
+    script = "from flows.ingest import ingest; print(len(ingest('payments')))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=place.folder, env=place.environment | api.ENVIRONMENT | {"PYTHONPATH": str(DATA.parent)},
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1\n"
+    assert landed > 0
+    assert len(place.keys("records")) > by_hand["records"]
+    assert place.keys("predictions") == place.keys("records")
+    assert "a challenger is not due: " in " ".join(done.stderr.split())
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,83 @@
+"""How flows speak to automations and to people who are elsewhere. What they say may get lost; the work goes on."""
+
+from typing import Any
+
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+
+from contender import events, links, notifying
+from contender.contract import Contract
+from contender.errors import BatchRefused
+from contender.ledger import LedgerEntry
+from contender.policy import Due
+from contender.settings import Settings
+from contender.values import Ingested, Scored, Verdict
+
+
+def announce(settings: Settings, event: events.Event) -> None:
+    """Send an event to Prefect's server, without waiting for it."""
+    try:
+        emit_event(**event.document(settings))
+    except Exception as error:  # noqa: BLE001 - who waits for it finds the same in the lake or the ledger
+        get_run_logger().warning("The event %s is not sent: %s", event.name, str(error).partition("\n")[0])
+
+
+def tell_ingested(settings: Settings, contract: Contract, batch: Ingested) -> None:
+    """Records and outcomes that are in the lake now."""
+    counts = {
+        "batch": batch.batch, "files": batch.files, "received": batch.received, "accepted": batch.accepted,
+        "quarantined": batch.quarantined, "records": batch.records, "outcomes": batch.outcomes,
+    }  # fmt: skip
+    for name, rows, what in (
+        (events.RECORDS, batch.records, "records"), (events.OUTCOMES, batch.outcomes, "outcomes")
+    ):  # fmt: skip
+        if rows:
+            sentence = f"Batch {batch.batch} of {contract.name} brought {rows:,} {what}."
+            announce(settings, events.Event(name, contract.name, sentence, counts))
+
+
+def tell_refused(settings: Settings, contract: Contract, batch: int, error: BatchRefused) -> None:
+    """A batch that was refused as a whole."""
+    sentence = str(error)
+    announce(settings, events.Event(events.REFUSED, contract.name, sentence, {"batch": batch}))
+    notifying.notify(settings, "batch refused", contract.name, sentence)
+
+
+def tell_scored(settings: Settings, contract: Contract, scored: Scored) -> None:
+    """Predictions that are new; nothing where all was scored before."""
+    if scored.predictions:
+        version = scored.model.version
+        sentence = f"{scored.predictions:,} records of {contract.name} are scored by version {version}."
+        payload = {
+            "predictions": scored.predictions, "alerts": scored.alerts, "bands": dict(scored.bands),
+            "model_version": version, "run_id": scored.model.run_id,
+            "table_version": scored.table.version if scored.table else None,
+        }  # fmt: skip
+        announce(settings, events.Event(events.PREDICTIONS, contract.name, sentence, payload))
+
+
+def tell_crowned(settings: Settings, contract: Contract, entry: LedgerEntry, verdict: Verdict | None = None) -> None:
+    """A new champion, with what it won by where a verdict gave it the title."""
+    event = events.title_changed(
+        events.PROMOTED, contract.name, version=entry.version, previous=entry.previous_version, action=entry.action,
+        reason=entry.reason, by=entry.by, **(_won_by(verdict) if verdict else {}),
+    )  # fmt: skip
+    announce(settings, event)
+    link = links.of_version(settings, settings.name_of(contract.name), entry.version)
+    notifying.notify(settings, "promoted", contract.name, event.sentence, link or "")
+
+
+def tell_due(settings: Settings, contract: Contract, due: Due) -> None:
+    """A retrain is due: an automation starts it, where one listens."""
+    # The sentence becomes the reason of the run that an automation starts.
+    announce(
+        settings, events.Event(events.RETRAIN, contract.name, due.reason, {"reason": due.reason, "decayed": False})
+    )
+
+
+def _won_by(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "verdict": verdict.decision.value, "metric": verdict.metric, "gain": verdict.gain,
+        "interval": [verdict.interval.low, verdict.interval.high], "interval_level": verdict.interval.level,
+        "rows": verdict.rows,
+    }  # fmt: skip
