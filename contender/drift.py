@@ -1,0 +1,282 @@
+"""Whether columns have drifted from what the champion was trained on, and whether that is an alarm.
+
+A column has drifted when its distance lies beyond what ordinary windows of the training show by at least the contract's
+limit, and by more than chance allows, over all columns together. On too little nothing is told: neither a pass nor a
+find.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from math import sqrt
+from typing import Literal
+
+from contender.clauses import Drift
+from contender.distances import distance
+from contender.ordinary import Ordinary, Side, Source, Watched, alike
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared of one table: the window, the training rows, and what their ordinary windows score.
+
+    `counterpart` holds the rows of the same days a season before, in or before the training, where there are any.
+    """
+
+    source: Source
+    columns: tuple[Watched, ...]
+    current: Side
+    reference: Side
+    ordinary: Mapping[str, Ordinary]
+    counterpart: Side | None = None
+
+    @cached_property
+    def matched(self) -> Side:
+        """The rows of the reference that the window is compared with: of a season, those of the same days."""
+        return alike(self.reference, self.current, max((one.season for one in self.ordinary.values()), default=0))
+
+
+@dataclass(frozen=True)
+class ColumnDrift:
+    """One column in one check.
+
+    `drifted` is None when there is not enough to tell; `why` gives the reason in words, whatever the answer. `score`
+    is the distance by `method`; from `threshold` on the values have drifted: `expected` in a window without drift, plus
+    `limit` or what chance needs, whichever is more. `season` says that the same was seen a season before. `rows_…`
+    count the values compared, `missing_…` are shares of all rows. `[start, end)` are the days of the window: outcomes
+    take their time to mature, so that theirs is an earlier one.
+    """
+
+    table: str
+    column: str
+    kind: Literal["number", "category"]
+    method: str
+    score: float | None
+    expected: float | None
+    limit: float
+    threshold: float | None
+    drifted: bool | None
+    why: str
+    start: date
+    end: date
+    season: bool = False
+    missing_current: float | None = None
+    missing_reference: float | None = None
+    missing_drifted: bool = False
+    rows_current: int = 0
+    rows_reference: int = 0
+
+    def __str__(self) -> str:
+        return self.column if self.table == "features" else f"{self.table}.{self.column}"
+
+
+@dataclass(frozen=True)
+class DriftCheck:
+    """One check of a window `[start, end)` against the champion's training. `alarming` are the columns that alarm."""
+
+    use_case: str
+    model_version: int
+    start: date
+    end: date
+    reference_start: date
+    reference_end: date
+    checked_at: datetime
+    columns: tuple[ColumnDrift, ...]
+    alarming: tuple[str, ...] = ()
+
+    @property
+    def alarm(self) -> bool:
+        return bool(self.alarming)
+
+    @property
+    def drifted(self) -> tuple[ColumnDrift, ...]:
+        return tuple(column for column in self.columns if column.drifted)
+
+    @property
+    def told(self) -> int:
+        """Columns of which anything could be told."""
+        return sum(column.drifted is not None for column in self.columns)
+
+    @property
+    def share_drifted(self) -> float | None:
+        """Drifted columns among those that could be told; None when none could."""
+        return len(self.drifted) / self.told if self.told else None
+
+    @property
+    def sentence(self) -> str:
+        """What was found, for people."""
+        last = self.end - timedelta(days=1)
+        window = f"{self.start}" if last == self.start else f"{self.start} to {last}"
+        if not self.told:
+            why = self.columns[0].why if self.columns else "no columns are watched"
+            return f"{self.use_case}, {window}: not enough to tell ({why})."
+        named = "; ".join(f"{column}: {column.why}" for column in self.drifted[:5])
+        more = f"; and {len(self.drifted) - 5} more" if len(self.drifted) > 5 else ""
+        found = f"{len(self.drifted)} of {self.told} columns drifted" + (f" ({named}{more})" if named else "")
+        alarm = f"; alarm: {', '.join(self.alarming)}" if self.alarm else ""
+        return f"{self.use_case}, {window}: {found}{alarm}."
+
+
+def compare(comparisons: Sequence[Comparison], rules: Drift) -> tuple[ColumnDrift, ...]:
+    """Each watched column of each table, told or not told, with Holm's correction over all that is tested.
+
+    Source: Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Statistics 6(2).
+    """
+    measured = [_measure(one, column, rules) for one in comparisons for column in one.columns]
+    tests = [test for _, tests in measured for test in tests]
+    levels = iter(_holm([test.p for test in tests], rules.error))
+    return tuple(_tell(found, [(test, next(levels)) for test in tests], rules) for found, tests in measured)
+
+
+def conclude(check: DriftCheck, earlier: Sequence[DriftCheck], rules: Drift) -> DriftCheck:
+    """The check with the columns that alarm: drifted in it, and in enough of the last windows.
+
+    Windows that overlap share their luck and count once, as does a window that was checked again; those of another
+    champion do not count.
+
+    Args:
+        earlier: checks from before, in any order.
+    """
+    windows, start = [check], check.start
+    for other in sorted(earlier, key=lambda other: (other.end, other.checked_at), reverse=True):
+        if other.model_version == check.model_version and other.end <= start and len(windows) < rules.of_windows:
+            windows.append(other)
+            start = other.start
+    counts: dict[str, int] = {}
+    for window in windows:
+        for column in window.drifted:
+            counts[str(column)] = counts.get(str(column), 0) + 1
+    alarming = tuple(str(column) for column in check.drifted if counts[str(column)] >= rules.violations)
+    return replace(check, alarming=alarming)
+
+
+_MOST_FREEDOM = 10
+"""Distances scatter further upwards than a normal distribution; Student's with few degrees of freedom does as well."""
+
+
+@dataclass(frozen=True)
+class _Test:
+    """One number against what is expected of it. `again` is the number against the season before, and its noise."""
+
+    of: Literal["values", "missing"]
+    score: float
+    expected: float
+    spread: float
+    limit: float
+    windows: int
+    again: float | None = None
+    wider: float = 1.0
+
+    @property
+    def p(self) -> float:
+        """One-sided, by Student's distribution, because the spread is known from some windows only."""
+        from scipy import special
+
+        excess = self.score - self.expected
+        return float(special.stdtr(self.freedom, -excess / self.spread)) if self.spread else float(excess <= 0)
+
+    @property
+    def freedom(self) -> int:
+        return min(max(self.windows - 1, 1), _MOST_FREEDOM)
+
+    def threshold(self, level: float, wider: float = 1.0) -> float:
+        from scipy import special
+
+        chance = -float(special.stdtrit(self.freedom, level)) * self.spread
+        return wider * self.expected + max(self.limit, wider * chance)
+
+    def is_season(self, level: float) -> bool:
+        """Whether the season before looks like now: at least half of the way is gone, and the rest is no drift."""
+        return self.again is not None and self.again < min(self.score / 2, self.threshold(level, self.wider))
+
+
+def _measure(one: Comparison, column: Watched, rules: Drift) -> tuple[ColumnDrift, list[_Test]]:
+    """What there is of a column before anything is decided, and the tests that can be made."""
+    name = column.name
+    ordinary = one.ordinary.get(name)
+    current, reference = one.current, one.matched
+    here, there = current.values(name), reference.values(name)
+    found = ColumnDrift(
+        table=column.table, column=name, kind=column.kind, method=column.method(rules), score=None, expected=None,
+        limit=column.limit(rules), threshold=None, drifted=None, why="", start=current.start, end=current.end,
+        missing_current=current.missing_share(name), missing_reference=reference.missing_share(name),
+        rows_current=0 if here is None else len(here), rows_reference=0 if there is None else len(there),
+    )  # fmt: skip
+    for rows, where in ((current.rows, "the window"), (reference.rows, "the training")):
+        if rows < rules.min_rows:
+            return replace(found, why=_too_few(rows, "rows", where, rules)), []
+    for side, where in ((here, "the window"), (there, "the training")):
+        if side is None:
+            return replace(found, why=f"{where} has no such column"), []
+    assert here is not None
+    assert there is not None
+    if ordinary is None or ordinary.windows == 0:
+        return replace(found, why="the training shows no ordinary windows to compare with"), []
+    tests = [_missing_test(found, one, column, ordinary, rules)]
+    least, where = min((len(here), "the window"), (len(there), "the training"))
+    if least < rules.min_rows:
+        return replace(found, why=_too_few(least, "values", where, rules)), tests
+    if here.iloc[0] == there.iloc[0] and here.nunique() == there.nunique() == 1:
+        return replace(found, why=f"always {there.iloc[0]}, in the window and in the training"), tests
+    scale = ordinary.wider(len(here))
+    expected, spread = scale * ordinary.expected, scale * ordinary.spread
+    test = _Test(
+        "values", distance(column.method(rules), there, here), expected, spread, column.limit(rules), ordinary.windows
+    )
+    before = one.counterpart.values(name) if one.counterpart is not None else None
+    if before is not None and len(before) >= rules.min_rows:
+        wider = sqrt(max((1 / len(here) + 1 / len(before)) / (1 / len(here) + 1 / len(there)), 1.0))
+        test = replace(test, again=distance(column.method(rules), before, here), wider=wider)
+    return replace(found, score=test.score, expected=expected), [*tests, test]
+
+
+def _missing_test(found: ColumnDrift, one: Comparison, column: Watched, ordinary: Ordinary, rules: Drift) -> _Test:
+    now, then = found.missing_current or 0.0, found.missing_reference or 0.0
+    before = one.counterpart.missing_share(column.name) if one.counterpart is not None else None
+    scale = ordinary.wider(one.current.rows)
+    expected, spread = scale * ordinary.missing_expected, scale * ordinary.missing_spread
+    again = None if before is None else abs(now - before)
+    return _Test("missing", abs(now - then), expected, spread, rules.missing_limit, ordinary.windows, again)
+
+
+def _tell(found: ColumnDrift, tests: Sequence[tuple[_Test, float]], rules: Drift) -> ColumnDrift:
+    """The column with its answer and the reason in words."""
+    reasons, drifted, season, missing = [], False, False, False
+    for test, level in tests:
+        threshold = test.threshold(level)
+        far = test.score >= threshold
+        seasonal = far and test.is_season(level)
+        season, drifted = season or seasonal, drifted or (far and not seasonal)
+        if test.of == "values":
+            found = replace(found, threshold=threshold)
+            told = f"{found.method} {test.score:.3f}, from {threshold:.3f} on it counts"
+        else:
+            missing = far and not seasonal
+            told = f"missing {found.missing_current or 0:.1%}, in training {found.missing_reference or 0:.1%}"
+        if far or test.of == "values":
+            reasons.append(told + (", as a season before" if seasonal else ""))
+    untold = bool(found.why) and not drifted
+    return replace(
+        found,
+        drifted=None if untold else drifted,
+        why="; ".join([*([found.why] if found.why else []), *reasons]),
+        season=season and not drifted,
+        missing_drifted=missing,
+    )
+
+
+def _too_few(found: int, what: str, where: str, rules: Drift) -> str:
+    return f"{where} has {found:,} {what}, needed are {rules.min_rows:,}"
+
+
+def _holm(chances: Sequence[float], error: float) -> list[float]:
+    """The level at which each p-value was tested: it is a find when it is at most that."""
+    levels, level = [0.0] * len(chances), 0.0
+    still_finding = True
+    for rank, place in enumerate(sorted(range(len(chances)), key=lambda place: chances[place])):
+        if still_finding:
+            level = error / (len(chances) - rank)
+            still_finding = chances[place] <= level
+        levels[place] = level
+    return levels

@@ -1,0 +1,123 @@
+"""What `performance` says of a model's quality lately, measured and estimated, beside its own past."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+
+from contender import lake
+from contender.contract import Contract
+from contender.daily import CALIBRATION_DAYS, Day, before
+from contender.estimates import estimate
+from contender.settings import Settings
+from contender.tally import Tally, add_up, metric_of
+from contender.triage import Reading
+from contender.values import Interval
+
+TABLE = "performance"
+
+
+@dataclass(frozen=True)
+class Readings:
+    """One model's quality by `metric`; None where there is nothing to read. `how` the estimate came about."""
+
+    metric: str
+    measured: Reading | None
+    estimated: Reading | None
+    how: str
+
+
+def days_of(
+    settings: Settings, contract: Contract, first: date, last: date, model_version: int | None = None
+) -> list[Day]:
+    """Rows of `performance` from `first` to `last`, oldest first; empty when it was never written. Without Spark."""
+    where: list[tuple[str, str, Any]] = [("day", ">=", first), ("day", "<=", last)]
+    where += [("model_version", "==", model_version)] if model_version is not None else []
+    table = lake.read_small(settings, contract.name, TABLE, where=where)
+    rows = [] if table is None else table.to_pylist()
+    return sorted((Day.from_row(contract.kind, row) for row in rows), key=lambda day: (day.day, day.model_version))
+
+
+def read(settings: Settings, contract: Contract, model_version: int) -> Readings:
+    """The newest days with mature outcomes, and the newest days with predictions, each against the days before.
+
+    How many days is in the contract's `[performance]`. Days that the model was trained on are left out: there it knows
+    the answers.
+    """
+    days = [day for day in _newest(settings, contract, model_version) if not day.in_training]
+    metric = metric_of(contract.kind, contract.judging.metric)
+    rng = np.random.default_rng([settings.seed, model_version])
+    known = [day for day in days if day.tally.known]
+    measured = None
+    if known:
+        last = known[-1].day
+        now = _tally(known, last - contract.performance.window, last)
+        measured = _reading(*_measure(now, metric, rng), now.known if now else 0)
+        measured = _with_past(measured, contract, known, last - contract.performance.window, metric, rng)
+    if not days:
+        return Readings(
+            metric, measured, None, "no estimate: there are no predictions that the model was not trained on"
+        )
+    first = days[-1].day - contract.performance.window
+    newest = [day for day in days if day.day > first]
+    expected = estimate(
+        add_up([day.tally for day in newest]), before(newest[0], days, contract.outcome.matures_after), metric, rng
+    )
+    rows = sum(day.tally.volume for day in newest)
+    estimated = _reading(expected.values.get(metric), expected.interval, rows)
+    estimated = _with_past(estimated, contract, known, newest[0].day - timedelta(days=1), metric, rng)
+    return Readings(metric, measured, estimated, expected.how)
+
+
+def _newest(settings: Settings, contract: Contract, model_version: int) -> list[Day]:
+    """The version's days that any reading may depend on."""
+    where = [("model_version", "==", model_version)]
+    table = lake.read_small(settings, contract.name, TABLE, ["day"], where=where)
+    if table is None or not len(table):
+        return []
+    last = max(table["day"].to_pylist())
+    rules = contract.performance
+    back = 2 * rules.window + rules.past + contract.outcome.matures_after + timedelta(days=CALIBRATION_DAYS)
+    return days_of(settings, contract, last - back, last, model_version)
+
+
+def _with_past(
+    reading: Reading | None, contract: Contract, known: Sequence[Day], last: date, metric: str, rng: np.random.Generator
+) -> Reading | None:
+    """The reading beside what was measured on the contract's number of past days, up to `last`."""
+    past = _tally(known, last - contract.performance.past, last)
+    if reading is None or past is None:
+        return reading
+    value, interval = _measure(past, metric, rng)
+    spread = _spread(contract, known, last, metric, rng)
+    return Reading(reading.value, reading.interval, reading.rows, value, interval, past.known, spread)
+
+
+def _spread(contract: Contract, known: Sequence[Day], last: date, metric: str, rng: np.random.Generator) -> float:
+    """How far windows of the past lie around each other, beyond the luck of their rows; 0 for fewer than three."""
+    rules, values, luck = contract.performance, [], []
+    for number in range(rules.past // rules.window):
+        end = last - number * rules.window
+        value, interval = _measure(_tally(known, end - rules.window, end), metric, rng)
+        if value is not None and interval is not None:
+            values.append(value)
+            luck.append(((interval.high - interval.low) / 3.29) ** 2)
+    if len(values) < 3:
+        return 0.0
+    beyond = float(np.var(values, ddof=1)) - float(np.mean(luck))
+    return float(np.sqrt(max(0.0, beyond)))
+
+
+def _tally(days: Sequence[Day], after: date, last: date) -> Tally | None:
+    found = [day.tally for day in days if after < day.day <= last]
+    return add_up(found) if found else None
+
+
+def _measure(tally: Tally | None, metric: str, rng: np.random.Generator) -> tuple[float | None, Interval | None]:
+    return (None, None) if tally is None else (tally.measure().get(metric), tally.interval(metric, rng))
+
+
+def _reading(value: float | None, interval: Interval | None, rows: int) -> Reading | None:
+    return None if value is None else Reading(value, interval, rows)

@@ -1,0 +1,213 @@
+"""What a champion was trained on, as a sample that is drawn once and kept, with the scores of its ordinary windows.
+
+Features and outcomes are those of the training rows. Scores are those of the first rows that the champion had not
+seen: on the rows it was trained on a model is surer of itself than it will ever be again.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from contender import lake, sampling
+from contender.contract import Contract
+from contender.ordinary import DAY, Ordinary, Side, Source, ordinary_scores, window_starts
+from contender.sampling import SOURCES, watched_columns
+from contender.seen import Hashes
+from contender.settings import Settings
+from contender.values import KEY, ModelVersion
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+ORDINARY = "reference_scores"
+Scores = Callable[["pd.DataFrame"], "np.ndarray[Any, Any]"]
+"""Turns rows of the model's columns into its scores, shape (rows,)."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What later windows are compared with, by table."""
+
+    sides: Mapping[Source, Side]
+    ordinary: Mapping[Source, Mapping[str, Ordinary]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A champion and its training: the first day, hashes of the keys, and how it scores rows."""
+
+    model: ModelVersion
+    first: date
+    keys: Hashes
+    scores: Scores
+
+    @property
+    def end(self) -> date:
+        """The day after the last of the training."""
+        return self.model.trained_until.date() + timedelta(days=1)
+
+
+def find_reference(settings: Settings, contract: Contract, version: int) -> Reference | None:
+    """The kept reference of a champion; None when none was made, or under other rules."""
+    found = lake.read_small(settings, contract.name, ORDINARY)
+    mine = (version, _rules(settings, contract))
+    rows = [] if found is None else [
+        row for row in found.to_pylist() if (row["model_version"], row["rules"]) == mine
+    ]  # fmt: skip
+    if not rows:
+        return None
+    sides: dict[Source, Side] = {}
+    ordinary: dict[Source, dict[str, Ordinary]] = {}
+    for source in SOURCES:
+        of_source = {row["column"]: row for row in rows if row["source"] == source}
+        if not of_source:
+            continue
+        one = next(iter(of_source.values()))
+        table = lake.read_small(settings, contract.name, _name(version, source))
+        assert table is not None, "it is written before its scores"
+        missing = {name: row["reference_missing"] for name, row in of_source.items()}
+        frame = _typed(table.to_pandas(), contract, source)
+        sides[source] = Side(one["start"], one["end"], frame, one["reference_rows"], missing)
+        ordinary[source] = {
+            name: Ordinary(
+                row["expected"], row["spread"], row["missing_expected"], row["missing_spread"],
+                row["rows"], row["windows"], row["season"], row["by"],
+            )
+            for name, row in of_source.items() if row["windows"]
+        }  # fmt: skip
+    return Reference(sides, ordinary)
+
+
+def make_reference(settings: Settings, contract: Contract, trained: Trained, before: date) -> Reference:
+    """Draw the reference of a champion from the daily samples and keep it; the one that is kept, where there is one.
+
+    Args:
+        before: first day of the window to be compared; scores are taken from unseen rows of earlier days only.
+    """
+    kept = find_reference(settings, contract, trained.model.version)
+    if kept is not None:
+        return kept
+    sides: dict[Source, Side] = {}
+    ordinary: dict[Source, dict[str, Ordinary]] = {}
+    for source in SOURCES:
+        first, end = _days(contract, trained, source, before)
+        drawn = _drawn(settings, contract, trained, source, first, end)
+        sides[source] = drawn
+        windows = _windows(settings, contract, trained, source, first, end)
+        columns = watched_columns(contract, source)
+        ordinary[source] = ordinary_scores(windows, drawn, columns, contract.drift, settings.seed)
+    found = Reference(sides, ordinary)
+    if sides["features"].rows >= contract.drift.min_rows:
+        _keep(settings, contract, trained.model.version, found)
+    return found
+
+
+def _days(contract: Contract, trained: Trained, source: Source, before: date) -> tuple[date, date]:
+    """The days `[first, end)` that a table is compared with."""
+    if source != "predictions":
+        return trained.first, trained.end
+    newest = contract.judging.newest
+    unseen = newest if isinstance(newest, timedelta) else timedelta(days=28)
+    wait = max(contract.judging.embargo, contract.outcome.matures_after)
+    return trained.end, max(trained.end, min(before, trained.end + wait + unseen))
+
+
+def _drawn(settings: Settings, contract: Contract, trained: Trained, source: Source, first: date, end: date) -> Side:
+    most = contract.drift.reference_rows
+    if source == "predictions":
+        return _scored(sampling.side_of(settings, contract, "features", first, end, most=most), trained)
+    return sampling.side_of(
+        settings, contract, source, first, end, most=most,
+        only=lambda frame: np.isin(_hashes(frame), trained.keys),
+    )  # fmt: skip
+
+
+def _hashes(frame: "pd.DataFrame") -> Hashes:
+    """As `seen.hashes_of` makes them, row by row."""
+    import pandas as pd
+
+    return pd.util.hash_array(frame[KEY].to_numpy(object), categorize=False)
+
+
+def _scored(side: Side, trained: Trained) -> Side:
+    frame = side.frame[[KEY, DAY]].assign(score=trained.scores(side.frame) if len(side.frame) else np.zeros(0))
+    return replace(side, frame=frame, rows=len(frame), missing={"score": int(frame["score"].isna().sum())})
+
+
+def _windows(
+    settings: Settings, contract: Contract, trained: Trained, source: Source, first: date, end: date
+) -> Iterator[Side]:
+    """Windows of the contract's length from those days; all are read in one go, at one rate."""
+    length, rules = contract.drift.window.days, contract.drift
+    starts = window_starts(first.toordinal(), end.toordinal(), length)
+    by_day = sampling.rows_by_day(settings, contract, first, end)
+    inside = {start + more for start in starts for more in range(length)}
+    by_day = by_day[[day.toordinal() in inside for day in by_day.index]]
+    busiest = int(by_day.max()) * length if len(by_day) else 1
+    rate = sampling.rate_of(contract, by_day, rules.window_rows / busiest)
+    of: Source = "features" if source == "predictions" else source
+    every = Side(first, end, sampling.read_sample(settings, contract, of, list(by_day.index), rate), 0)
+    if source == "predictions":
+        every = _scored(every, trained)
+    names = [column.name for column in watched_columns(contract, source)]
+    places = every.frame.groupby(DAY).indices
+    for start in map(date.fromordinal, starts):
+        days = [start + timedelta(days=more) for more in range(length)]
+        taken = [places[day] for day in days if day in places]
+        if taken:
+            frame = every.frame.iloc[np.concatenate(taken)]
+            missing = {name: int(frame[name].isna().sum()) for name in names}
+            yield Side(start, days[-1] + timedelta(days=1), frame, len(frame), missing)
+
+
+def _keep(settings: Settings, contract: Contract, version: int, reference: Reference) -> None:
+    """The samples first: whoever finds the scores finds them too."""
+    import pyarrow as pa
+
+    rows = []
+    for source, side in reference.sides.items():
+        sampling.replace_small(
+            settings, contract, _name(version, source), pa.Table.from_pandas(side.frame, preserve_index=False)
+        )
+        for column in watched_columns(contract, source):
+            nothing = Ordinary(0.0, 0.0, 0.0, 0.0, 0, 0)
+            rows.append({
+                **asdict(reference.ordinary[source].get(column.name, nothing)),
+                "model_version": version, "rules": _rules(settings, contract), "source": source,
+                "column": column.name, "reference_rows": side.rows, "start": side.start, "end": side.end,
+                "reference_missing": side.missing.get(column.name, 0),
+            })  # fmt: skip
+    lake.append_small(settings, contract.name, ORDINARY, rows, _schema())
+
+
+def _name(version: int, source: Source) -> str:
+    return f"references/v{version}-{source}"
+
+
+def _rules(settings: Settings, contract: Contract) -> str:
+    """Digest of all that the scores of ordinary windows depend on besides the champion."""
+    text = contract.drift.model_dump_json() + sampling.definition(settings, contract)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _typed(frame: "pd.DataFrame", contract: Contract, source: Source) -> "pd.DataFrame":
+    """Types as they were: a column without any value comes back from a file without one."""
+    kinds = {c.name: "float64" if c.kind == "number" else "object" for c in watched_columns(contract, source)}
+    return frame.astype(kinds)
+
+
+def _schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    number = pa.float64()
+    return pa.schema({
+        "model_version": pa.int64(), "rules": pa.string(), "source": pa.string(), "column": pa.string(),
+        "expected": number, "spread": number, "missing_expected": number, "missing_spread": number,
+        "rows": pa.int64(), "windows": pa.int64(), "season": pa.int64(), "by": pa.string(),
+        "reference_rows": pa.int64(), "reference_missing": pa.int64(), "start": pa.date32(), "end": pa.date32(),
+    })  # fmt: skip

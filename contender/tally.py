@@ -1,0 +1,201 @@
+"""A model's scores of some days and what became of them, in a form that does not grow with the rows.
+
+Rows whose scores lie in one narrow bin are one point, with their mean score and how often each outcome came. Whatever
+says how good a model is follows from the points, and tallies of several days add up.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contender.clauses import LOWER_IS_BETTER, METRICS, Kind
+from contender.ranking import Floats, Integers
+from contender.values import Interval
+from contender.weighted import weighted_metric
+
+BINS_PER_UNIT = 100
+"""Bins are 0.01 wide, in log-odds of a probability and in asinh of a number: scores that differ by 1 % at most."""
+
+SMALLEST = 1e-7
+"""Probabilities nearer than this to 0 or 1 count as this: at most 3,224 bins."""
+
+DRAWS = 300
+_LEAST_DEFINED = 0.95
+_OF_DECISIONS = ("accuracy", "precision", "recall", "f1")
+FIELDS = ("score", "flagged", "predictions", "mature", "hits", "absolute", "squared", "quartic")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Points, each array of shape (points,).
+
+    `score` is the mean score (several classes: of the likeliest one) or the predicted number; `flagged` whether the
+    prediction is "yes". Of `mature` of the `predictions` the outcome is in and final: `hits` of these came true
+    (several classes: were named rightly); `absolute`, `squared` and `quartic` sum the errors of numbers and their
+    powers. `outcome_mean` and `outcome_variance` are of the mature outcomes of numbers.
+    """
+
+    kind: Kind
+    score: Floats
+    flagged: NDArray[np.bool_]
+    predictions: Integers
+    mature: Integers
+    hits: Integers
+    absolute: Floats
+    squared: Floats
+    quartic: Floats
+    outcome_mean: float = 0.0
+    outcome_variance: float = 0.0
+
+    @classmethod
+    def of(cls, kind: Kind, points: Sequence[Mapping[str, Any]], mean: float | None, variance: float | None) -> Self:
+        """From points as the table keeps them."""
+        types: dict[str, type] = {"flagged": bool, "predictions": np.int64, "mature": np.int64, "hits": np.int64}
+        columns: dict[str, Any] = {
+            name: np.array([point[name] for point in points], dtype=types.get(name, np.float64)) for name in FIELDS
+        }
+        return cls(kind, **columns, outcome_mean=mean or 0.0, outcome_variance=variance or 0.0)
+
+    @property
+    def volume(self) -> int:
+        """Predictions."""
+        return int(self.predictions.sum())
+
+    @property
+    def known(self) -> int:
+        """Mature outcomes."""
+        return int(self.mature.sum())
+
+    def measure(self) -> dict[str, float]:
+        """Every quality that has a meaning on the mature outcomes, by metric; empty without any.
+
+        Of several classes that is the accuracy: predictions keep the likeliest class and its probability alone.
+        """
+        if not self.known:
+            return {}
+        if self.kind == "regression":
+            found = _errors_of(self.absolute.sum(), self.squared.sum(), self.known, self.outcome_variance)
+        elif self.kind == "multiclass":
+            found = {"accuracy": float(self.hits.sum() / self.known)}
+        else:
+            weights = np.concatenate([self.hits, self.mature - self.hits])[None]
+            found = {metric: float(self.weigh(metric, weights)[0]) for metric in METRICS["binary"]}
+            if self.hits.sum() == self.known:
+                # Where only those that came true are in, any order of them is perfect, and says nothing.
+                del found["average_precision"]
+        return {metric: value for metric, value in found.items() if np.isfinite(value)}
+
+    def weigh(self, metric: str, weights: Integers) -> Floats:
+        """A binary metric, shape (draws,), where point k came true so often and failed to so often.
+
+        Args:
+            weights: shape (draws, 2 * points): how often each point came true, then how often it did not.
+        """
+        y = np.repeat(np.array([1, 0], dtype=np.int64), len(self.score))
+        scores = np.tile(self.flagged.astype(np.float64) if metric in _OF_DECISIONS else self.score, 2)
+        return weighted_metric("binary", metric, y, scores, 0.5)(weights)
+
+    def interval(self, metric: str, rng: np.random.Generator) -> Interval | None:
+        """Two-sided 90 % interval of a measured quality; None where the rows are too few or too alike for one.
+
+        Rows count as independent. Classifiers: a bootstrap over rows, classes not held fixed, because the share of
+        each is luck too. Numbers: the normal interval of the mean error; of R2 with an outcome spread as uncertain
+        as that of normal numbers.
+
+        Source: Davison & Hinkley (1997), Bootstrap Methods and their Application, chapter 2.
+        """
+        point = self.measure().get(metric)
+        if point is None or self.known < 2:
+            return None
+        if self.kind == "regression":
+            return self._interval_of_errors(metric, point)
+        if self.kind == "multiclass":
+            low, high = np.quantile(rng.binomial(self.known, point, DRAWS) / self.known, (0.05, 0.95))
+            return Interval(float(low), float(high))
+        counts = np.concatenate([self.hits, self.mature - self.hits])
+        drawn = self.weigh(metric, rng.multinomial(self.known, counts / self.known, DRAWS))
+        return interval_of(drawn, point)
+
+    def _interval_of_errors(self, metric: str, point: float) -> Interval:
+        rows = self.known
+        square, fourth = self.squared.sum() / rows, self.quartic.sum() / rows
+        if metric == "mae":
+            return _normal(point, max(0.0, square - point**2) / rows)
+        luck = max(0.0, fourth - square**2) / rows
+        if metric == "rmse":
+            error = _normal(square, luck)
+            return Interval(max(0.0, error.low) ** 0.5, error.high**0.5)
+        unexplained = 1 - point
+        return _normal(point, luck / self.outcome_variance**2 + unexplained**2 * 2 / rows)
+
+
+def add_up(tallies: Sequence[Tally]) -> Tally:
+    """One tally of all, no longer than one of a day.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not tallies:
+        raise ValueError("there are no tallies to add up")
+    kind = tallies[0].kind
+    columns = {name: np.concatenate([getattr(tally, name) for tally in tallies]) for name in FIELDS}
+    bins = 2 * bin_of(kind, columns["score"]) + columns["flagged"]
+    _, first, place = np.unique(bins, return_index=True, return_inverse=True)
+
+    def summed(values: NDArray[Any]) -> Floats:
+        return np.asarray(np.bincount(place, weights=values, minlength=len(first)), dtype=np.float64)
+
+    rows = np.array([tally.known for tally in tallies], dtype=np.float64)
+    means, variances = (np.array([getattr(t, f"outcome_{name}") for t in tallies]) for name in ("mean", "variance"))
+    total = max(1.0, rows.sum())
+    mean = float((rows * means).sum() / total)
+    together: dict[str, Any] = {name: summed(columns[name]) for name in ("absolute", "squared", "quartic")}
+    together |= {name: summed(columns[name]).astype(np.int64) for name in ("predictions", "mature", "hits")}
+    score = summed(columns["score"] * columns["predictions"]) / np.maximum(1, together["predictions"])
+    variance = float((rows * (variances + (means - mean) ** 2)).sum() / total)
+    return Tally(
+        kind=kind, score=score, flagged=columns["flagged"][first], **together, outcome_mean=mean,
+        outcome_variance=variance,
+    )  # fmt: skip
+
+
+def bin_of(kind: Kind, scores: Floats) -> Integers:
+    """Number of each score's bin."""
+    if kind == "regression":
+        place = np.arcsinh(scores)
+    else:
+        inside = np.clip(scores, SMALLEST, 1 - SMALLEST)
+        place = np.log(inside / (1 - inside))
+    return np.asarray(np.floor(place * BINS_PER_UNIT), dtype=np.int64)
+
+
+def interval_of(drawn: Floats, point: float) -> Interval | None:
+    """What 90 % of the draws lie within, and the point; None where too many have no meaning."""
+    defined = drawn[np.isfinite(drawn)]
+    if len(defined) < _LEAST_DEFINED * len(drawn):
+        return None
+    low, high = np.quantile(defined, (0.05, 0.95))
+    return Interval(float(min(low, point)), float(max(high, point)))
+
+
+def metric_of(kind: Kind, metric: str) -> str:
+    """The contract's metric, or the one that stands for it where predictions do not keep enough to measure it."""
+    return "accuracy" if kind == "multiclass" else metric
+
+
+def worse(metric: str, value: float, than: float) -> bool:
+    """Whether a quality lies below another, or above where lower is better."""
+    return value > than if metric in LOWER_IS_BETTER else value < than
+
+
+def _errors_of(absolute: float, squared: float, rows: int, variance: float) -> dict[str, float]:
+    found = {"rmse": float((squared / rows) ** 0.5), "mae": float(absolute / rows)}
+    return found | ({"r2": float(1 - squared / rows / variance)} if variance > 0 else {})
+
+
+def _normal(mean: float, variance: float) -> Interval:
+    away = 1.6448536269514722 * variance**0.5
+    return Interval(mean - away, mean + away)

@@ -1,0 +1,465 @@
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import write_deltalake
+from sklearn import metrics
+
+from contender import lake, performance, readings, views
+from contender.values import BATCH, FILE, KEY, RECEIVED, ROW, TARGET, TIME
+
+pytestmark = pytest.mark.slow
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+SCORES = (0.9, 0.7, 0.6, 0.4, 0.3, 0.1)
+TRUTH = (1, 1, 0, 1, 0, 0)
+MOMENT, NUMBER, WHOLE, TEXT = pa.timestamp("us", tz="UTC"), pa.float64(), pa.int32(), pa.string()
+LANDED = ((FILE, TEXT), (ROW, pa.int64()), (BATCH, pa.int64()), (RECEIVED, MOMENT))
+
+
+class Orders:
+    """Tables of orders as the flows leave them: six orders a day, all received and scored at once."""
+
+    def __init__(self, home, target=NUMBER, prediction=WHOLE):
+        self.home, self.target, self.prediction = home, target, prediction
+        self.batch = 0
+
+    @property
+    def settings(self):
+        return self.home.settings
+
+    def at(self, day, hour=0) -> datetime:
+        return self.home.noon + day * DAY + hour * HOUR
+
+    def date(self, day) -> date:
+        return self.at(day).date()
+
+    def append(self, table, rows, *columns, partition_by=None) -> None:
+        """As Spark would write them, without the seconds that Spark takes for it."""
+        schema = pa.schema(columns)
+        arrow = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
+        write_deltalake(lake.path_of(self.settings, "orders", table), arrow, mode="append", partition_by=partition_by)
+
+    def record(self, *days, scores=SCORES, versions=(1,)) -> None:
+        """Orders of these days, `0-0` to `0-5` for day 0, scored by these versions."""
+        self.batch += 1
+        keys = [(f"{day}-{n}", self.at(day), score) for day in days for n, score in enumerate(scores)]
+        rows = [(key, at, "f", n, self.batch, at) for n, (key, at, _) in enumerate(keys)]
+        self.append("records", rows, (KEY, TEXT), (TIME, MOMENT), *LANDED)
+        for version in versions:
+            self.score(version, [(key, at, score) for key, at, score in keys])
+
+    def score(self, version, keys, at=None) -> None:
+        self.batch += 1
+        rows = [
+            (key, time, float(score), self.predict(score), "CRITICAL" if score >= 0.5 else "NORMAL", version, "run",
+             at or time, time.date(), 0, self.batch)
+            for key, time, score in keys
+        ]  # fmt: skip
+        self.append(
+            "predictions", rows,
+            (KEY, TEXT), (TIME, MOMENT), ("score", NUMBER), ("prediction", self.prediction),
+            ("band", TEXT), ("model_version", WHOLE), ("run_id", TEXT), ("scored_at", MOMENT),
+            ("scored_date", pa.date32()), ("source_version", pa.int64()), (BATCH, pa.int64()),
+            partition_by=["scored_date"],
+        )  # fmt: skip
+
+    def predict(self, score):
+        return {WHOLE: int(score >= 0.5), TEXT: "a", NUMBER: float(score)}[self.prediction]
+
+    def learn(self, outcomes, received) -> None:
+        """Outcomes by key, as received at a time."""
+        self.batch += 1
+        rows = [(key, None if y is None else self.cast(y), "f", n, self.batch, received)
+                for n, (key, y) in enumerate(outcomes)]  # fmt: skip
+        self.append("outcomes", rows, (KEY, TEXT), (TARGET, self.target), *LANDED)
+
+    def cast(self, y):
+        return str(y) if self.target == TEXT else float(y)
+
+    def learn_all(self, *days, truth=TRUTH, after=2 * DAY) -> None:
+        for day in days:
+            self.learn([(f"{day}-{n}", y) for n, y in enumerate(truth)], self.at(day) + after)
+
+    def update(self, day, **more) -> performance.Updated:
+        return performance.update(self.settings, self.home.contract, self.at(day), **more)
+
+    def days(self, updated) -> list[int]:
+        return [(day - self.home.noon.date()).days for day in updated.days]
+
+    def rows(self) -> dict:
+        found = lake.read_small(self.settings, "orders", "performance").to_pylist()
+        first = self.home.noon.date()
+        return {((row["day"] - first).days, row["model_version"]): row for row in found}
+
+    def row(self, day, version=1) -> dict:
+        return self.rows()[day, version]
+
+    def again(self, day, **more) -> dict:
+        """All rows, computed from nothing."""
+        kept = lake.read_small(self.settings, "orders", "performance")
+        lake.replace_rows(self.settings, "orders", "performance", kept.slice(0, 0), note="{}")
+        assert self.update(day, **more).whole
+        return self.rows()
+
+
+COUNTS = ("predictions", "outcomes", "mature", "mature_share", "quality", "quality_low", "quality_high")
+
+
+def told(rows) -> dict:
+    """What must not depend on the way there."""
+    return {place: {name: row[name] for name in COUNTS} for place, row in rows.items()}
+
+
+@pytest.fixture(scope="module")
+def make_orders(make_home, spark):
+    """Makes homes of orders; Spark is up by then."""
+
+    def made(*changes, matures_after="3 days", extra="", **types):
+        after = ('known_after = "2 days"', f'known_after = "2 days"\nmatures_after = "{matures_after}"')
+        return Orders(make_home(after, *changes, extra=extra), **types)
+
+    return made
+
+
+def test_a_row_says_how_one_version_did_on_one_day(make_orders):
+    orders = make_orders(extra="[costs]\nfalse_positive = 2\nfalse_negative = 50\n")
+    orders.record(0, 1, 2, versions=(1, 2))
+    orders.record(9)
+    orders.learn_all(0)
+    orders.learn([("1-0", 1), ("1-3", 0)], orders.at(3))
+    updated = orders.update(10)
+
+    assert (updated.rows, updated.whole) == (7, True)
+    row = orders.row(0)
+    assert row == orders.row(0, version=2) | {name: row[name] for name in row if "low" in name or "high" in name} | {
+        "model_version": 1
+    }
+    assert (row["predictions"], row["outcomes"], row["mature"], row["mature_share"]) == (6, 6, 6, 1.0)
+    assert row["metric"] == "roc_auc"
+    assert row["quality"] == pytest.approx(metrics.roc_auc_score(TRUTH, SCORES)) == pytest.approx(8 / 9)
+    assert row["quality_low"] <= row["quality"] <= row["quality_high"] == 1.0
+    assert dict(row["qualities"]) == pytest.approx(
+        {
+            "roc_auc": 8 / 9, "average_precision": metrics.average_precision_score(TRUTH, SCORES),
+            "log_loss": metrics.log_loss(TRUTH, SCORES), "brier": metrics.brier_score_loss(TRUTH, SCORES),
+            "accuracy": 4 / 6, "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3,
+        }
+    )  # fmt: skip
+    assert row["mean_score"] == pytest.approx(0.5)
+    assert row["flagged_share"] == 0.5
+    assert row["realised_cost"] == 2 + 50
+    assert row["expected_cost"] == pytest.approx(2 * (0.1 + 0.3 + 0.4) + 50 * (0.4 + 0.3 + 0.1))
+    assert row["p95_latency_ms"] is None
+
+
+def test_where_outcomes_are_missing_a_row_says_how_many_and_estimates(make_orders):
+    orders = make_orders()
+    orders.record(0, 1, 2)
+    orders.record(9)
+    orders.learn([("1-0", 1), ("1-3", 0)], orders.at(3))
+    orders.learn([("2-0", None)], orders.at(4))
+    orders.update(10)
+
+    one, none, nothing = orders.row(1), orders.row(0), orders.row(2)
+    assert (one["outcomes"], one["mature"], one["quality"]) == (2, 2, 1.0)
+    for row in (none, nothing):
+        assert (row["outcomes"], row["mature"], row["mature_share"], row["quality"]) == (0, 0, None, None)
+        assert row["estimated_quality"] == pytest.approx(none["estimated_quality"])
+        assert row["estimated_low"] < row["estimated_quality"] < row["estimated_high"]
+        assert "as the model gives them" in row["estimate"]
+
+
+def test_late_corrected_duplicate_and_unknown_outcomes_give_the_right_rows(make_orders):
+    orders = make_orders()
+    orders.record(*range(6))
+    orders.record(9)
+    orders.learn_all(0, 1, 2)
+    orders.update(10)
+    before = orders.rows()
+
+    orders.learn([("3-0", 1), ("3-5", 0)], orders.at(10, 1))
+    late = orders.update(11)
+    assert orders.days(late) == [3], "only the day of the late outcomes is computed again"
+    assert (orders.row(3)["outcomes"], orders.row(3)["mature"], orders.row(3)["quality"]) == (2, 2, 1.0)
+
+    orders.learn([("0-0", 0), ("0-3", 0), ("1-1", 1)], orders.at(11, 1))
+    corrected = orders.update(12)
+    assert orders.days(corrected) == [0, 1]
+    now = (0, 1, 0, 0, 0, 0)
+    assert orders.row(0)["quality"] == pytest.approx(metrics.roc_auc_score(now, SCORES))
+    assert told({1: orders.row(1)}) == told({1: before[1, 1]}), "what was said before is said again"
+
+    orders.learn([("2-0", 1), ("2-0", 1), ("2-3", 1)], orders.at(12, 1))
+    orders.update(13)
+    assert told({2: orders.row(2)}) == told({2: before[2, 1]}), "an outcome that came twice counts once"
+
+    orders.learn([("2-0", 0), ("2-0", 1)], orders.at(13, 1))
+    orders.update(14)
+    assert orders.row(2)["quality"] == before[2, 1]["quality"], "of one file the later row wins"
+
+    kept = orders.rows()
+    orders.learn([("nobody", 1), ("9-9", 0)], orders.at(14, 1))
+    assert orders.update(15).rows == 0
+    assert orders.rows() == kept
+
+    assert told(orders.again(15)) == told(kept), "all at once gives what came piece by piece"
+
+
+def test_an_update_that_has_nothing_to_do_writes_nothing(make_orders):
+    orders = make_orders()
+    assert orders.update(0).rows == 0, "there are no predictions yet"
+    orders.record(0, 1)
+    orders.record(8)
+    orders.learn_all(0, 1)
+    orders.update(9)
+    version = lake.find(orders.settings, "orders", "performance").version
+
+    assert orders.update(9) == performance.Updated(0, (), whole=False)
+    assert orders.update(10) == performance.Updated(0, (), whole=False)
+    assert lake.find(orders.settings, "orders", "performance").version == version
+
+
+def test_an_update_that_is_killed_before_its_commit_is_made_good_by_the_next(make_orders, monkeypatch):
+    orders = make_orders()
+    orders.record(0, 1)
+    orders.record(8)
+    orders.learn_all(0)
+    orders.update(9)
+    before = orders.rows()
+    orders.learn_all(1)
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake, "replace_rows", die)
+        with pytest.raises(KeyboardInterrupt):
+            orders.update(9)
+    assert orders.rows() == before
+
+    assert orders.days(orders.update(9)) == [1]
+    assert orders.row(1)["mature"] == 6
+
+
+def test_outcomes_count_for_quality_once_they_are_mature(make_orders):
+    orders = make_orders(matures_after="5 days")
+    orders.record(0)
+    orders.learn_all(0, after=HOUR)
+    orders.update(1)
+    assert (orders.row(0)["outcomes"], orders.row(0)["mature_share"], orders.row(0)["quality"]) == (6, 0.0, None)
+
+    orders.record(4)
+    assert orders.days(orders.update(6)) == [4], "a clock that runs on matures nothing: records must come"
+    orders.record(5)
+    assert orders.days(orders.update(6)) == [0, 5]
+    assert (orders.row(0)["mature_share"], orders.row(0)["quality"]) == (1.0, pytest.approx(8 / 9))
+    assert told(orders.again(6)) == told(orders.rows())
+
+
+def test_an_outcome_that_is_here_counts_from_when_it_is_known(make_orders):
+    orders = make_orders(matures_after="0 days")
+    orders.record(0, 1)
+    orders.learn_all(0, 1, after=4 * DAY)
+
+    orders.update(3)
+    assert [orders.row(day)["outcomes"] for day in (0, 1)] == [0, 0]
+    assert orders.days(orders.update(4)) == [0]
+    assert orders.days(orders.update(5)) == [1]
+    assert [orders.row(day)["quality"] for day in (0, 1)] == [pytest.approx(8 / 9)] * 2
+    assert orders.update(4).whole, "seen from earlier, all is computed again"
+    assert [orders.row(day)["outcomes"] for day in (0, 1)] == [6, 0]
+
+
+def test_a_batch_that_was_scored_twice_counts_once_and_the_newest_score_counts(make_orders):
+    orders = make_orders()
+    orders.record(0)
+    orders.record(8)
+    orders.learn_all(0)
+    orders.update(9)
+    orders.score(1, [(f"0-{n}", orders.at(0), 1 - score) for n, score in enumerate(SCORES)], at=orders.at(9))
+
+    assert orders.days(orders.update(9)) == [0]
+    assert orders.row(0)["predictions"] == 6
+    assert orders.row(0)["quality"] == pytest.approx(1 / 9)
+    orders.score(2, [("0-0", orders.at(0), 0.9)])
+    orders.update(9)
+    assert (orders.row(0, 1)["predictions"], orders.row(0, 2)["predictions"]) == (6, 1)
+
+
+def test_days_that_a_model_was_trained_on_are_marked_and_neither_estimated_nor_read(make_orders):
+    orders = make_orders()
+    orders.record(*range(8))
+    orders.learn_all(*range(5))
+    orders.update(9)
+    assert orders.row(0)["in_training"] is None
+
+    ends = {1: orders.at(2).replace(tzinfo=None)}
+    assert orders.days(orders.update(9, trained_until=ends)) == list(range(8))
+    assert [orders.row(day)["in_training"] for day in (0, 2, 3)] == [True, True, False]
+    assert orders.row(2)["estimated_quality"] is None
+    assert orders.row(2)["estimate"] == "no estimate: the model was trained on rows of this day"
+    assert orders.update(9, trained_until=ends).rows == 0
+    found = readings.read(orders.settings, orders.home.contract, 1)
+    assert found.measured.rows == 2 * 6
+    assert found.estimated.rows == 5 * 6
+
+
+def test_latencies_are_those_of_the_live_requests(make_orders):
+    orders = make_orders()
+    orders.record(0, 1)
+    orders.update(2)
+    rows = [("r", orders.at(1), 1, float(ms)) for ms in range(1, 101)] + [("r", orders.at(1), 2, 7.0)]
+    columns = ((KEY, TEXT), (TIME, MOMENT), ("model_version", WHOLE), ("latency_ms", NUMBER))
+    orders.append("requests", rows, *columns)
+
+    assert orders.row(1)["p95_latency_ms"] is None
+    orders.again(2)
+    assert (orders.row(0)["p95_latency_ms"], orders.row(1)["p95_latency_ms"]) == (None, 95.0)
+    orders.append("requests", [("r", orders.at(2, 1), 1, 5.0)], *columns)
+    assert orders.update(3).rows == 0, "a day on which nothing was scored in a batch has no row"
+
+
+def test_an_estimate_is_calibrated_on_outcomes_that_were_there_by_its_day_only(make_orders):
+    orders = make_orders(matures_after="2 days")
+    rng = np.random.default_rng(1)
+    scores = rng.uniform(0.05, 0.95, 120).round(3)
+    y = (rng.random(120) < scores / 2).astype(int)
+    orders.record(0, 1, 6, scores=scores)
+    orders.learn_all(0, 1, truth=y)
+    orders.update(6)
+    early = orders.row(6)
+
+    assert "as the model gives them" in orders.row(1)["estimate"]
+    assert early["estimate"] == "scores calibrated on 240 mature outcomes"
+    assert dict(early["estimated_qualities"])["log_loss"] < metrics.log_loss(y, scores)
+    orders.record(9, scores=scores)
+    orders.learn_all(6, truth=1 - y)
+    orders.update(10)
+    later = orders.row(6)
+    assert later["quality"] is not None
+    for name in ("estimated_quality", "estimated_low", "estimated_high", "estimate"):
+        assert later[name] == early[name], "the truth has come, and the estimate has not looked at it"
+
+
+def test_numbers_and_several_classes_are_measured_too(make_orders):
+    numbers = make_orders(
+        ('kind = "binary"', 'kind = "regression"'), ('metric = "roc_auc"', 'metric = "rmse"'),
+        extra="[costs]\nper_error = 3\n", prediction=NUMBER,
+    )  # fmt: skip
+    numbers.record(0, scores=(10, 20, 30, -5))
+    numbers.record(8)
+    numbers.learn_all(0, truth=(12, 20, 25, -5))
+    numbers.update(9)
+    row = numbers.row(0)
+    assert (row["metric"], row["quality"]) == ("rmse", pytest.approx((29 / 4) ** 0.5))
+    assert dict(row["qualities"]) == pytest.approx(
+        {"rmse": (29 / 4) ** 0.5, "mae": 7 / 4, "r2": metrics.r2_score([12, 20, 25, -5], [10, 20, 30, -5])}
+    )
+    assert row["realised_cost"] == pytest.approx(21)
+    assert row["estimate"].startswith("no estimate: 0 mature outcomes")
+
+    classes = make_orders(
+        ('kind = "binary"', 'kind = "multiclass"'), ('metric = "roc_auc"', 'metric = "log_loss"'),
+        target=TEXT, prediction=TEXT,
+    )  # fmt: skip
+    classes.record(0, scores=(0.9, 0.8, 0.5, 0.4))
+    classes.record(8)
+    classes.learn_all(0, truth=("a", "a", "b", "a"))
+    classes.update(9)
+    row = classes.row(0)
+    assert (row["metric"], row["quality"]) == ("accuracy", 0.75), "predictions keep the likeliest class alone"
+    assert row["estimated_quality"] == pytest.approx((0.9 + 0.8 + 0.5 + 0.4) / 4)
+
+
+@pytest.fixture(scope="module")
+def measured(make_orders):
+    """Three versions' days: version 2 ranks better than version 1, version 3 came later."""
+    orders = make_orders(matures_after="0 days")
+    orders.record(0, 1)
+    better = (0.9, 0.7, 0.3, 0.6, 0.2, 0.1)
+    orders.score(2, [(f"{day}-{n}", orders.at(day), score) for day in (0, 1) for n, score in enumerate(better)])
+    orders.record(2, versions=(3,))
+    orders.learn_all(0, 1)
+    orders.update(5)
+    return orders
+
+
+def check_views(query) -> None:
+    """What both engines must answer; `query` gives rows as dictionaries."""
+    rows = query("SELECT * FROM model_performance ORDER BY day, model_version")
+    assert [(row["model_version"], row["title"]) for row in rows] == [
+        (1, "champion"), (2, "challenger"), (1, "champion"), (2, "challenger"), (3, ""),
+    ]  # fmt: skip
+    assert rows[0]["estimate_error"] == pytest.approx(rows[0]["estimated_quality"] - 8 / 9)
+    assert rows[4]["quality"] is None
+    assert not {"points", "next_known_at"} & set(rows[0])
+
+    test = query("SELECT * FROM ab_test ORDER BY day NULLS LAST")
+    assert [(row["title_a"], row["title_b"]) for row in test] == [("champion", "challenger")] * 3
+    assert [row["day"] is None for row in test] == [False, False, True], "the last row is of all days"
+    for row in test:
+        assert row["difference"] == pytest.approx(1 - 8 / 9)
+        assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+    assert [row["predictions_a"] for row in test] == [6, 6, 12]
+    widths = [row["difference_high"] - row["difference_low"] for row in test]
+    assert widths[2] == pytest.approx((widths[0] ** 2 + widths[1] ** 2) ** 0.5 / 2), "more days, less luck"
+
+
+TITLES = {1: "champion", 2: "challenger"}
+
+
+def test_the_views_can_be_queried_with_spark_sql(measured, spark):
+    names = views.create_views(spark, measured.settings, "orders", TITLES)
+
+    assert names == ("model_performance", "ab_test")
+    check_views(lambda query: [row.asDict() for row in spark.sql(query).collect()])
+    assert views.create_views(spark, measured.settings, "elsewhere") == ()
+
+
+def test_the_views_can_be_queried_with_duckdb(measured):
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed; the product does not need it")
+    path = views.write_duckdb(measured.settings, "orders", TITLES)
+    with duckdb.connect() as engine:
+        engine.execute(path.read_text())
+
+        def query(text):
+            answer = engine.execute(text)
+            names = [column[0] for column in answer.description]
+            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+        check_views(query)
+    assert views.write_duckdb(measured.settings, "elsewhere") is None
+
+
+def test_the_file_of_views_reads_the_rows_that_count_now(measured):
+    text = views.write_duckdb(measured.settings, "orders").read_text()
+    files = lake.files_of(measured.settings, "orders", "performance")
+
+    assert files
+    assert all(f"'{file}'" in text for file in files)
+    assert sum(pq.read_metadata(file).num_rows for file in files) == len(measured.rows())
+
+
+def test_readings_put_the_newest_days_beside_the_past(make_orders):
+    orders = make_orders(matures_after="0 days", extra='[performance]\nwindow = "2 days"\npast = "6 days"\n')
+    rng = np.random.default_rng(2)
+    scores = rng.uniform(0.05, 0.95, 60).round(3)
+    good = (rng.random(60) < scores).astype(int)
+    orders.record(*range(10), scores=scores)
+    orders.learn_all(*range(6), truth=good)
+    orders.learn_all(6, 7, truth=1 - good)
+    orders.update(12)
+    found = readings.read(orders.settings, orders.home.contract, 1)
+
+    assert (found.metric, found.measured.rows, found.measured.past_rows) == ("roc_auc", 120, 360)
+    assert found.measured.value == pytest.approx(metrics.roc_auc_score(1 - good, scores), abs=5e-3)
+    assert found.measured.past == pytest.approx(metrics.roc_auc_score(good, scores), abs=5e-3)
+    assert found.measured.interval.high < found.measured.past_interval.low
+    assert found.estimated.rows == 120
+    assert found.how == "scores calibrated on 480 mature outcomes"
+    assert readings.read(orders.settings, orders.home.contract, 7) == readings.Readings(
+        "roc_auc", None, None, "no estimate: there are no predictions that the model was not trained on"
+    )
