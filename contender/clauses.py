@@ -306,6 +306,7 @@ class Drift(Strict):
     is in standard deviations of the training rows.
     """
 
+    retrain: bool = Field(default=False, description="whether an alarm calls for a retrain though the quality holds")
     window: Duration = Field(default=timedelta(days=1), description="what is compared: the newest whole days")
     min_rows: int = Field(default=100, ge=20, description="on fewer, of either side, nothing is told")
     number_method: Literal["wasserstein", "jensenshannon", "psi"] = "wasserstein"

@@ -29,12 +29,10 @@ DEADLINE_SECONDS = 10
 Check = Callable[[], Finding | list[Finding]]
 
 
-def examine(settings: Settings, *, prefect_port: int = 4200, mlflow_port: int = 5000) -> tuple[Finding, ...]:
+def examine(settings: Settings) -> tuple[Finding, ...]:
     """What is well and what is not, in a fixed order; a check that crashes or hangs is a failed finding itself.
 
-    Args:
-        prefect_port: of this machine, for a server of our own; not looked at where PREFECT_API_URL names another.
-        mlflow_port: likewise; not looked at where MLflow has an address.
+    The ports of Prefect and MLflow are not looked at where an address names another server.
     """
     checks: dict[str, Check] = {"Python": python_fits, "packages": packages_fit, **_of_the_machine()}
     checks |= {
@@ -53,9 +51,10 @@ def examine(settings: Settings, *, prefect_port: int = 4200, mlflow_port: int = 
         "Spark master": partial(servers.spark_answers, settings),
     }
     if not os.environ.get("PREFECT_API_URL"):
-        checks["port of Prefect"] = partial(ports.port_is_usable, "Prefect", prefect_port)
+        checks["port of Prefect"] = partial(ports.port_is_usable, "Prefect", settings.prefect_port)
     if not settings.tracking:
-        checks["port of MLflow"] = partial(ports.port_is_usable, "MLflow", mlflow_port)
+        checks["port of MLflow"] = partial(ports.port_is_usable, "MLflow", settings.mlflow_port)
+    checks["port of the dashboard"] = partial(ports.port_is_usable, "dashboard", settings.dashboard_port)
     return _side_by_side(checks)
 
 

@@ -97,15 +97,6 @@ def configured(settings: Settings) -> dict[str, str]:
     return {**_launching(settings), "lake": settings.lake, "python": sys.executable, "code": code.hexdigest()}
 
 
-def claim(settings: Settings) -> None:
-    """Make sure that nothing is at work that a killed process left; for whoever has just got the lock of its work.
-
-    Raises:
-        Unavailable: what was left does not end.
-    """
-    attaching.end_orphans(settings)
-
-
 def _fitting(settings: Settings) -> attaching.Address | None:
     """A warm Spark that answers and was started as one of our own would be."""
     address = attaching.find(settings)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from threading import RLock
 from typing import Literal
 
+from contender import attaching
 from contender.errors import Busy
 from contender.settings import Settings
 
@@ -26,6 +27,7 @@ def at_work(settings: Settings, use_case: str, work: Work = "data", *, wait_seco
 
     Raises:
         Busy: another process holds it.
+        Unavailable: what a killed process left at work does not end.
     """
     from filelock import FileLock, Timeout
 
@@ -37,6 +39,9 @@ def at_work(settings: Settings, use_case: str, work: Work = "data", *, wait_seco
     except Timeout:
         raise Busy.with_use_case(use_case) from None
     try:
+        if lock.lock_counter == 1:
+            # Who held it before may have been killed, with work of his left in a Spark that several share.
+            attaching.end_orphans(settings)
         yield
     finally:
         lock.release()

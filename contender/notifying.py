@@ -13,7 +13,7 @@ from contender.settings import Settings
 if TYPE_CHECKING:
     from apprise import NotifyBase
 
-Kind = Literal["promoted", "rolled back", "drift", "decay", "batch refused", "flow failed", "approval"]
+Kind = Literal["promoted", "rolled back", "drift", "decay", "broken feed", "batch refused", "flow failed", "approval"]
 
 SECONDS = 10.0
 """How long the work waits until people are told."""

@@ -7,11 +7,11 @@ from contender.findings import Finding
 from contender.servers import HEALTHY, SECONDS, ask
 
 LOOPBACK = "127.0.0.1"
-PATHS = {"Prefect": "/api/health", "MLflow": "/health"}
+PATHS = {"Prefect": "/api/health", "MLflow": "/health", "dashboard": "/health"}
 
 
 def port_is_usable(server: str, port: int) -> Finding:
-    """Free, or held by the server that it is for: "Prefect" or "MLflow"."""
+    """Free, or held by the server that it is for: "Prefect", "MLflow" or "dashboard"."""
     name, needed = f"port {port}", f"free, or {server}'s"
     try:
         socket.create_connection((LOOPBACK, port), timeout=SECONDS).close()

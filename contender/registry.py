@@ -250,6 +250,13 @@ def log_page(settings: Settings, run_id: str, html: str, name: str) -> None:
         client.log_text(run_id, html, name)
 
 
+def trained_from(settings: Settings, version: ModelVersion) -> datetime | None:
+    """Oldest record time that a version was trained on (naive UTC); None where it does not say."""
+    with connected(settings) as client:
+        tags = client.get_model_version(version.name, str(version.version)).tags
+    return datetime.fromisoformat(tags["trained_from"]) if "trained_from" in tags else None
+
+
 def log_training_keys(client: "MlflowClient", run_id: str, seen: Hashes) -> str:
     """Keep with a run what its model was trained on; the SHA-256 of what was kept."""
     with tempfile.TemporaryDirectory() as folder:

@@ -17,6 +17,7 @@ SECONDS = 2
 HEALTHY: dict[str, Callable[[bytes], bool]] = {
     "Prefect": lambda body: body.strip() == b"true",
     "MLflow": lambda body: body.strip() == b"OK",
+    "dashboard": lambda body: body.split() == [b'{"status":', b'"ok"}'],
 }
 
 

@@ -26,6 +26,7 @@ class Running:
     prefect_api: str
     prefect_ui: str
     mlflow: str
+    dashboard: str = ""
     ready: bool = False
     logs: str = ""
     landing: Mapping[str, str] = field(default_factory=dict)

@@ -68,6 +68,7 @@ def children(settings: Settings, use_cases: tuple[str, ...], id_: str, server: s
         ),
         _telling("watching", settings, "flows.watching", *use_cases, after=("installing",)),
         _telling("spark", settings, "contender.warm"),
+        _telling("dashboard", settings, "flows.dashboard"),
     ]  # fmt: skip
     return tuple(found)
 

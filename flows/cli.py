@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -140,6 +141,31 @@ def score(use_case: str, queue: bool, json_: bool) -> None:
         queueing.queue("score", use_case, {}, json_)
     else:
         doing.run_score(use_case, json_)
+
+
+@main.command()
+@use_case_argument
+@click.option("--as-of", type=click.DateTime(), metavar="DATE", help="Look at the whole days before it; else now.")
+@queue_option
+@as_json
+@told
+def monitor(use_case: str, as_of: datetime | None, queue: bool, json_: bool) -> None:
+    """Compare what arrives with what the champion was trained on.
+
+    It names what it finds: a broken feed, whose rows are held out of
+    training; a shift, to be watched; decay, which calls for a retrain; the
+    season; or nothing.
+
+    \b
+    Example: contender monitor payments
+             contender monitor payments --as-of 2026-04-30
+    """
+    from flows import doing, queueing
+
+    if queue:
+        queueing.queue("monitor", use_case, {"as_of": as_of.isoformat()} if as_of else {}, json_)
+    else:
+        doing.run_monitor(use_case, as_of, json_)
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +146,24 @@ def run_score(use_case: str, json_: bool) -> None:
         print_json({"predictions": scored.predictions, "alerts": scored.alerts, "version": scored.model.version})
     else:
         click.echo(f"{scored.predictions:,} new predictions by {scored.model}, {scored.alerts:,} alerts.")
+
+
+def run_monitor(use_case: str, as_of: datetime | None, json_: bool) -> None:
+    """`contender monitor`: what has moved, how good the champion is, and what comes of it."""
+    settings = Settings()
+    contract = Contract.of(use_case, settings.use_cases)
+    with at_work(settings, use_case), engines(settings, contract):
+        from flows.monitor import monitor
+        from flows.running import tags_of
+
+        with tags_of(settings, use_case):
+            checked = monitor(use_case, as_of)
+    from flows import monitored
+
+    if json_:
+        print_json(monitored.document_of(use_case, checked))
+    else:
+        monitored.tell(checked)
 
 
 def summary(settings: Settings, contract: Contract) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from contender import java, lake, landing, workers
+from contender import attaching, java, lake, landing, workers
 from contender.contract import Contract
 from contender.locks import loading
 from contender.settings import Settings
@@ -54,7 +54,8 @@ def engines(settings: Settings, contract: Contract, folder: Path | None = None) 
         ready.wait()
         if failures:
             raise failures[0]
-        yield Started(time.perf_counter() - began)
+        with attaching.answering():
+            yield Started(time.perf_counter() - began)
     finally:
         api.stop(server)
 

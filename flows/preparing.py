@@ -37,8 +37,9 @@ def examine(settings: Settings, names: Sequence[str], teller: showing.Teller) ->
     ports = {
         f"port {settings.prefect_port}": "CONTENDER_PREFECT_PORT",
         f"port {settings.mlflow_port}": "CONTENDER_MLFLOW_PORT",
+        f"port {settings.dashboard_port}": "CONTENDER_DASHBOARD_PORT",
     }
-    found = doctor.examine(settings, prefect_port=settings.prefect_port, mlflow_port=settings.mlflow_port)
+    found = doctor.examine(settings)
     others = {f"contract {name}" for name in known_use_cases(settings.use_cases) if name not in names}
     ill = [one for one in found if one.status != "ok" and one.name not in others]
     for finding in ill:

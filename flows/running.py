@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 from pydantic import Field
 
-from contender import failures, notifying
+from contender import attaching, failures, notifying
 from contender.errors import BatchRefused, ContenderError
 from contender.settings import Settings
 
@@ -61,7 +61,7 @@ def _guarded(run: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
             # Steps do without the run's tags: of each Prefect would ask its server for a limit, which may be away.
-            with TagsContext(current_tags=set()):
+            with TagsContext(current_tags=set()), attaching.answering():
                 return run(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - a returned state that holds it, Prefect raises again
             sentence = _sentence(error)

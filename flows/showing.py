@@ -133,6 +133,7 @@ class Teller:
 def addresses_of(running: Running) -> dict[str, str]:
     """What people look for, and where it is."""
     return {
+        "dashboard": running.dashboard,
         "Prefect UI": running.prefect_ui,
         "Prefect API": running.prefect_api,
         "MLflow UI": running.mlflow,

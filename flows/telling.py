@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import click
 
-from contender import approvals, lake, ledger, notices, triggers
+from contender import approvals, lake, ledger, notices, outlook, triggers
 from contender.contract import Contract, known_use_cases
 from contender.errors import UsageError
 from contender.request import document_of
@@ -37,9 +38,16 @@ def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
         "challenger": {"version": verdict["challenger"]} if verdict and waiting else None,
         "last_verdict": verdict["decision"] if verdict else None,
         "approval": document_of(use_case, approvals.waiting(settings, use_case)),
+        "next": next_of(settings, use_case),
         "triggers": [asdict(trigger) for trigger in triggers.newest(settings, use_case, _SHOWN)],
         "notices": [asdict(notice) for notice in notices.newest(settings, use_case, _SHOWN)],
     }
+
+
+def next_of(settings: Settings, use_case: str) -> dict[str, Any]:
+    """What the loop would do now, and why."""
+    found = outlook.next_action(settings, Contract.of(use_case, settings.use_cases), datetime.now(UTC))
+    return {"name": found.name, "sentence": found.sentence, "reasons": list(found.reasons)}
 
 
 def tell_status(json_: bool) -> None:
@@ -77,8 +85,8 @@ def _tell_what_happened(row: dict[str, Any]) -> None:
         said = f"{outcome}{f', {why}' if why else ''}"
         lines.append(f"{first['at']:%Y-%m-%d %H:%M}  {event}{times}: {first['reason'] or 'no reason given'}; {said}")
     lines += [f"{notice['at']:%Y-%m-%d %H:%M}  {notice['kind']}: {notice['sentence']}" for notice in row["notices"]]
-    if lines:
-        click.echo(f"\n{row['name']}")
+    lines.insert(0, f"Next: {row['next']['sentence']}")
+    click.echo(f"\n{row['name']}")
     for line in lines[:_TOLD]:
         click.echo(textwrap.fill(line, 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
 

@@ -135,6 +135,7 @@ def _describe(settings: Settings, contracts: Sequence[Contract], id_: str, serve
         prefect_api=address,
         prefect_ui=without_login(os.environ.get("PREFECT_UI_URL", address.removesuffix("/api"))),
         mlflow=without_login(children.mlflow_address(settings)),
+        dashboard=f"http://{children.LOOPBACK}:{settings.dashboard_port}",
         logs=str(settings.logs),
         landing={one.name: str(Path(one.records.landing).expanduser().absolute()) for one in contracts},
     )

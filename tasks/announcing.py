@@ -7,9 +7,12 @@ from prefect.logging import get_run_logger
 
 from contender import events, links, notifying
 from contender.contract import Contract
+from contender.diagnoses import Kept
+from contender.drift import DriftCheck
 from contender.errors import BatchRefused
 from contender.ledger import LedgerEntry
 from contender.policy import Due
+from contender.readings import Readings
 from contender.settings import Settings
 from contender.values import Ingested, Scored, Verdict
 
@@ -73,6 +76,50 @@ def tell_due(settings: Settings, contract: Contract, due: Due) -> None:
     announce(
         settings, events.Event(events.RETRAIN, contract.name, due.reason, {"reason": due.reason, "decayed": False})
     )
+
+
+def tell_finding(
+    settings: Settings, contract: Contract, found: Kept, check: DriftCheck, quality: Readings, *, notify: bool
+) -> str:
+    """What the monitor found: to people where they should know of it, and as an event where it calls for a retrain.
+
+    Returns:
+        The event's name; empty where none was sent.
+    """
+    diagnosis, name = found.diagnosis, contract.name
+    kind = TOLD.get(diagnosis.name)
+    sentence = f"{diagnosis.sentence} {found.why}" if diagnosis.hold_out else diagnosis.sentence
+    if kind is not None and notify:
+        what = f"{kind} {settings.name_of(name)} v{found.model_version} {found.start} {found.end}"
+        link = links.of_version(settings, settings.name_of(name), found.model_version)
+        notifying.notify(settings, kind, name, sentence, link or "", id=what)
+    if found.action != "retrain":
+        return ""
+    event = events.DEGRADED if diagnosis.decayed else events.DRIFT
+    payload = {
+        "reason": sentence, "reasons": list(diagnosis.reasons), "diagnosis": diagnosis.name,
+        "columns": list(found.columns), "scores": {str(one): one.score for one in check.drifted},
+        "quality": _quality(quality), "window": [str(found.start), str(found.end)],
+        "model_version": found.model_version, "decayed": diagnosis.decayed, "notified": True,
+    }  # fmt: skip
+    announce(settings, events.Event(event, name, sentence, payload))
+    return event
+
+
+def _quality(quality: Readings) -> dict[str, Any]:
+    """The quality that is known, as JSON can hold it."""
+    known = (("measured", quality.measured), ("estimated", quality.estimated))
+    return {
+        "metric": quality.metric,
+        **{
+            kind: {"value": one.value, "rows": one.rows, "past": one.past,
+                   "interval": [one.interval.low, one.interval.high] if one.interval else None}
+            for kind, one in known if one is not None
+        },
+    }  # fmt: skip
+
+
+TOLD: dict[str, notifying.Kind] = {"broken feed": "broken feed", "shift": "drift", "decay": "decay"}
 
 
 def _won_by(verdict: Verdict) -> dict[str, Any]:

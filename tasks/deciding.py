@@ -4,10 +4,8 @@ from datetime import UTC, datetime
 
 from prefect import task
 
-from contender import lake, ledger, policy, triggers
+from contender import lake, ledger, outlook, policy, triggers
 from contender.contract import Contract
-from contender.errors import Busy
-from contender.locks import at_work
 from contender.policy import Allowed, Due
 from contender.settings import Settings
 from tasks.announcing import tell_due
@@ -42,7 +40,7 @@ def admit(settings: Settings, contract: Contract, event_id: str, event: str, flo
     with working() as tell:
         allowed = triggers.may_start(
             settings, contract, event_id, datetime.now(UTC), event=event, flow_run=flow_run,
-            in_flight=_in_flight(settings, contract),
+            in_flight=outlook.in_flight(settings, contract.name),
         )  # fmt: skip
         tell(f"the retrain {'goes on' if allowed.allowed else 'is skipped'}: {allowed.why}")
         return allowed
@@ -52,12 +50,3 @@ def _due(settings: Settings, contract: Contract, outcomes: int) -> Due:
     last = ledger.last_verdict(settings, contract.name)
     seen = int(last["outcomes"]) if last else None
     return policy.retraining_due(contract.retraining, outcomes=outcomes, seen=seen)
-
-
-def _in_flight(settings: Settings, contract: Contract) -> str | None:
-    """None when nobody trains on this machine now."""
-    try:
-        with at_work(settings, contract.name, "training"):
-            return None
-    except Busy:
-        return ""

@@ -46,10 +46,10 @@ class Loop:
         foreign = ("CONTENDER_", "MLFLOW_", "PREFECT_")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         self.folder, self.home, self.landing = folder, folder / ".contender", folder / "landing" / "payments"
-        self.prefect, self.mlflow = free_port(), free_port()
+        self.prefect, self.mlflow, self.dashboard = free_port(), free_port(), free_port()
         self.environment = clean | {
             "CONTENDER_USE_CASES": str(REPOSITORY / "data"), "CONTENDER_HOME": str(self.home),
-            "CONTENDER_PREFECT_PORT": str(self.prefect), "CONTENDER_MLFLOW_PORT": str(self.mlflow), **variables,
+            "CONTENDER_PREFECT_PORT": str(self.prefect), "CONTENDER_MLFLOW_PORT": str(self.mlflow), "CONTENDER_DASHBOARD_PORT": str(self.dashboard), **variables,
         }  # fmt: skip
         self.landing.mkdir(parents=True)
         self.process: subprocess.Popen[str] | None = None

@@ -13,6 +13,7 @@ so what is flagged for those alone is told apart too.
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,7 @@ NUMBERS, CATEGORIES, DAYS, NEW_DAYS = 44, 6, 100, 10
 FIRST = date(2026, 1, 1)
 LITTLE, MORE, MUCH, LOSING = (0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11)
 MOVED_CATEGORIES = (0, 1)
+TURNS = 2
 RULES = Drift(window=timedelta(days=NEW_DAYS))
 CONTRACT = """\
 name = "wide"
@@ -175,12 +177,18 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
     model = ModelVersion("wide", 1, "", "", "", until)
     trained = references.Trained(model, FIRST, keys, lambda frame: np.zeros(len(frame)))
     before = peak_mb()
-    full, found = seconds_of(lambda: check(settings, contract, trained, DAYS))
-    memory = peak_mb()
     arguments = [sys.executable, __file__, "--evidently", lake.path_of(settings, "wide", "features")]
-    alone = json.loads(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)
+    ours, theirs = [], []
+    # In turns, so that neither has the quieter machine; the best of each, as others only ever slow it down.
+    for _ in range(TURNS):
+        for table in ("samples", "references", sampling.COUNTS, references.ORDINARY, checking.TABLE):
+            shutil.rmtree(lake.path_of(settings, "wide", table), ignore_errors=True)
+        seconds, found = seconds_of(lambda: check(settings, contract, trained, DAYS))
+        ours.append(seconds)
+        theirs.append(json.loads(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout))
+    full, memory, alone = min(ours), peak_mb(), min(theirs, key=lambda one: one["seconds"])
     incremental = []
-    for more in range(3):
+    for more in range(5):
         write_days(settings, contract, DAYS + more, DAYS + more + 1, rows, batch=2 + more)
         incremental.append(seconds_of(lambda day=DAYS + more + 1: check(settings, contract, trained, day))[0])
     moved = sorted(c.column for c in found.columns if c.score is not None and c.score >= c.threshold)

@@ -242,7 +242,8 @@ def test_a_disk_with_little_room_is_a_warning_and_with_less_a_failure(settings):
 
 def test_a_home_that_is_not_there_yet_is_well_and_is_not_made(tmp_path):
     settings = Settings(home=tmp_path / "not" / "yet", use_cases=ROOT / "data")
-    assert healthy_but_for_the_machine(doctor.examine(settings, prefect_port=free_port(), mlflow_port=free_port()))
+    ports = {f"{name}_port": free_port() for name in ("prefect", "mlflow", "dashboard")}
+    assert healthy_but_for_the_machine(doctor.examine(settings.model_copy(update=ports)))
     assert not list(tmp_path.iterdir())
 
 

@@ -75,6 +75,20 @@ def test_the_sample_is_the_same_in_one_batch_or_in_several_and_reads_only_what_i
     assert (sides[0].rows, sides[0].missing) == (sides[1].rows, sides[1].missing) == (500, sides[0].missing)
 
 
+def test_spark_and_this_process_take_the_same_sample(home, make_home, spark, monkeypatch):
+    other = make_home(extra=RULES)
+    found = []
+    for each, few in ((home, 10**9), (other, 0)):
+        append(each, spark, 1, [0, 1])
+        monkeypatch.setattr(sampling, "_FEW_VALUES", few)
+        sampling.update_samples(each.settings, each.contract)
+        found.append(
+            sampling.side_of(each.settings, each.contract, "features", FIRST, FIRST + timedelta(days=2), most=10_000)
+        )
+    assert found[0].frame.equals(found[1].frame)
+    assert (found[0].rows, found[0].missing) == (found[1].rows, found[1].missing)
+
+
 def test_a_sampling_that_was_killed_before_it_counted_is_repeated_without_doubles(home, spark, monkeypatch):
     append(home, spark, 1, [0], rows=100)
     with monkeypatch.context() as patch:

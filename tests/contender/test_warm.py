@@ -186,7 +186,7 @@ def test_what_a_killed_run_was_writing_never_lands_once_the_next_has_claimed(war
     until(lambda: (tmp_path / "begun").exists())
     orphan.kill()
     orphan.communicate(timeout=60)
-    lake.claim(settings)
+    attaching.end_orphans(settings)
     assert lake.find(settings, "orders", "numbers") is None
     again = answer(settings.home, tmp_path, SLOW_WRITE + "print(json.dumps(lake.count(settings, 'orders', 'numbers')))")
     assert again == 60
@@ -201,7 +201,7 @@ def test_claiming_leaves_the_work_of_others_that_live(warm, tmp_path):
     table = SLOW_WRITE.replace('"numbers"', '"others"')
     other = begin(settings.home, tmp_path, table + "print(json.dumps(lake.count(settings, 'orders', 'others')))")
     until(lambda: (tmp_path / "begun").exists())
-    lake.claim(settings)
+    attaching.end_orphans(settings)
     out, error = other.communicate(timeout=280)
     assert out.strip() == "60", error
 
@@ -238,10 +238,10 @@ def test_what_a_keeper_that_is_gone_left_behind_is_ignored(tmp_path):
     attaching.offer(settings, address)
     assert attaching.find(settings) == address
     assert lake._fitting(settings) is None
-    lake.claim(settings)
+    attaching.end_orphans(settings)
     attaching.offered(settings).write_text("{")
     assert attaching.find(settings) is None
-    lake.claim(settings)
+    attaching.end_orphans(settings)
 
 
 def test_a_spark_that_does_not_answer_lets_nobody_claim(tmp_path):
@@ -290,7 +290,7 @@ def test_nothing_is_left_running_when_the_keeper_ends(tmp_path, number):
         assert len(family) >= 2
         process.send_signal(number)
         process.wait(timeout=60)
-        lake.claim(settings)
+        attaching.end_orphans(settings)
         _, left = psutil.wait_procs(family, timeout=60)
         assert not left
         assert attaching.offered(settings).exists() == (number == signal.SIGKILL)

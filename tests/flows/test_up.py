@@ -67,6 +67,7 @@ class Installation:
                 "CONTENDER_USE_CASES": str(self.settings.use_cases),
                 "CONTENDER_PREFECT_PORT": str(self.settings.prefect_port),
                 "CONTENDER_MLFLOW_PORT": str(self.settings.mlflow_port),
+                "CONTENDER_DASHBOARD_PORT": str(self.settings.dashboard_port),
                 "CONTENDER_SPARK_MEMORY": "1g",
             }
             | self.variables

@@ -1,0 +1,131 @@
+"""What one window shows: of all rows, of single batches, and of the rows of one category."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from contender.clauses import Drift, Performance, Triage
+from contender.drift import Comparison, DriftCheck, compare, conclude
+from contender.ordinary import DAY, Ordinary, Side, Watched
+from contender.signs import Arrived, read_signs, suspect_batches
+from contender.triage import diagnose
+from contender.values import BATCH
+
+COLUMNS = (Watched("features", "amount", "number"), Watched("features", "shop", "category"))
+ORDINARY = {column.name: Ordinary(0.05, 0.02, 0.01, 0.005, 1000, 20) for column in COLUMNS}
+TODAY, RULES, USUAL = date(2026, 3, 2), Triage(), Arrived(usual_rows=1000)
+
+
+def rows(number, *, seed=1, batch=1, day=TODAY, factor=1.0, missing=0.02) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    frame = pd.DataFrame({
+        "amount": np.exp(random.normal(3, 1, number)) * factor, "shop": random.choice(["a", "b"], number).astype(object),
+        BATCH: batch, DAY: day,
+    })  # fmt: skip
+    frame.loc[random.random(number) < missing, "amount"] = np.nan
+    return frame
+
+
+def side(*frames) -> Side:
+    frame = pd.concat(frames, ignore_index=True)
+    missing = {column.name: int(frame[column.name].isna().sum()) for column in COLUMNS}
+    return Side(TODAY, TODAY + timedelta(days=1), frame, len(frame), missing)
+
+
+def signs_of(*frames, arrived=USUAL, earlier=1, counterpart=None):
+    """The signs of a window that had as many alike before it, for the alarm."""
+    compared = Comparison("features", COLUMNS, side(*frames), side(rows(4000, seed=9)), ORDINARY, counterpart)
+    rules = Drift()
+    check = DriftCheck(
+        "orders", 1, TODAY, TODAY + timedelta(days=1), TODAY, TODAY, datetime(2026, 3, 3, tzinfo=UTC),
+        compare([compared], rules),
+    )  # fmt: skip
+    before = [
+        replace(check, start=TODAY - timedelta(days=back), end=TODAY - timedelta(days=back - 1))
+        for back in range(1, earlier + 1)
+    ]
+    return read_signs(compared, conclude(check, before, rules), arrived, RULES, "roc_auc")
+
+
+def name_of(signs) -> str:
+    return diagnose(signs, RULES, Performance(), floor=None, max_loss=0.02).name
+
+
+def test_a_window_like_the_training_shows_nothing():
+    signs = signs_of(rows(1000))
+    assert (signs.drifted, signs.only_source, signs.by_source, signs.same_season) == (False, "", (), None)
+    assert name_of(signs) == "none"
+
+
+@pytest.mark.parametrize(
+    ("frames", "name"),
+    [
+        pytest.param([rows(1000, factor=100)], "broken feed", id="cents"),
+        pytest.param([rows(1000, missing=0.5)], "broken feed", id="values gone"),
+        pytest.param([rows(1000, factor=3)], "shift", id="dearer"),
+        pytest.param([rows(50)], "broken feed", id="far too few"),
+        pytest.param([rows(9000)], "broken feed", id="far too many"),
+        pytest.param([rows(0)], "not enough to tell", id="empty"),
+    ],
+)
+def test_what_a_window_shows_has_a_name(frames, name):
+    assert name_of(signs_of(*frames)) == name
+
+
+def test_a_single_row_where_little_is_usual_is_not_enough_to_tell():
+    assert name_of(signs_of(rows(1), arrived=Arrived(usual_rows=20))) == "not enough to tell"
+
+
+def test_one_batch_in_cents_among_good_ones_is_named_and_alone_suspect():
+    signs = signs_of(rows(600), rows(200, seed=2, batch=2, factor=100), rows(200, seed=3, batch=3))
+    assert {column.source for column in signs.by_source} == {"batch 2"}
+    assert suspect_batches(signs, [1, 2, 3]) == [2]
+    assert name_of(signs) == "broken feed"
+
+
+def test_all_batches_are_suspect_where_none_stands_out():
+    assert suspect_batches(signs_of(rows(500)), [4, 5]) == [4, 5]
+
+
+def test_a_move_of_one_batch_is_of_the_feed_only_where_others_of_its_day_did_not_move():
+    beside = signs_of(rows(600), rows(400, seed=2, batch=2, factor=6))
+    assert beside.only_source == "batch 2"
+    assert name_of(beside) == "broken feed"
+    a_day_of_its_own = signs_of(rows(600), rows(400, seed=2, batch=2, factor=6, day=TODAY - timedelta(days=1)))
+    assert a_day_of_its_own.only_source == ""
+    assert name_of(a_day_of_its_own) == "shift"
+
+
+def test_values_that_one_category_lost_are_found_though_few_are_missing_in_all():
+    frame = rows(1000)
+    frame.loc[frame.index[:150], "shop"] = "c"
+    frame.loc[frame["shop"] == "c", "amount"] = np.nan
+    reference = rows(4000, seed=9)
+    reference.loc[reference.index[:600], "shop"] = "c"
+    compared = Comparison("features", COLUMNS, side(frame), side(reference), ORDINARY)
+    check = DriftCheck(
+        "orders", 1, TODAY, TODAY + timedelta(days=1), TODAY, TODAY, datetime(2026, 3, 3, tzinfo=UTC),
+        compare([compared], Drift()),
+    )  # fmt: skip
+    signs = read_signs(compared, check, Arrived(), RULES, "roc_auc")
+    assert ("amount", "shop 'c'") in {(column.name, column.source) for column in signs.by_source}
+
+
+def test_luck_in_a_small_window_is_no_loss_of_values():
+    for seed in range(30):
+        frames = [rows(60, seed=seed + 10 * part, batch=part, missing=0.02) for part in range(2)]
+        assert name_of(signs_of(*frames, arrived=Arrived())) == "none"
+
+
+def test_more_refused_rows_than_usual_are_a_broken_feed():
+    assert name_of(signs_of(rows(1000), arrived=Arrived(1000, 0.2, 0.01))) == "broken feed"
+    assert name_of(signs_of(rows(1000), arrived=Arrived(1000, 0.2, 0.19))) == "none"
+
+
+def test_what_the_season_before_showed_is_the_season():
+    signs = signs_of(rows(1000, factor=3), counterpart=side(rows(1000, seed=5, factor=3)))
+    assert (signs.drifted, signs.same_season) == (True, True)
+    assert name_of(signs) == "season"
