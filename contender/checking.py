@@ -123,7 +123,8 @@ def _comparison(
 
 def _with_counterpart(settings: Settings, contract: Contract, one: Comparison, version: int) -> Comparison:
     start, end = one.current.start, one.current.end
-    found = _counterpart(settings, contract, one.source, version, start, end, one.reference)
+    matched = any(ordinary.season for ordinary in one.ordinary.values())
+    found = _counterpart(settings, contract, one.source, version, start, end, one.reference, matched=matched)
     return replace(one, counterpart=found)
 
 
@@ -133,15 +134,24 @@ def _side(settings: Settings, contract: Contract, source: Source, version: int, 
 
 
 def _counterpart(
-    settings: Settings, contract: Contract, source: Source, version: int, start: date, end: date, reference: Side
+    settings: Settings,
+    contract: Contract,
+    source: Source,
+    version: int,
+    start: date,
+    end: date,
+    reference: Side,
+    matched: bool,
 ) -> Side | None:
     """The same days one or more seasons before, in or before the reference; None where there are none.
+
+    A window that is compared with the same days of the season anyway, or holds whole seasons, needs no second look.
 
     What came after the training proves nothing: a shift that lasts looks like a season to itself. Long seasons are cut
     to whole weeks, so that weekdays meet their like, and take in the weeks beside.
     """
     season = contract.drift.season
-    if season is None:
+    if season is None or matched or not (end - start) % season:
         return None
     is_long = season >= _LONG_SEASON
     step = season - season % timedelta(days=7) if is_long else season

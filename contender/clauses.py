@@ -312,7 +312,7 @@ class Drift(Strict):
     number_method: Literal["wasserstein", "jensenshannon", "psi"] = "wasserstein"
     number_limit: float = Field(default=0.1, gt=0)
     category_method: Literal["jensenshannon", "psi"] = "jensenshannon"
-    category_limit: float = Field(default=0.1, gt=0)
+    category_limit: float = Field(default=0.05, gt=0)
     missing_limit: Share = Field(default=0.05, description="change of the share of missing values")
     error: Share = Field(default=0.01, description="chance of any false find in one window, over all its columns")
     violations: int = Field(default=2, ge=1, description="windows in which a column drifted, the latest among them")

@@ -30,7 +30,9 @@ def wasserstein(reference: Floats, current: Floats) -> float:
     Source: Vaserstein (1969), Markov processes over denumerable products of spaces; normed as by Evidently, which
     takes 0.001 for a smaller standard deviation.
     """
-    first, second = np.sort(reference), np.sort(current)
+    first, second = reference, np.sort(current)
+    if (first[1:] < first[:-1]).any():
+        first = np.sort(first)
     places = np.searchsorted(first, second)
     values = np.insert(first, places, second)
     step = np.full(len(values), 1 / len(first))

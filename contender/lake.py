@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 _starting = Lock()
 
 
-def session(settings: Settings, *, small: bool = False) -> "SparkSession":
+def session(settings: Settings, *, small: bool = False, tiny: bool = False) -> "SparkSession":
     """The one Spark session of this process, in the warm Spark if there is a fitting one, else in one of its own.
 
     Args:
         small: there is little to do, so that compiling Java thoroughly would take longer than it saves.
+        tiny: there is so little that Spark's own compiling of each query would, too.
 
     Raises:
         Unavailable: Java or the Delta JARs are missing, with what installs them; or the warm Spark ended.
@@ -43,12 +44,17 @@ def session(settings: Settings, *, small: bool = False) -> "SparkSession":
 
         if SparkSession._instantiatedSession is None and (address := _fitting(settings)):
             with suppress(Unavailable):
-                return attaching.attach(settings, address, _asking(settings, small=small))
-        return start(settings, small=small, java_options=_SHORT_LIVED if small else ())
+                return attaching.attach(settings, address, _asking(settings, small=small, tiny=tiny))
+        return start(settings, small=small, tiny=tiny, java_options=_SHORT_LIVED if small else ())
 
 
 def start(
-    settings: Settings, *, small: bool = False, java_options: Iterable[str] = (), more: Mapping[str, str] | None = None
+    settings: Settings,
+    *,
+    small: bool = False,
+    tiny: bool = False,
+    java_options: Iterable[str] = (),
+    more: Mapping[str, str] | None = None,
 ) -> "SparkSession":
     """A Spark of this process's own, or the one that it has started before.
 
@@ -75,7 +81,7 @@ def start(
     for name, value in {
         **_launching(settings),
         "spark.driver.extraJavaOptions": " ".join([*options, *java.jvm_options(), *java_options]),
-        **_asking(settings, small=small),
+        **_asking(settings, small=small, tiny=tiny),
         **(more or {}),
     }.items():
         builder = builder.config(name, value)
@@ -125,13 +131,14 @@ def _launching(settings: Settings) -> dict[str, str]:
     }
 
 
-def _asking(settings: Settings, *, small: bool) -> dict[str, str]:
+def _asking(settings: Settings, *, small: bool, tiny: bool) -> dict[str, str]:
     """What one session asks of a Spark."""
     return {
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
         **({"spark.sql.adaptive.enabled": "false"} if small else {}),
+        **(_AS_IT_IS if tiny else {}),
         **(_SMALL_MACHINE if settings.spark_master.startswith("local") else {}),
     }
 
@@ -156,6 +163,9 @@ def _java_speaks_to(log: Path) -> Iterator[None]:
 
 _SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:MetaspaceSize=256m")
 """A day's batch spends more on the thorough compiler and on collecting class data than on the rows."""
+
+_AS_IT_IS = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+"""A query over a day's rows has run before it would be compiled."""
 
 _SMALL_MACHINE = {
     "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),

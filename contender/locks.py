@@ -45,3 +45,17 @@ def at_work(settings: Settings, use_case: str, work: Work = "data", *, wait_seco
         yield
     finally:
         lock.release()
+
+
+def is_at_work(settings: Settings, use_case: str, work: Work = "data") -> bool:
+    """Whether anybody on this machine holds that work now; a look that makes nothing and ends nothing."""
+    from filelock import FileLock, Timeout
+
+    path = settings.state / "locks" / f"{use_case}.{work}.lock"
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True

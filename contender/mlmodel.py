@@ -90,7 +90,7 @@ def _wishes(files: Mapping[str, bytes], name: str) -> Iterator[str]:
 
 
 def _read(content: bytes, file: str, name: str) -> dict[str, Any]:
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         if any(isinstance(token, yaml.AliasToken | yaml.TagToken) for token in yaml.scan(content)):

@@ -1,6 +1,6 @@
 """What `performance` says of a model's quality lately, measured and estimated, beside its own past."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -40,13 +40,19 @@ def days_of(
     return sorted((Day.from_row(contract.kind, row) for row in rows), key=lambda day: (day.day, day.model_version))
 
 
-def read(settings: Settings, contract: Contract, model_version: int) -> Readings:
+def read(
+    settings: Settings, contract: Contract, model_version: int, without: Collection[date] = frozenset()
+) -> Readings:
     """The newest days with mature outcomes, and the newest days with predictions, each against the days before.
 
     How many days is in the contract's `[performance]`. Days that the model was trained on are left out: there it knows
     the answers.
+
+    Args:
+        without: days to leave out, as those on which the feed was broken.
     """
-    days = [day for day in _newest(settings, contract, model_version) if not day.in_training]
+    newest = _newest(settings, contract, model_version)
+    days = [day for day in newest if not day.in_training and day.day not in without]
     metric = metric_of(contract.kind, contract.judging.metric)
     rng = np.random.default_rng([settings.seed, model_version])
     known = [day for day in days if day.tally.known]
@@ -61,13 +67,13 @@ def read(settings: Settings, contract: Contract, model_version: int) -> Readings
             metric, measured, None, "no estimate: there are no predictions that the model was not trained on"
         )
     first = days[-1].day - contract.performance.window
-    newest = [day for day in days if day.day > first]
+    latest = [day for day in days if day.day > first]
     expected = estimate(
-        add_up([day.tally for day in newest]), before(newest[0], days, contract.outcome.matures_after), metric, rng
+        add_up([day.tally for day in latest]), before(latest[0], days, contract.outcome.matures_after), metric, rng
     )
-    rows = sum(day.tally.volume for day in newest)
+    rows = sum(day.tally.volume for day in latest)
     estimated = _reading(expected.values.get(metric), expected.interval, rows)
-    estimated = _with_past(estimated, contract, known, newest[0].day - timedelta(days=1), metric, rng)
+    estimated = _with_past(estimated, contract, known, latest[0].day - timedelta(days=1), metric, rng)
     return Readings(metric, measured, estimated, expected.how)
 
 

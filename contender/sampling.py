@@ -6,11 +6,9 @@ the order or the number of the batches that it came in, and the samples of other
 Source: Thorup (2013), Bottom-k and priority sampling, set similarity and subset sums with minimal independence, STOC.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from datetime import date
-from functools import reduce
-from math import sqrt
-from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,8 +16,9 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contender import features, lake
+from contender import features, lake, new_rows
 from contender.contract import Contract
+from contender.new_rows import HASH
 from contender.ordinary import DAY, Side, Source, Watched
 from contender.settings import Settings
 from contender.values import BATCH, FILE, KEY, ROW, TARGET, TIME, TableVersion
@@ -27,12 +26,13 @@ from contender.values import BATCH, FILE, KEY, ROW, TARGET, TIME, TableVersion
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
 SOURCES: tuple[Source, ...] = ("features", "predictions", "outcomes")
-COUNTS, HASH = "sample_days", "_hash"
+COUNTS = "sample_days"
 _RECEIVED = (FILE, ROW)
-_FEW_DAYS = 62
-"""So many days at once pass through this process; of more, Spark writes the sample itself."""
+_FEW_VALUES = 60_000_000
+"""So many new values at once pass through this process, a million rows of 60 columns; of more, Spark samples."""
 
 
 def watched_columns(contract: Contract, source: Source) -> tuple[Watched, ...]:
@@ -132,7 +132,7 @@ def read_sample(
     if not len(days) or not DeltaTable.is_deltatable(location):
         frame = pd.DataFrame({name: [] for name in names})
     else:
-        wanted = ds.field(DAY).isin(list(days)) & (ds.field(HASH) <= _bound(rate))
+        wanted = ds.field(DAY).isin(list(days)) & (ds.field(HASH) <= new_rows.bound_of(rate))
         # The narrowest bounds let whole files be skipped.
         wanted &= (ds.field(DAY) >= min(days)) & (ds.field(DAY) <= max(days))
         table = DeltaTable(location).to_pyarrow_dataset().to_table(columns=names, filter=wanted)
@@ -156,52 +156,80 @@ def _update(settings: Settings, contract: Contract, source: Source) -> int:
     done, seen = (-1, -1) if counts.empty else (int(counts["until"].max()), int(counts["version"].max()))
     if table.version <= seen:
         return 0
-    rows = lake.read(settings, table).where(F.col(BATCH) > done)
-    if source == "outcomes":
-        rows = _of_sampled(settings, contract, rows)
-    else:
-        rows = rows.withColumn(DAY, F.to_date(TIME)).withColumn(HASH, F.xxhash64(F.lit(settings.seed), KEY))
     columns = watched_columns(contract, source)
-    missing = [F.count_if(_is_missing(column)).alias(column.name) for column in columns]
-    counted = rows.groupBy(DAY).agg(F.count("*").alias("_rows"), F.max(BATCH).alias("_until"), *missing).toPandas()
-    if counted.empty:
-        return 0
-    until = int(counted["_until"].max())
-    kept = [F.col(f"`{column.name}`") for column in columns]
-    sampled = _smallest(rows, counted, contract.drift.day_rows).select(
-        KEY, DAY, HASH, BATCH, *_also(contract, source), *kept
-    )  # fmt: skip
+    names = [KEY, DAY, HASH, BATCH, *_also(contract, source), *(column.name for column in columns)]
     name = _table(settings, contract, source)
-    if len(counted) <= _FEW_DAYS:
-        _write(settings, contract, name, sampled.toArrow(), "append")
+    few = _few(settings, contract, table, source, done)
+    if few is not None:
+        counted, sampled = new_rows.count_and_sample(few, columns, names, contract.drift.day_rows, settings.seed)
+        if counted.empty:
+            return 0
+        _write(settings, contract, name, sampled, "append")
     else:
+        rows = _many(settings, contract, table, source, done)
+        missing = [_missing(column).alias(column.name) for column in columns]
+        counted = rows.groupBy(DAY).agg(F.count("*").alias("_rows"), F.max(BATCH).alias("_until"), *missing).toPandas()
+        if counted.empty:
+            return 0
+        kept = _smallest(rows, counted, contract.drift.day_rows).select(*[F.col(f"`{column}`") for column in names])
+        until = int(counted["_until"].max())
         lake.append(
-            settings, contract.name, name, sampled.sortWithinPartitions(DAY), application="sample", transaction=until
+            settings, contract.name, name, kept.sortWithinPartitions(DAY), application="sample", transaction=until
         )
-    _write_counts(settings, contract, table, source, counted, until)
+    _write_counts(settings, contract, table, source, counted, int(counted["_until"].max()))
     return len(counted)
 
 
-def _is_missing(column: Watched) -> SparkColumn:
+def _few(settings: Settings, contract: Contract, table: TableVersion, source: Source, done: int) -> "ds.Dataset | None":
+    """The rows of the batches after `done`, where they are few by the table's log; starting Spark would cost more."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+    from deltalake import DeltaTable
+
+    delta = DeltaTable(lake.path_of(settings, contract.name, table.table), version=table.version)
+    log = pa.table(delta.get_add_actions(flatten=True))
+    if f"max.{BATCH}" not in log.column_names or log["num_records"].null_count or log[f"max.{BATCH}"].null_count:
+        return None
+    newest = zip(log[f"max.{BATCH}"].to_pylist(), log["num_records"].to_pylist(), strict=True)
+    rows = sum(count for batch, count in newest if batch > done)
+    if rows * len(watched_columns(contract, source)) > _FEW_VALUES:
+        return None
+    every = delta.to_pyarrow_dataset().filter(ds.field(BATCH) > done)
+    if source != "outcomes":
+        return every
+    found = every.to_table()
+    location = lake.path_of(settings, contract.name, _table(settings, contract, "features"))
+    if not DeltaTable.is_deltatable(location):
+        return ds.dataset(found.slice(0, 0))
+    known = DeltaTable(location).to_pyarrow_dataset().to_table(
+        columns=[KEY, DAY, HASH], filter=ds.field(KEY).isin(found[KEY])
+    )  # fmt: skip
+    return ds.dataset(found.join(known.group_by([KEY, DAY, HASH]).aggregate([]), keys=KEY, join_type="inner"))
+
+
+def _many(settings: Settings, contract: Contract, table: TableVersion, source: Source, done: int) -> DataFrame:
+    """The same rows of any number."""
+    rows = lake.read(settings, table).where(F.col(BATCH) > done)
+    if source == "outcomes":
+        return _of_sampled(settings, contract, rows)
+    digits = F.substring(F.md5(F.concat(F.lit(f"{settings.seed}/"), KEY).cast("binary")), 1, 15)
+    return rows.withColumn(DAY, F.to_date(TIME)).withColumn(HASH, F.conv(digits, 16, 10).cast("long"))
+
+
+def _missing(column: Watched) -> SparkColumn:
+    """How many values are null, not a number or infinite; as one comparison, which Spark compiles to fast code."""
     value = F.col(f"`{column.name}`")
-    if column.kind == "category":
-        return value.isNull()
-    return reduce(or_, [value.isNull(), F.isnan(value), F.abs(value) == float("inf")])
+    there = value if column.kind == "category" else F.when(F.abs(value) <= sys.float_info.max, 1)
+    return F.count("*") - F.count(there)
 
 
 def _smallest(rows: DataFrame, counted: "pd.DataFrame", most: int) -> DataFrame:
     """Per day all rows whose hash is below a bound that about `most` rows keep; nothing is sorted or moved for it."""
-    shares = ((most + 4 * sqrt(most) + 10) / counted["_rows"]).clip(upper=1.0)
-    bounds = [_bound(share) for share in shares]
+    bounds = [new_rows.bound_of(new_rows.share_of_day(most, count)) for count in counted["_rows"]]
     if len(set(bounds)) == 1:
         return rows.where(F.col(HASH) <= bounds[0])
     small = rows.sparkSession.createDataFrame(list(zip(counted[DAY], bounds, strict=True)), f"{DAY} date, _bound long")
     return rows.join(F.broadcast(small), on=DAY, how="inner").where(F.col(HASH) <= F.col("_bound"))
-
-
-def _bound(share: float) -> int:
-    """The hash that such a share of all hashes does not exceed."""
-    return min(int(share * 2.0**64) - 2**63, 2**63 - 1)
 
 
 def _of_sampled(settings: Settings, contract: Contract, outcomes: DataFrame) -> DataFrame:

@@ -58,6 +58,8 @@ PLANS = {
     "monitor": Plan(
         "Compares what arrives, and what became of it, with what the champion was trained on; reports drift and decay.",
         "By itself {schedule}. A run that comes while another is at work is cancelled.",
+        f"{_USE_CASE}\n- `as_of`: moment (UTC) before which the newest whole days are looked at; empty: now, or where "
+        "nothing came since, the end of the newest day.",
         collision="CANCEL_NEW",
     ),
     "retrain": Plan(
@@ -68,7 +70,8 @@ PLANS = {
         f"{_USE_CASE}\n- `reason`: why now; people read it in the list of runs.\n"
         "- `as_of`: moment (UTC) whose knowledge counts; empty: now.\n"
         "- `decayed`: the champion is known to decay; then a challenger that is not worse takes the title.\n"
-        "- `event_id`, `event`: id and name of the event that called for it; empty when a person did.",
+        "- `event_id`: id of the event that called for it; empty when a person did.\n"
+        "- `event`: its name; an alarm is held to the contract's limits, a request is not.",
         collision="CANCEL_NEW",
     ),
     "pipeline": Plan(

@@ -22,7 +22,20 @@ class Started:
     seconds: float
 
 
-_SMALL_BYTES, _SMALL_ROWS = 64 << 20, 2_000_000
+@dataclass
+class Size:
+    """How much there is to do: what has landed, and what is there already."""
+
+    landed: int
+    records: int
+
+    @property
+    def small(self) -> bool:
+        return self.landed < 64 << 20 and self.records < 2_000_000
+
+    @property
+    def tiny(self) -> bool:
+        return self.landed < 4 << 20 and self.records < 1_000_000
 
 
 @contextmanager
@@ -41,12 +54,10 @@ def engines(settings: Settings, contract: Contract, folder: Path | None = None) 
     server = api.connect(settings)
     failures: list[BaseException] = []
     ready = threading.Event()
-    landed = landing.unseen_bytes(settings, contract, folder or Path(contract.records.landing).absolute())
-    records = lake.count(settings, contract.name, "records")
-    small = landed < _SMALL_BYTES and records < _SMALL_ROWS
+    size = _size_of(settings, contract, folder)
     # Whoever has records mostly has a champion, and a new challenger is seldom due: then these would load for nothing.
-    later = () if records else ("contender.training",)
-    threading.Thread(target=_warm_up, args=(settings, small, later, failures, ready), daemon=True).start()
+    later = () if size.records else ("contender.training",)
+    threading.Thread(target=_warm_up, args=(settings, size, later, failures, ready), daemon=True).start()
     try:
         import prefect  # noqa: F401 - its settings were made by `connect`
 
@@ -60,12 +71,26 @@ def engines(settings: Settings, contract: Contract, folder: Path | None = None) 
         api.stop(server)
 
 
+def begin_on_worker(settings: Settings, contract: Contract, folder: Path | None = None) -> None:
+    """Have Spark and what loads slowly ready soon, in a run that a worker has started; elsewhere `engines` does it."""
+    from prefect.runtime import deployment
+
+    if deployment.id:
+        arguments = (settings, _size_of(settings, contract, folder), (), [], threading.Event())
+        threading.Thread(target=_warm_up, args=arguments, daemon=True).start()
+
+
+def _size_of(settings: Settings, contract: Contract, folder: Path | None) -> Size:
+    landed = landing.unseen_bytes(settings, contract, folder or Path(contract.records.landing).absolute())
+    return Size(landed, lake.count(settings, contract.name, "records"))
+
+
 def _warm_up(
-    settings: Settings, small: bool, later: tuple[str, ...], failures: list[BaseException], ready: threading.Event
+    settings: Settings, size: Size, later: tuple[str, ...], failures: list[BaseException], ready: threading.Event
 ) -> None:
     """Start Spark, then load in the background what the next steps need, in their order."""
     try:
-        lake.session(settings, small=small)
+        lake.session(settings, small=size.small, tiny=size.tiny)
     except Exception as error:  # noqa: BLE001 - told by the main thread
         failures.append(error)
         return

@@ -13,6 +13,7 @@ from contender.events import DRIFT
 from contender.locks import at_work
 from contender.settings import Settings
 from contender.values import Verdict
+from flows.engines import begin_on_worker
 from flows.patience import patience_seconds
 from flows.running import UseCase, in_one_sentence, name_of_run
 from tasks.announcing import tell_crowned
@@ -53,6 +54,7 @@ def retrain(
             # Prefect takes a state that a flow returns as the run's own; whoever called the flow gets None.
             return cast(None, Completed(name="Skipped", message=allowed.why))
     with at_work(settings, use_case, "training", wait_seconds=patience_seconds()):
+        begin_on_worker(settings, contract)
         held = find_champion(settings, contract)
         entry, champion = held or (None, None)
         rows = split_rows(settings, contract, as_of or datetime.now(UTC))

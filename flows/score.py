@@ -8,6 +8,7 @@ from contender.contract import Contract
 from contender.locks import at_work
 from contender.settings import Settings
 from contender.values import Scored
+from flows.engines import begin_on_worker
 from flows.patience import patience_seconds
 from flows.running import UseCase, in_one_sentence, name_of_run
 from tasks.announcing import tell_scored
@@ -26,6 +27,7 @@ def score(use_case: UseCase) -> Scored | None:
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
     with at_work(settings, use_case, wait_seconds=patience_seconds()):
+        begin_on_worker(settings, contract)
         return score_what_is_new(settings, contract)
 
 

@@ -13,7 +13,7 @@ import click
 
 from contender import approvals, lake, ledger, notices, outlook, triggers
 from contender.contract import Contract, known_use_cases
-from contender.errors import UsageError
+from contender.errors import ContractError, UsageError
 from contender.request import document_of
 from contender.settings import Settings
 from flows import addresses, showing
@@ -46,7 +46,12 @@ def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
 
 def next_of(settings: Settings, use_case: str) -> dict[str, Any]:
     """What the loop would do now, and why."""
-    found = outlook.next_action(settings, Contract.of(use_case, settings.use_cases), datetime.now(UTC))
+    try:
+        contract = Contract.of(use_case, settings.use_cases)
+    except ContractError as error:
+        # The other use cases are told of all the same.
+        return {"name": "wait", "sentence": f"Wait: its contract cannot be read: {error}", "reasons": []}
+    found = outlook.next_action(settings, contract, datetime.now(UTC))
     return {"name": found.name, "sentence": found.sentence, "reasons": list(found.reasons)}
 
 

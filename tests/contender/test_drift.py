@@ -348,3 +348,38 @@ def test_no_page_is_written_of_nothing(world, tmp_path):
 def test_rules_that_make_no_sense_are_refused(rules, told):
     with pytest.raises(ValueError, match=told):
         Drift(**rules)
+
+
+PAYMENTS = (Watched("features", "amount", "number"), Watched("features", "category", "category"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("drift", "column"),
+    [((), None), (("price_inflation",), "amount"), (("new_category",), "category")],
+)
+def test_what_the_simulator_changes_in_payments_alarms_and_nothing_else_does(drift, column):
+    """Its prices rise over weeks, so that they are asked for by the end of the month."""
+    from contender.simulator import Simulation, live
+
+    def side_of(frames) -> Side:
+        frame = pd.concat(frames, ignore_index=True)
+        last = frame[DAY].max() + timedelta(days=1)
+        return Side(frame[DAY].min(), last, frame, len(frame), {"amount": 0, "category": 0})
+
+    simulation = Simulation(seed=7, payments=120_000, drift=drift, drift_from=90)
+    days = [
+        day.payments[["amount", "category"]].astype({"category": object}).assign(**{DAY: day.date})
+        for day in live(simulation)
+    ]
+    reference = side_of([day.iloc[::4] for day in days[:80]])
+    ordinary = ordinary_scores((side_of([day]) for day in days[:80]), reference, PAYMENTS, RULES, seed=1)
+    done: list[DriftCheck] = []
+    for day in days[90:]:
+        now = side_of([day])
+        found = compare([Comparison("features", PAYMENTS, now, reference, ordinary)], RULES)
+        at = datetime(2026, 6, 1, tzinfo=UTC)
+        check = DriftCheck("payments", 1, now.start, now.end, reference.start, reference.end, at, found)
+        done.append(conclude(check, done, RULES))
+    alarmed = {name for check in done for name in check.alarming}
+    assert alarmed == ({column} if column else set())

@@ -105,9 +105,9 @@ def test_only_this_user_on_this_machine_gets_in_and_only_with_the_secret(warm):
 
 @pytest.mark.parametrize("small", [True, False])
 def test_an_attached_session_asks_for_what_one_of_its_own_would(warm, tmp_path, small):
-    asked = lake._launching(warm[1]) | lake._asking(warm[1], small=small)
+    asked = lake._launching(warm[1]) | lake._asking(warm[1], small=small, tiny=small)
     code = f"""
-session = lake.session(settings, small={small})
+session = lake.session(settings, small={small}, tiny={small})
 names = {list(asked)}
 print(json.dumps([attaching.attached() is session, {{n: session.conf.get(n) for n in names}}]))
 """
