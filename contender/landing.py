@@ -5,6 +5,7 @@ everything is, so that work cut off in between is taken up again under the same 
 """
 
 import fnmatch
+import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -52,8 +53,13 @@ class Plan:
     usual_rows_per_file: float | None
 
 
-def plan(settings: Settings, contract: Contract, landing: Path, at: datetime) -> Plan | None:
+def plan(
+    settings: Settings, contract: Contract, landing: Path, at: datetime, *, settled_seconds: float = 0
+) -> Plan | None:
     """The batch to take in next: one that was cut off, else all files that are new; None when nothing is.
+
+    Args:
+        settled_seconds: files that changed within so many seconds before `at` may still grow, and are left for later.
 
     Raises:
         DataError: the landing folder is not there.
@@ -68,7 +74,8 @@ def plan(settings: Settings, contract: Contract, landing: Path, at: datetime) ->
                 return cut_off
             # Half of it by one contract and half by another would add up to nothing.
             abandon(settings, contract, cut_off, "the contract was changed before the batch was done")
-    files = tuple(_new_files(contract, landing, log))
+    newest = (at.timestamp() - settled_seconds) * 1e9 if settled_seconds else math.inf
+    files = tuple(file for file in _new_files(contract, landing, log) if file.modified <= newest)
     if not files:
         return None
     found = Plan(max((row["batch"] for row in log), default=0) + 1, at, files, usual)

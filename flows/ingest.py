@@ -11,7 +11,7 @@ from contender.locks import at_work
 from contender.settings import Settings
 from contender.values import Ingested
 from flows.engines import begin_on_worker
-from flows.patience import patience_seconds
+from flows.patience import patience_seconds, settled_seconds
 from flows.running import UseCase, in_one_sentence, name_of_run
 from flows.score import score_what_is_new
 from tasks.announcing import tell_ingested, tell_refused
@@ -39,7 +39,7 @@ def ingest(use_case: UseCase, landing: str | None = None, go_on: bool = True) ->
     ingested, refused = list[Ingested](), None
     with at_work(settings, use_case, wait_seconds=patience_seconds()):
         begin_on_worker(settings, contract, folder)
-        while refused is None and (batch := find_batch(settings, contract, folder, datetime.now(UTC))):
+        while refused is None and (batch := find_batch(settings, contract, folder, datetime.now(UTC), settled_seconds())):
             try:
                 ingested.append(take_in(settings, contract, batch))
                 tell_ingested(settings, contract, ingested[-1])

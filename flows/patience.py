@@ -1,6 +1,6 @@
 """How long a flow waits for another one that is at work on the same use case."""
 
-WORKER_SECONDS = 3600
+WORKER_SECONDS, SETTLED_SECONDS = 3600, 1.5
 
 
 def patience_seconds() -> float:
@@ -8,3 +8,10 @@ def patience_seconds() -> float:
     from prefect.runtime import deployment
 
     return WORKER_SECONDS if deployment.id else 0
+
+
+def settled_seconds() -> float:
+    """How long a file must be unchanged: on a worker as others may be writing it, in a terminal a person says when."""
+    from prefect.runtime import deployment
+
+    return SETTLED_SECONDS if deployment.id else 0

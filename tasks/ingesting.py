@@ -16,10 +16,12 @@ from tasks.telling import show, table, working
 
 
 @task
-def find_batch(settings: Settings, contract: Contract, folder: Path, at: datetime) -> Plan | None:
+def find_batch(
+    settings: Settings, contract: Contract, folder: Path, at: datetime, settled_seconds: float = 0
+) -> Plan | None:
     """The batch to take in next, or None when all that landed is in the lake."""
     with working() as tell:
-        batch = landing.plan(settings, contract, folder, at)
+        batch = landing.plan(settings, contract, folder, at, settled_seconds=settled_seconds)
         tell(
             f"batch {batch.batch}: {len(batch.files):,} new files in {folder}" if batch else f"no new files in {folder}"
         )

@@ -1,3 +1,4 @@
+import os
 from datetime import timedelta
 
 import pytest
@@ -93,3 +94,17 @@ def test_without_the_landing_folder_one_sentence_says_what_to_do(home):
     home.landing.rmdir()
     with pytest.raises(DataError, match="is not there; create it, correct records.landing"):
         home.plan()
+
+
+def test_a_file_that_may_still_be_written_is_left_for_the_next_batch(home):
+    home.land("orders-1.csv", "whole")
+    home.land("orders-2.csv", "half")
+    folder = home.landing
+    os.utime(folder / "orders-1.csv", (home.noon.timestamp() - 10,) * 2)
+    os.utime(folder / "orders-2.csv", (home.noon.timestamp() - 1,) * 2)
+    waiting = landing.plan(home.settings, home.contract, folder, home.noon, settled_seconds=2)
+    assert names(waiting) == ["orders-1.csv"]
+    rows = {file.digest: 10 for file in waiting.files}
+    landing.close(home.settings, home.contract, waiting, "done", rows, {})
+    later = landing.plan(home.settings, home.contract, folder, home.noon + timedelta(seconds=5), settled_seconds=2)
+    assert names(later) == ["orders-2.csv"]
