@@ -4,6 +4,7 @@ import atexit
 import base64
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -153,6 +154,8 @@ def answers(address: str) -> bool:
 def ask(address: str, path: str, question: Any = None) -> Any:
     """What a Prefect API answers, with this process's login, without the seconds that loading Prefect takes.
 
+    A server whose database is busy says so by status 503, and is asked again for a while.
+
     Args:
         question: what JSON can hold; it is posted.
 
@@ -166,7 +169,19 @@ def ask(address: str, path: str, question: Any = None) -> Any:
     elif key := os.environ.get("PREFECT_API_KEY"):
         headers["Authorization"] = f"Bearer {key}"
     body = None if question is None else json.dumps(question).encode()
-    return json.loads(fetch(f"{address.rstrip('/')}{path}", body, headers, seconds=5))
+    for pause in _PAUSES:
+        try:
+            return json.loads(fetch(f"{address.rstrip('/')}{path}", body, headers, seconds=5) or b"null")
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            error.close()
+            time.sleep(pause * random.uniform(0.5, 1.5))
+    return json.loads(fetch(f"{address.rstrip('/')}{path}", body, headers, seconds=5) or b"null")
+
+
+_PAUSES = (0.5, 1, 2, 4)
+"""Seconds before a busy server is asked again, more or less: not all who wait come back at once."""
 
 
 def fetch(url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *, seconds: float) -> bytes:

@@ -39,7 +39,9 @@ def ingest(use_case: UseCase, landing: str | None = None, go_on: bool = True) ->
     ingested, refused = list[Ingested](), None
     with at_work(settings, use_case, wait_seconds=patience_seconds()):
         begin_on_worker(settings, contract, folder)
-        while refused is None and (batch := find_batch(settings, contract, folder, datetime.now(UTC), settled_seconds())):
+        while refused is None and (
+            batch := find_batch(settings, contract, folder, datetime.now(UTC), settled_seconds())
+        ):
             try:
                 ingested.append(take_in(settings, contract, batch))
                 tell_ingested(settings, contract, ingested[-1])

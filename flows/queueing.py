@@ -4,6 +4,7 @@ import json
 import urllib.error
 from http.client import HTTPException
 from typing import Any
+from uuid import uuid4
 
 import click
 
@@ -37,9 +38,11 @@ def queue(flow: str, use_case: str, parameters: dict[str, Any], json_: bool) -> 
 
 
 def _create(server: str, deployment: str, parameters: dict[str, Any]) -> Any:
+    # With a key, an answer that got lost makes no second run.
+    question = {"parameters": parameters, "idempotency_key": str(uuid4())}
     try:
         found = api.ask(server, f"/deployments/name/{deployment}")
-        return api.ask(server, f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+        return api.ask(server, f"/deployments/{found['id']}/create_flow_run", question)
     except urllib.error.HTTPError as error:
         with error:
             raise _refusal(server, deployment, error.code, error.read()) from error

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 from deltalake import DeltaTable
+
+from flows import api
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONTENDER = Path(sys.executable).with_name("contender")
@@ -45,6 +46,7 @@ class Loop:
     def __init__(self, folder: Path, **variables: str) -> None:
         foreign = ("CONTENDER_", "MLFLOW_", "PREFECT_")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        self.log = folder / "up.log"
         self.folder, self.home, self.landing = folder, folder / ".contender", folder / "landing" / "payments"
         self.prefect, self.mlflow, self.dashboard = free_port(), free_port(), free_port()
         self.environment = clean | {
@@ -57,18 +59,18 @@ class Loop:
     def up(self, *arguments: str, ready_seconds: float = 180) -> float:
         """Start it, and return the seconds until it said that it is ready."""
         began = time.perf_counter()
-        log = (self.folder / "up.log").open("a")
-        self.process = subprocess.Popen(
-            [CONTENDER, "up", "payments", *arguments], cwd=self.folder, env=self.environment, text=True,
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
-        wait_until(self._is_ready, f"up is ready; it said:\n{(self.folder / 'up.log').read_text()}", ready_seconds)
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [CONTENDER, "up", "payments", *arguments], cwd=self.folder, env=self.environment, text=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        wait_until(self._is_ready, "up is ready", ready_seconds)
         return time.perf_counter() - began
 
     def _is_ready(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, (self.folder / "up.log").read_text()
-        return "ready" in (self.folder / "up.log").read_text().lower()
+        assert self.process.poll() is None, self.log.read_text()
+        return any(line.startswith("Ready after") for line in self.log.read_text().splitlines())
 
     def run(self, *arguments: str) -> str:
         """What `contender ARGUMENTS` prints."""
@@ -106,12 +108,7 @@ class Loop:
 
     def ask(self, path: str, document: Any = None) -> Any:
         """An answer of Prefect's API; a POST where there is something to send."""
-        data = None if document is None else json.dumps(document).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.prefect}/api/{path}", data, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or "null")
+        return api.ask(f"http://127.0.0.1:{self.prefect}/api", f"/{path}", document)
 
     def flow_runs(self, flow: str, *states: str) -> list[dict[str, Any]]:
         """Runs of a flow, newest first; in any state, or in those named."""
