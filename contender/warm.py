@@ -30,7 +30,8 @@ END_SECONDS = 2.0
 
 LASTING = (
     "-XX:+UseSerialGC",
-    "-Xms256m",
+    "-XX:InitialHeapSize=256m",
+    "-XX:MinHeapSize=128m",
     "-Xmn96m",
     "-XX:MetaspaceSize=256m",
     "-XX:MinHeapFreeRatio=30",
@@ -144,11 +145,25 @@ def _rest(settings: Settings, session: "SparkSession", own: Any) -> bool:
         for left in kept.parent.glob("pyspark-*"):
             if left != kept:
                 shutil.rmtree(left, ignore_errors=True)
+    beans = context._jvm.java.lang.management.ManagementFactory.getPlatformMXBeans(
+        context._jvm.java.lang.Class.forName("com.sun.management.HotSpotDiagnosticMXBean")
+    )
+    # For as long as it rests, next to nothing is kept in reserve.
+    _keep_free(beans, low=5, high=10)
     # Twice: what the first frees is unlinked by Spark's own cleaner, which frees more.
     for _ in range(2):
         context._jvm.System.gc()
         time.sleep(0.5)
+    _keep_free(beans, low=30, high=50)
     return True
+
+
+def _keep_free(beans: Any, *, low: int, high: int) -> None:
+    """How much of the heap may be free after a collection, in percent; another JVM than HotSpot has no such bean."""
+    for bean in beans:
+        # By way of none and all, because the lower may never be above the higher.
+        for name, percent in (("MinHeapFreeRatio", 0), ("MaxHeapFreeRatio", high), ("MinHeapFreeRatio", low)):
+            bean.setVMOption(name, str(percent))
 
 
 def _bindings_of(gateway: Any) -> Any:

@@ -1412,7 +1412,10 @@ def _(home: Path) -> None:
     assert title._still_challenging(Settings(home=home), "orders", 2, head) is None
 
 
-@guarded("one command at a time works on a use case", without(locks.at_work, ("lock.acquire(timeout=wait_seconds, poll_interval=0.25)", "pass")))
+@guarded(
+    "one command at a time works on a use case",
+    without(locks.at_work, ("lock.acquire(timeout=wait_seconds, poll_interval=0.25)", "pass")),
+)
 def _(home: Path) -> None:
     (home / "locks").mkdir()
     with (home / "locks" / "orders.data.lock").open("w") as held:
