@@ -3,9 +3,9 @@
     uv run python tests/benchmarks/landing.py [--json] [--rows 2000] [--days 5]
 
 Everything is real: `contender up` on free ports with an empty home, 120 days of payments dropped, the first champion
-crowned by the loop itself, then one day's file after another. It is idle when nothing has run for 75 seconds: Spark lets
-its Python workers go after a minute. A day counts from the moment its file has its final
-name until the predictions of all its rows are in the Delta table. Memory is the sum over all processes of the home.
+crowned by the loop itself, then one day's file after another. A day counts from the moment its file has its final
+name until the predictions of all its rows are in the Delta table. It is idle when nothing has run for 75 seconds (Spark
+lets its Python workers go after a minute); memory is the sum over all processes of the home.
 """
 
 import argparse

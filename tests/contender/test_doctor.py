@@ -465,7 +465,7 @@ def test_nothing_of_a_login_is_told_when_nobody_answers(settings, monkeypatch):
     for name in ("Prefect server", "MLflow server", "ledger", "Spark master"):
         assert f"127.0.0.1:{port}" in failed(found[name]).found
     assert "hush" not in json.dumps([vars(one) for one in found.values()])
-    assert not any(name.startswith("port ") for name in found)
+    assert [name for name in found if name.startswith("port ")] == [f"port {elsewhere.dashboard_port}"]
 
 
 @pytest.mark.parametrize(
