@@ -531,7 +531,7 @@ def test_a_postgresql_that_cannot_be_written_is_told_with_what_mends_that(settin
         assert "permission denied" in failed(examined(as_("reader", "bare"))).found
         assert "read-only" in failed(examined(as_("contender", "replica"))).found
         assert "does not exist" in failed(examined(as_("contender", "nowhere"))).found
-        owner.execute("REVOKE ALL ON title, verdicts, comparisons FROM reader")
+        owner.execute("DROP OWNED BY reader")
         owner.execute("DROP ROLE reader")
 
 
