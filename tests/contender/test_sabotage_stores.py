@@ -268,7 +268,7 @@ def score_twice(home: Path) -> None:
         version = lake.find(orders.settings, "orders", table)
         assert version is not None
         frame = lake.read(orders.settings, version).where(F.col(BATCH) == 2)
-        lake.append(settings, "orders", table, frame, application="ingest", transaction=2)
+        lake.append(settings, "orders", table, frame, application="ingest", transaction=2, note='{"until": 2}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring_door, "with_scores", lambda rows, *_: rows.select(
             KEY, TIME, BATCH, F.lit(0.2).alias("score"), F.lit(0).alias("prediction")

@@ -558,7 +558,9 @@ def test_a_winner_that_nobody_has_approved_scores_nothing(tmp_path):
     for old, new in EDITS:
         assert old in text, f"the contract has no {old}"
         text = text.replace(old, new)
-    path.write_text(f'{text}\n[approval]\nrequired = true\nexpires_after = "2 days"\n')
+    asking = text.replace("[approval]\nrequired = false", "[approval]\nrequired = true")
+    assert asking != text
+    path.write_text(asking)
     write(Simulation(seed=20_260_101, payments=8000, days=120), tmp_path / "landing" / "payments")
     inherited = {name: v for name, v in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     environment = inherited | {

@@ -192,7 +192,8 @@ class TestPlainDeploy:
             eventually(lambda: len(server.runs_of(f"retrain/{use_case}")) > before, "a run")
 
         run = next(one for one in server.runs_of(f"retrain/{use_case}") if one["parameters"]["event_id"] == id_)
-        assert run["parameters"] == {"use_case": use_case, "reason": reason, "decayed": decayed, "event_id": id_}
+        told = {"use_case": use_case, "reason": reason, "decayed": decayed, "event_id": id_, "event": event}
+        assert run["parameters"] == told
         assert sorted(run["tags"]) == ["contender", use_case]
 
     def test_twenty_drifts_at_once_are_one_run_and_stay_one_after_installing_again(self, server):

@@ -381,9 +381,17 @@ def test_people_are_told_of_what_failed_and_of_alarms_from_outside(tmp_path, ser
             "actions": [{"type": "run-deployment", "source": "selected", "deployment_id": str(uuid.uuid4())}],
         }  # fmt: skip
         server.ask("/automations/", wrong)
-        server.emit("contender.test.failing", "payments", {})
 
-        wait_for(lambda: len(notices.newest(watcher.settings)) >= 4, "all is kept")
+        def all_is_kept() -> bool:
+            kinds = [one.kind for one in notices.newest(watcher.settings)]
+            if "automation failed" not in kinds and time.monotonic() > again[-1]:
+                # Prefect hears of a new automation a moment after it was made.
+                server.emit("contender.test.failing", "payments", {})
+                again.append(time.monotonic() + 5)
+            return len(kinds) >= 4 and "automation failed" in kinds
+
+        again = [time.monotonic()]
+        wait_for(all_is_kept, "all is kept")
         found = {one.kind: one for one in notices.newest(watcher.settings) if one.link != link_of(server, crashed)}
         assert (found["drift"].id, found["drift"].sentence) == (drift, "amounts doubled")
         assert found["flow failed"].sentence == "ingest payments failed: The lake is full."
@@ -391,7 +399,7 @@ def test_people_are_told_of_what_failed_and_of_alarms_from_outside(tmp_path, ser
         assert found["automation failed"].sentence.startswith("An automation failed: an automation of ours: ")
         [lost] = [one for one in notices.newest(watcher.settings) if one.link == link_of(server, crashed)]
         assert lost.sentence == "score payments crashed: No sign of life."
-        assert len(notices.newest(watcher.settings)) == 4
+        assert len([one for one in notices.newest(watcher.settings) if one.kind != "automation failed"]) == 3
         wait_for(lambda: len(taken) == 3, "people are told")
         assert sorted((one["title"], one["message"].partition("\n")[0]) for one in taken) == [
             ("Contender: payments drift", "amounts doubled"),
