@@ -32,7 +32,6 @@ def approve(use_case: str, version: int | None, reason: str, by: str | None, jso
     def decide(settings: Settings) -> LedgerEntry:
         entry = agreement.approve(settings, use_case, version=version, reason=reason, by=_person(by))
         suspended.end(settings, use_case, approvals.find(settings, use_case, entry.version))
-        suspended.announce(settings, use_case, entry)
         return entry
 
     _rule(decide, use_case, json_)

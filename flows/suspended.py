@@ -2,11 +2,8 @@
 
 from contextlib import suppress
 from typing import Any
-from uuid import uuid4
 
-from contender import events
 from contender.errors import Unavailable
-from contender.ledger import LedgerEntry
 from contender.request import Request, told
 from contender.settings import Settings
 from flows.api import answers
@@ -27,18 +24,6 @@ def end(settings: Settings, use_case: str, request: Request | None) -> bool:
             done = server.ask(f"/flow_runs/{request.flow_run}/set_state", {"state": state, "force": True})
             return bool(done["status"] == "ACCEPT")
     return False
-
-
-def announce(settings: Settings, use_case: str, entry: LedgerEntry) -> None:
-    """Send the event that somebody took the title; where no server answers, scheduled runs find it in the ledger."""
-    event = events.title_changed(
-        events.PROMOTED, use_case, version=entry.version, previous=entry.previous_version, action=entry.action,
-        reason=entry.reason, by=entry.by,
-    )  # fmt: skip
-    server = Server(settings)
-    with suppress(Unavailable):
-        if answers(server.address):
-            server.emit(event.document(settings), id=str(uuid4()))
 
 
 def _is_paused(run: Any) -> bool:

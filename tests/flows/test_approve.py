@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -137,6 +139,46 @@ def test_who_is_approved_takes_the_title_with_its_evidence(settings, command, ch
     assert registry.aliases(settings, "payments") == {"champion": 2} | previous
     assert approvals.waiting(settings, "payments") is None
     assert ledger.verify(settings, "payments") == 1 + len(champion)
+
+
+@pytest.fixture
+def announced(monkeypatch):
+    """The events that a server of this test's own has received."""
+    found = []
+
+    class Ears(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self._answer(b"true")
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            found.extend(body if self.path == "/api/events" else [])
+            self._answer(b"{}")
+
+        def _answer(self, body):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ears)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+    yield found
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+
+def test_a_title_that_is_approved_by_command_is_announced_once(settings, announced, command):
+    ask(settings, 2)
+    assert command("approve", "payments", "--reason", "looked at it", "--by", "ada")[0] == 0
+    [event] = announced
+    assert (event["event"], event["payload"]["version"]) == ("contender.champion.promoted", 2)
 
 
 def test_who_is_rejected_challenges_no_more(settings, command):
