@@ -1,19 +1,20 @@
 """Checks a window against the champion's training, and keeps every check in the table `drift`."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from contender import lake, sampling
+from contender.clauses import Drift
 from contender.contract import Contract
-from contender.drift import ColumnDrift, Comparison, DriftCheck, compare, conclude
-from contender.ordinary import Side, Source
+from contender.drift import ColumnDrift, Comparison, DriftCheck, before, compare, conclude
+from contender.ordinary import Side, Source, Watched
 from contender.references import Reference
 from contender.sampling import SOURCES, watched_columns
 from contender.settings import Settings
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 TABLE = "drift"
@@ -42,12 +43,7 @@ def check_drift(
         for source in SOURCES
         if source in reference.sides
     )
-    columns = compare(compared, contract.drift)
-    if found_in := {column.table for column in columns if column.drifted}:
-        compared = tuple(
-            _with_counterpart(settings, contract, one, version) if one.source in found_in else one for one in compared
-        )
-        columns = compare(compared, contract.drift)
+    columns = compare(compared, contract.drift, lambda one, far: _counterpart(settings, contract, one, far, version))
     trained = reference.sides["features"]
     found = DriftCheck(
         use_case=contract.name,
@@ -59,18 +55,17 @@ def check_drift(
         checked_at=_utc(as_of),
         columns=columns,
     )
-    since = found.start - _MEMORY * contract.drift.of_windows * contract.drift.window
-    earlier = past_checks(settings, contract.name, version=version, since=since)
-    return conclude(found, earlier, contract.drift), compared
+    return conclude(found, _earlier(settings, found, contract.drift), contract.drift), compared
 
 
 def keep_check(settings: Settings, check: DriftCheck) -> None:
     """Add a check to the table `drift`, one row for each column."""
+    share = check.share_drifted
     rows = [{
         "model_version": check.model_version, "checked_at": check.checked_at,
         "check_start": check.start, "check_end": check.end,
         "reference_start": check.reference_start, "reference_end": check.reference_end,
-        "share_drifted": check.share_drifted, "alarm": str(column) in check.alarming,
+        "share_drifted": share, "alarm": str(column) in check.alarming,
         "table": column.table, "column": column.column, "kind": column.kind, "method": column.method,
         "score": column.score, "expected": column.expected, "limit": column.limit, "threshold": column.threshold,
         "drifted": column.drifted, "why": column.why, "season": column.season,
@@ -83,22 +78,36 @@ def keep_check(settings: Settings, check: DriftCheck) -> None:
 
 
 def past_checks(
-    settings: Settings, use_case: str, *, version: int | None = None, since: date = date.min
+    settings: Settings,
+    use_case: str,
+    *,
+    version: int | None = None,
+    since: date = date.min,
+    ends: tuple[date, date] = (date.min, date.max),
 ) -> list[DriftCheck]:
     """The checks that are kept, the oldest first.
 
     Args:
         version: those of one champion only.
         since: those of windows that start then or later only.
+        ends: those of windows that end after the first of these days, and not after the second, only.
     """
-    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+    from deltalake import DeltaTable
 
-    found = lake.read_small(settings, use_case, TABLE)
-    checks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    wanted = pc.field("check_start") >= since
+    location = lake.path_of(settings, use_case, TABLE)
+    if not DeltaTable.is_deltatable(location):
+        return []
+    # Each check is a file, and most files of a long past are not opened.
+    where = f"check_start >= '{since}' AND check_end > '{ends[0]}' AND check_end <= '{ends[1]}'"
+    end = ds.field("check_end")
+    wanted = (ds.field("check_start") >= since) & (end > ends[0]) & (end <= ends[1])
     if version is not None:
-        wanted &= pc.field("model_version") == version
-    for row in [] if found is None else found.filter(wanted).to_pylist():
+        where += f" AND model_version = {version}"
+        wanted &= ds.field("model_version") == version
+    found = DeltaTable(location).to_pyarrow_dataset(file_pruning_predicate=where).to_table(filter=wanted)
+    checks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in found.to_pylist():
         checks.setdefault((row["checked_at"], row["model_version"], row["check_start"]), []).append(row)
     return [_check_of(use_case, rows) for _, rows in sorted(checks.items(), key=lambda item: item[0])]
 
@@ -121,27 +130,32 @@ def _comparison(
     )
 
 
-def _with_counterpart(settings: Settings, contract: Contract, one: Comparison, version: int) -> Comparison:
-    start, end = one.current.start, one.current.end
-    matched = any(ordinary.season for ordinary in one.ordinary.values())
-    found = _counterpart(settings, contract, one.source, version, start, end, one.reference, matched=matched)
-    return replace(one, counterpart=found)
+def _earlier(settings: Settings, check: DriftCheck, rules: Drift) -> list[DriftCheck]:
+    """The checks that count beside this one: those just before it are most often enough, and few are read."""
+    enough = rules.of_windows * rules.window
+    found: list[DriftCheck] = []
+    for back in (enough, _MEMORY * enough):
+        past = past_checks(
+            settings, check.use_case, version=check.model_version, since=check.start - _MEMORY * enough,
+            ends=(check.start - back, check.start),
+        )  # fmt: skip
+        found = before(check, past, rules)
+        if len(found) + 1 >= rules.of_windows:
+            break
+    return found
 
 
 def _side(settings: Settings, contract: Contract, source: Source, version: int, start: date, end: date) -> Side:
-    only = (lambda frame: frame["model_version"] == version) if source == "predictions" else None
+    only = _by(version) if source == "predictions" else None
     return sampling.side_of(settings, contract, source, start, end, most=contract.drift.window_rows, only=only)
 
 
+def _by(version: int) -> "Callable[[pd.DataFrame], Any]":
+    return lambda frame: frame["model_version"] == version
+
+
 def _counterpart(
-    settings: Settings,
-    contract: Contract,
-    source: Source,
-    version: int,
-    start: date,
-    end: date,
-    reference: Side,
-    matched: bool,
+    settings: Settings, contract: Contract, one: Comparison, columns: Sequence[Watched], version: int
 ) -> Side | None:
     """The same days one or more seasons before, in or before the reference; None where there are none.
 
@@ -150,21 +164,22 @@ def _counterpart(
     What came after the training proves nothing: a shift that lasts looks like a season to itself. Long seasons are cut
     to whole weeks, so that weekdays meet their like, and take in the weeks beside.
     """
-    season = contract.drift.season
-    if season is None or matched or not (end - start) % season:
+    start, end, season = one.current.start, one.current.end, contract.drift.season
+    if season is None or any(ordinary.season for ordinary in one.ordinary.values()) or not (end - start) % season:
         return None
     is_long = season >= _LONG_SEASON
     step = season - season % timedelta(days=7) if is_long else season
-    back = (end - reference.end) // step * step
-    while end - back > reference.end:
+    back = (end - one.reference.end) // step * step
+    while end - back > one.reference.end:
         back += step
     shifts = [back + timedelta(days=days) for days in (-7, 0, 7)] if is_long else [
         back + step * more for more in range(_SEASONS)
     ]  # fmt: skip
-    sides = [
-        _side(settings, contract, source, version, start - shift, end - shift)
-        for shift in shifts if end - shift <= reference.end
-    ]  # fmt: skip
+    windows = [(start - shift, end - shift) for shift in shifts if end - shift <= one.reference.end]
+    sides = sampling.sides_of(
+        settings, contract, one.source, windows, most=contract.drift.window_rows, columns=columns,
+        only=_by(version) if one.source == "predictions" else None,
+    )  # fmt: skip
     return _joined([side for side in sides if len(side.frame)])
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
@@ -12,25 +12,31 @@ from contender import features, lake
 from contender.clauses import Kind
 from contender.contract import Contract
 from contender.daily import Day
+from contender.parts import Parts
 from contender.settings import Settings
 from contender.tally import BINS_PER_UNIT, SMALLEST
-from contender.values import KEY, KNOWN_AT, TARGET, TIME, TableVersion
+from contender.values import KEY, KNOWN_AT, RECEIVED, TARGET, TIME
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 _DAYS_AT_ONCE = 400
+_ORDER = ("model_version", "day", "said", "came", "bin", "flagged")
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What is taken as known: outcomes by `as_of`, final for records up to `mature`; from tables at their versions."""
+    """What is taken as known: outcomes by `as_of`, final for records up to `mature`; from tables at their versions.
+
+    `looks_back` says that records later than `as_of` are not to be known either; else only a clock may be wrong there.
+    """
 
     as_of: datetime
     mature: datetime
-    predictions: TableVersion
-    records: TableVersion
-    outcomes: TableVersion | None
+    predictions: Parts
+    records: Parts
+    outcomes: Parts | None
+    looks_back: bool = False
 
 
 def requests_of(settings: Settings, contract: Contract) -> "DataFrame | None":
@@ -49,38 +55,48 @@ def count(
     found: list[Day] = []
     for start in range(0, len(days), _DAYS_AT_ONCE):
         some = days[start : start + _DAYS_AT_ONCE]
-        ordered = _points(settings, contract, now, some).orderBy("model_version", "day", "bin", "flagged")
-        points = (row.asDict() for row in ordered.collect())
+        rows = sorted((row.asDict() for row in _points(contract, now, some).collect()), key=_place)
         latencies = _latencies(settings, contract, some)
-        for _, group in groupby(points, key=lambda point: (point["model_version"], point["day"])):
+        for (version, day), group in groupby(rows, key=lambda row: (row["model_version"], row["day"])):
             mine = list(group)
-            version, day = mine[0]["model_version"], mine[0]["day"]
-            found.append(Day.counted(contract.kind, mine, latencies.get((version, day)), ends.get(version)))
+            points = [row for row in mine if row["said"] is None]
+            named = {(row["said"], row["came"]): row["predictions"] for row in mine if row["said"] is not None}
+            latency, until = latencies.get((version, day)), ends.get(version)
+            found.append(Day.counted(contract.kind, points, named, latency, until))
     return found
 
 
-def _points(settings: Settings, contract: Contract, now: Moment, days: Sequence[date]) -> "DataFrame":
-    """One row for each model version, day, bin of the score and decision."""
-    within = _within(lake.read(settings, now.predictions), days)
+def _points(contract: Contract, now: Moment, days: Sequence[date]) -> "DataFrame":
+    """One row for each model version, day, bin of the score and decision; of several classes, for each pair too."""
+    parts = now.predictions.on(days)
+    within = _within(parts.read(), days)
+    if now.looks_back:
+        within = within.where(F.col(TIME) <= F.lit(now.as_of))
     # A batch that was scored twice by one version counts once.
     newest = F.max_by(F.struct(TIME, "score", "prediction", "band"), "scored_at").alias("newest")
     scored = within.groupBy(KEY, "model_version").agg(newest).select(KEY, "model_version", "newest.*")
     if now.outcomes is None:
         joined = scored.withColumns({TARGET: F.lit(None).cast("double"), KNOWN_AT: F.lit(None).cast("timestamp")})
     else:
-        records = _within(lake.read(settings, now.records), days)
-        low, high = within.agg(F.min(KEY), F.max(KEY)).head() or ("", "")
-        outcomes = lake.read(settings, now.outcomes).where(F.col(KEY).between(low, high))
+        records = _within(now.records.on(days).read(), days)
+        outcomes = now.outcomes.among(parts.keys).read()
+        if now.looks_back:
+            outcomes = _known_then(outcomes, records, now.as_of)
         known = features.known_outcomes(records, outcomes, contract).where(F.col(TARGET).isNotNull())
         joined = scored.join(known.select(KEY, TARGET, KNOWN_AT), on=KEY, how="left")
     in_time = F.col(KNOWN_AT) <= F.lit(now.as_of)
     mature = F.coalesce(in_time & (F.col(TIME) <= F.lit(now.mature)), F.lit(False))
     error = F.abs(F.col(TARGET).cast("double") - F.col("score")) if contract.kind == "regression" else F.lit(0.0)
     number = F.when(mature, F.col(TARGET).cast("double")) if contract.kind == "regression" else F.lit(None)
-    return joined.groupBy(
-        "model_version", F.to_date(TIME).alias("day"), _bin(contract.kind).alias("bin"),
-        _flagged(contract).alias("flagged"),
-    ).agg(
+    several = contract.kind == "multiclass"
+    placed = joined.withColumns({
+        "day": F.to_date(TIME), "bin": _bin(contract.kind), "flagged": _flagged(contract),
+        "said": F.col("prediction") if several else F.lit(None).cast("string"),
+        "came": F.when(mature, F.col(TARGET)) if several else F.lit(None).cast("string"),
+    })  # fmt: skip
+    points, pairs = ["model_version", "day", "bin", "flagged"], ["model_version", "day", "said", "came"]
+    sets = [points, pairs] if several else [points]
+    return placed.groupingSets(sets, *points, "said", "came").agg(
         F.avg("score").alias("score"), F.count("*").alias("predictions"),
         F.count_if(in_time).alias("outcomes"), F.count_if(mature).alias("mature"),
         F.count_if(mature & _hit(contract.kind)).alias("hits"),
@@ -91,8 +107,19 @@ def _points(settings: Settings, contract: Contract, now: Moment, days: Sequence[
     )  # fmt: skip
 
 
+def _known_then(outcomes: "DataFrame", records: "DataFrame", as_of: datetime) -> "DataFrame":
+    """The outcomes without corrections that came later; of records that came later, loaded in bulk, all of them."""
+    here = records.where(F.col(RECEIVED) <= F.lit(as_of)).select(KEY)
+    later = outcomes.where(F.col(RECEIVED) > F.lit(as_of)).join(here, on=KEY, how="left_anti")
+    return outcomes.where(F.col(RECEIVED) <= F.lit(as_of)).unionByName(later)
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple((row[name] is not None, row[name]) for name in _ORDER)
+
+
 def _within(rows: "DataFrame", days: Sequence[date]) -> "DataFrame":
-    """Rows of these days; the bounds let Delta skip files."""
+    """Rows of these days; the bounds let Spark skip what a file keeps together."""
     bounded = rows.where((F.col(TIME) >= F.lit(days[0])) & (F.col(TIME) < F.lit(days[-1] + timedelta(days=1))))
     return bounded.where(F.to_date(TIME).isin(list(days)))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from contender.clauses import Kind
+from contender.confusion import Named
 from contender.contract import Contract
 from contender.costs import expected_cost, realised_cost
 from contender.estimates import Estimate, estimate
@@ -42,7 +43,7 @@ class Day:
 
     @classmethod
     def counted(
-        cls, kind: Kind, points: Sequence[Mapping[str, Any]], latency: float | None, until: date | None
+        cls, kind: Kind, points: Sequence[Mapping[str, Any]], named: Named, latency: float | None, until: date | None
     ) -> Self:
         """From one row for each bin and decision, all of one model version and day.
 
@@ -58,16 +59,18 @@ class Day:
         means, variances = np.nan_to_num(means), np.nan_to_num(variances)
         mean = float((mature * means).sum() / total)
         variance = float((mature * (variances + (means - mean) ** 2)).sum() / total)
+        outcomes = int(sum(point["outcomes"] for point in points))
         due = [point["next_known_at"] for point in points if point["next_known_at"] is not None]
         return cls(
-            version, day, Tally.of(kind, points, mean, variance), int(sum(point["outcomes"] for point in points)),
+            version, day, Tally.of(kind, points, mean, variance, named), outcomes,
             _moment(min(due)) if due else None, latency, None if until is None else day <= until,
         )  # fmt: skip
 
     @classmethod
     def from_row(cls, kind: Kind, row: Mapping[str, Any]) -> Self:
         """From a row of the table."""
-        tally = Tally.of(kind, row["points"], row["outcome_mean"], row["outcome_variance"])
+        named = {(pair["said"], pair["came"]): pair["rows"] for pair in row["classes"] or ()}
+        tally = Tally.of(kind, row["points"], row["outcome_mean"], row["outcome_variance"], named)
         return cls(
             row["model_version"], row["day"], tally, row["outcomes"], row["next_known_at"], row["p95_latency_ms"],
             row["in_training"],
@@ -100,6 +103,7 @@ def row_of(contract: Contract, day: Day, past: Tally | None, *, as_of: datetime,
         "expected_cost": expected_cost(contract.costs, expected.mistakes),
         "as_of": as_of, "next_known_at": day.next_known_at,
         "outcome_mean": tally.outcome_mean, "outcome_variance": tally.outcome_variance,
+        "classes": [{"said": said, "came": came, "rows": rows} for (said, came), rows in tally.named.items()],
         "points": [dict(zip(FIELDS, point, strict=True)) for point in _lists(tally)],
     }  # fmt: skip
 
@@ -126,13 +130,15 @@ def schema() -> "pa.Schema":
     """Columns of `performance`.
 
     `quality` is by `metric` over the `mature` outcomes, with a 90 % interval; `estimated_…` what was to be expected of
-    all predictions; `estimate` says how. Costs are in the contract's currency. `points` are those of a `tally.Tally`.
+    all predictions; `estimate` says how. Costs are in the contract's currency. `points` and `classes` are those of a
+    `tally.Tally`.
     """
     import pyarrow as pa
 
     whole, number, moment = pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")
     kinds = {"flagged": pa.bool_(), "predictions": whole, "mature": whole, "hits": whole}
     point = pa.struct([(name, kinds.get(name, number)) for name in FIELDS])
+    pair = pa.struct([("said", pa.string()), ("came", pa.string()), ("rows", whole)])
     by_metric = pa.map_(pa.string(), number)
     return pa.schema(
         [
@@ -143,7 +149,8 @@ def schema() -> "pa.Schema":
             ("estimate", pa.string()), ("qualities", by_metric), ("estimated_qualities", by_metric),
             ("mean_score", number), ("flagged_share", number), ("p95_latency_ms", number),
             ("realised_cost", number), ("expected_cost", number), ("as_of", moment), ("next_known_at", moment),
-            ("outcome_mean", number), ("outcome_variance", number), ("points", pa.list_(point)),
+            ("outcome_mean", number), ("outcome_variance", number), ("classes", pa.list_(pair)),
+            ("points", pa.list_(point)),
         ]
     )  # fmt: skip
 

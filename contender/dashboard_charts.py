@@ -66,7 +66,7 @@ def quality(days: Sequence[QualityDay], across: Days, said: str) -> list[str]:
     """Measured and estimated quality by day, each with its interval."""
     tested = [one for one in days if not one.is_known]
     up = _scale(days)
-    parts = [_grid(up)]
+    parts = [grid(up)]
     changes = [new for old, new in pairwise(days) if old.model_version != new.model_version]
     for one in changes:
         x = f"{100 * across.left(one.day):.3f}%"
@@ -83,14 +83,14 @@ def quality(days: Sequence[QualityDay], across: Days, said: str) -> list[str]:
             parts.append(f'<text x="{100 * at:.3f}%" dx="3" y="11">v{one.model_version}</text>')
             free = at + 0.08
     parts += [_day(one, across) for one in days]
-    return _framed(parts, up, across, said, "15rem")
+    return framed(parts, up, across, said, "15rem")
 
 
 def bars(counts: Mapping[date, float], across: Days, said: str, unit: str, form: str = ",") -> list[str]:
     """A bar for each day; days without one have nothing."""
     up = Scale(0.0, max([*counts.values(), 1e-9]) * 1.05)
     wide = 100 / across.count
-    parts = [_grid(up, 3)]
+    parts = [grid(up, 3)]
     for day, value in sorted(counts.items()):
         high = 100 * up.share(value)
         parts.append(
@@ -98,7 +98,7 @@ def bars(counts: Mapping[date, float], across: Days, said: str, unit: str, form:
             f'y="{100 - high:.2f}%" height="{high:.2f}%" data-day="{day}" data-value="{value!r}">'
             f"<title>{day}: {value:{form}} {escape(unit)}</title></rect>"
         )
-    return _framed(parts, up, across, said, "7rem", 3)
+    return framed(parts, up, across, said, "7rem", 3)
 
 
 def legend(entries: Iterable[tuple[str, str]]) -> list[str]:
@@ -115,17 +115,23 @@ def legend(entries: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _scale(days: Sequence[QualityDay]) -> Scale:
-    """Around every value, and around all but the widest intervals."""
-    values = [value for one in days for value in (one.quality, one.estimated_quality) if value is not None]
-    ends = sorted(
-        end
-        for one in days
-        if not one.is_known
-        for end in (one.quality_low, one.quality_high, one.estimated_low, one.estimated_high)
-        if end is not None
+    """Around what was measured and estimated; what the model was trained on has no interval that counts."""
+    return scale_around(
+        [value for one in days for value in (one.quality, one.estimated_quality)],
+        [
+            end
+            for one in days
+            if not one.is_known
+            for end in (one.quality_low, one.quality_high, one.estimated_low, one.estimated_high)
+        ],
     )
-    cut = len(ends) // 50
-    return Scale.around([*values, *ends[cut : len(ends) - cut]] or [0.0, 1.0])
+
+
+def scale_around(values: Iterable[float | None], ends: Iterable[float | None]) -> Scale:
+    """Around every value, and around all but the widest intervals, whose `ends` are given; None is passed over."""
+    known = sorted(end for end in ends if end is not None)
+    cut = len(known) // 50
+    return Scale.around([*(one for one in values if one is not None), *known[cut : len(known) - cut]] or [0.0, 1.0])
 
 
 def _curve(
@@ -216,15 +222,17 @@ def told(one: QualityDay) -> str:
     return "; ".join(parts if len(parts) > 1 else [*parts, "nothing known of its quality"])
 
 
-def _grid(up: Scale, most: int = 5) -> str:
+def grid(up: Scale, most: int = 5) -> str:
+    """A line across at every tick."""
     return "".join(
         f'<line x1="0" x2="100%" y1="{100 * (1 - up.share(tick)):.2f}%" y2="{100 * (1 - up.share(tick)):.2f}%"/>'
         for tick in up.ticks(most)
     )
 
 
-def _framed(parts: Iterable[str], up: Scale, across: Days, said: str, high: str, most: int = 5) -> list[str]:
-    labels = [(f"{100 * (1 - up.share(tick)):.2f}%", _short(tick)) for tick in up.ticks(most)]
+def framed(parts: Iterable[str], up: Scale, across: Days, said: str, high: str, most: int = 5) -> list[str]:
+    """A chart of `parts` with its ticks on the left and its days below; `said` is what it shows, in words."""
+    labels = [(f"{100 * (1 - up.share(tick)):.2f}%", short(tick)) for tick in up.ticks(most)]
     widest = max((text for _, text in labels), key=len, default="")
     middle = date.fromordinal((across.first.toordinal() + across.last.toordinal()) // 2)
     dates = dict.fromkeys([across.first, middle, across.last])
@@ -239,7 +247,7 @@ def _framed(parts: Iterable[str], up: Scale, across: Days, said: str, high: str,
     ]
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """A tick in few letters."""
     for size, name in ((1e9, " bn"), (1e6, " m"), (1e3, " k")):
         if abs(value) >= 10 * size or (abs(value) >= size and size > 1e3):

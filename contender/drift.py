@@ -5,7 +5,7 @@ limit, and by more than chance allows, over all columns together. On too little 
 find.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -19,22 +19,22 @@ from contender.ordinary import Ordinary, Side, Source, Watched, alike
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared of one table: the window, the training rows, and what their ordinary windows score.
-
-    `counterpart` holds the rows of the same days a season before, in or before the training, where there are any.
-    """
+    """What is compared of one table: the window, the training rows, and what their ordinary windows score."""
 
     source: Source
     columns: tuple[Watched, ...]
     current: Side
     reference: Side
     ordinary: Mapping[str, Ordinary]
-    counterpart: Side | None = None
 
     @cached_property
     def matched(self) -> Side:
         """The rows of the reference that the window is compared with: of a season, those of the same days."""
         return alike(self.reference, self.current, max((one.season for one in self.ordinary.values()), default=0))
+
+
+LookBack = Callable[[Comparison, tuple[Watched, ...]], Side | None]
+"""Gives some columns in the rows of the same days a season before, in or before the training; None without any."""
 
 
 @dataclass(frozen=True)
@@ -118,15 +118,28 @@ class DriftCheck:
         return f"{self.use_case}, {window}: {found}{alarm}."
 
 
-def compare(comparisons: Sequence[Comparison], rules: Drift) -> tuple[ColumnDrift, ...]:
+def compare(
+    comparisons: Sequence[Comparison], rules: Drift, look_back: LookBack | None = None
+) -> tuple[ColumnDrift, ...]:
     """Each watched column of each table, told or not told, with Holm's correction over all that is tested.
+
+    Args:
+        look_back: asked for the columns that lie far off only, because it may have to read.
 
     Source: Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Statistics 6(2).
     """
-    measured = [_measure(one, column, rules) for one in comparisons for column in one.columns]
-    tests = [test for _, tests in measured for test in tests]
-    levels = iter(_holm([test.p for test in tests], rules.error))
-    return tuple(_tell(found, [(test, next(levels)) for test in tests], rules) for found, tests in measured)
+    measured = [[(column, *_measure(one, column, rules)) for column in one.columns] for one in comparisons]
+    levels = iter(_holm([test.p for of_one in measured for *_, tests in of_one for test in tests], rules.error))
+    told: list[ColumnDrift] = []
+    for one, of_one in zip(comparisons, measured, strict=True):
+        tried = [(column, found, [(test, next(levels)) for test in tests]) for column, found, tests in of_one]
+        far = tuple(column for column, _, tests in tried if any(test.is_far(level) for test, level in tests))
+        season = look_back(one, far) if look_back and far else None
+        for column, found, tests in tried:
+            if season is not None and column in far:
+                tests = [(_again(test, one, column, season, rules), level) for test, level in tests]
+            told.append(_tell(found, tests, rules))
+    return tuple(told)
 
 
 def conclude(check: DriftCheck, earlier: Sequence[DriftCheck], rules: Drift) -> DriftCheck:
@@ -138,17 +151,24 @@ def conclude(check: DriftCheck, earlier: Sequence[DriftCheck], rules: Drift) -> 
     Args:
         earlier: checks from before, in any order.
     """
-    windows, start = [check], check.start
-    for other in sorted(earlier, key=lambda other: (other.end, other.checked_at), reverse=True):
-        if other.model_version == check.model_version and other.end <= start and len(windows) < rules.of_windows:
-            windows.append(other)
-            start = other.start
+    windows = [check, *before(check, earlier, rules)]
     counts: dict[str, int] = {}
     for window in windows:
         for column in window.drifted:
             counts[str(column)] = counts.get(str(column), 0) + 1
     alarming = tuple(str(column) for column in check.drifted if counts[str(column)] >= rules.violations)
     return replace(check, alarming=alarming)
+
+
+def before(check: DriftCheck, earlier: Sequence[DriftCheck], rules: Drift) -> list[DriftCheck]:
+    """The checks that count beside this one, the newest first; fewer than the rules ask for where there are no more."""
+    found: list[DriftCheck] = []
+    start = check.start
+    for other in sorted(earlier, key=lambda other: (other.end, other.checked_at), reverse=True):
+        if len(found) + 1 < rules.of_windows and other.model_version == check.model_version and other.end <= start:
+            found.append(other)
+            start = other.start
+    return found
 
 
 _MOST_FREEDOM = 10
@@ -186,6 +206,9 @@ class _Test:
         chance = -float(special.stdtrit(self.freedom, level)) * self.spread
         return wider * self.expected + max(self.limit, wider * chance)
 
+    def is_far(self, level: float) -> bool:
+        return self.score >= self.threshold(level)
+
     def is_season(self, level: float) -> bool:
         """Whether the season before looks like now: at least half of the way is gone, and the rest is no drift."""
         return self.again is not None and self.again < min(self.score / 2, self.threshold(level, self.wider))
@@ -217,35 +240,41 @@ def _measure(one: Comparison, column: Watched, rules: Drift) -> tuple[ColumnDrif
     least, where = min((len(here), "the window"), (len(there), "the training"))
     if least < rules.min_rows:
         return replace(found, why=_too_few(least, "values", where, rules)), tests
-    if here.iloc[0] == there.iloc[0] and here.nunique() == there.nunique() == 1:
-        return replace(found, why=f"always {there.iloc[0]}, in the window and in the training"), tests
+    if (here == there[0]).all() and (there == there[0]).all():
+        return replace(found, why=f"always {there[0]}, in the window and in the training"), tests
     scale = ordinary.wider(len(here))
     expected, spread = scale * ordinary.expected, scale * ordinary.spread
     test = _Test(
         "values", distance(column.method(rules), there, here), expected, spread, column.limit(rules), ordinary.windows
     )
-    before = one.counterpart.values(name) if one.counterpart is not None else None
-    if before is not None and len(before) >= rules.min_rows:
-        wider = sqrt(max((1 / len(here) + 1 / len(before)) / (1 / len(here) + 1 / len(there)), 1.0))
-        test = replace(test, again=distance(column.method(rules), before, here), wider=wider)
     return replace(found, score=test.score, expected=expected), [*tests, test]
 
 
 def _missing_test(found: ColumnDrift, one: Comparison, column: Watched, ordinary: Ordinary, rules: Drift) -> _Test:
     now, then = found.missing_current or 0.0, found.missing_reference or 0.0
-    before = one.counterpart.missing_share(column.name) if one.counterpart is not None else None
     scale = ordinary.wider(one.current.rows)
     expected, spread = scale * ordinary.missing_expected, scale * ordinary.missing_spread
-    again = None if before is None else abs(now - before)
-    return _Test("missing", abs(now - then), expected, spread, rules.missing_limit, ordinary.windows, again)
+    return _Test("missing", abs(now - then), expected, spread, rules.missing_limit, ordinary.windows)
+
+
+def _again(test: _Test, one: Comparison, column: Watched, before: Side, rules: Drift) -> _Test:
+    """The test with what the season before says of it."""
+    name = column.name
+    if test.of == "missing":
+        now, share = one.current.missing_share(name), before.missing_share(name)
+        return test if share is None else replace(test, again=abs((now or 0.0) - share))
+    here, there, then = (side.values(name) for side in (one.current, one.matched, before))
+    if here is None or there is None or then is None or len(then) < rules.min_rows:
+        return test
+    wider = sqrt(max((1 / len(here) + 1 / len(then)) / (1 / len(here) + 1 / len(there)), 1.0))
+    return replace(test, again=distance(column.method(rules), then, here), wider=wider)
 
 
 def _tell(found: ColumnDrift, tests: Sequence[tuple[_Test, float]], rules: Drift) -> ColumnDrift:
     """The column with its answer and the reason in words."""
     reasons, drifted, season, missing = [], False, False, False
     for test, level in tests:
-        threshold = test.threshold(level)
-        far = test.score >= threshold
+        threshold, far = test.threshold(level), test.is_far(level)
         seasonal = far and test.is_season(level)
         season, drifted = season or seasonal, drifted or (far and not seasonal)
         if test.of == "values":

@@ -9,13 +9,14 @@ version 0.13, "How it works"; Garg et al. (2022), Leveraging Unlabeled Data to P
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 from scipy.special import expit, logit
 
+from contender import confusion
 from contender.clauses import METRICS
 from contender.ranking import Floats, Integers
 from contender.tally import SMALLEST, Tally, interval_of
@@ -114,7 +115,8 @@ def estimate(tally: Tally, past: Tally | None, metric: str, rng: np.random.Gener
     if tally.kind == "multiclass":
         accuracy = float(expected.sum() / tally.volume)
         within = interval_of(drawn.sum(axis=1) / tally.volume, accuracy)
-        return Estimate({"accuracy": accuracy}, within, {"error": tally.volume - float(expected.sum())}, how)
+        right = Estimate({"accuracy": accuracy}, within, {"error": tally.volume - float(expected.sum())}, how)
+        return right if metric == "accuracy" else _estimate_of_classes(right, tally, past, metric, rng)
     weights = _scaled(np.concatenate([expected, tally.predictions - expected]))
     found = {name: float(tally.weigh(name, weights)[0]) for name in METRICS["binary"]}
     values = {name: value for name, value in found.items() if np.isfinite(value)}
@@ -126,16 +128,19 @@ def estimate(tally: Tally, past: Tally | None, metric: str, rng: np.random.Gener
     return Estimate(values, interval_of(draws, values[metric]) if metric in values else None, mistakes, how)
 
 
-def expect_of_classes(probabilities: Floats) -> dict[str, float]:
-    """Accuracy and log loss to expect of calibrated probabilities of several classes, shape (rows, classes).
-
-    The likeliest class is right as often as its probability says, and the loss is the entropy of each row.
-    """
-    inside = np.clip(probabilities, SMALLEST, 1.0)
-    return {
-        "accuracy": float(probabilities.max(axis=1).mean()),
-        "log_loss": float(-(probabilities * np.log(inside)).sum(axis=1).mean()),
-    }
+def _estimate_of_classes(
+    right: Estimate, tally: Tally, past: Tally | None, metric: str, rng: np.random.Generator
+) -> Estimate:
+    """F1, precision or recall of several classes, from the mistakes that were made with each class."""
+    if past is None or past.known < LEAST_ROWS:
+        rows = past.known if past is not None else 0
+        how = f"no estimate of {metric}: {rows:,} mature outcomes, {LEAST_ROWS} are needed to learn mistakes"
+        return replace(right, interval=None, how=how)
+    pairs, counts = confusion.expect(tally.named, past.named, rng, _DRAWS)
+    value = float(confusion.weigh(metric, pairs, counts.sum(axis=0, keepdims=True))[0])
+    within = interval_of(confusion.weigh(metric, pairs, counts), value)
+    how = f"mistakes learnt from {past.known:,} mature outcomes, by the class that was named"
+    return replace(right, values={**right.values, metric: value}, interval=within, how=how)
 
 
 def _estimate_errors(tally: Tally, past: Tally | None, metric: str) -> Estimate:

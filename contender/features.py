@@ -43,7 +43,20 @@ def known_outcomes(records: DataFrame, outcomes: DataFrame, contract: Contract) 
     ours = outcomes.groupBy(KEY).agg(F.max(received).alias("_newest")).select(
         KEY, f"_newest.{TARGET}", F.col(f"_newest.{RECEIVED}").alias("_outcome_received"), "_newest.outcome"
     )  # fmt: skip
-    joined = records.join(ours, on=KEY, how="inner")
+    return _with_known_at(records.join(ours, on=KEY, how="inner"), records, contract)
+
+
+def every_outcome(records: DataFrame, outcomes: DataFrame, contract: Contract) -> DataFrame:
+    """Each outcome as it was received, corrected later or not, with `_known_at`: `_key`, and the outcome's columns."""
+    records = complete(records, contract.records.columns)
+    outcomes = complete(outcomes, contract.outcome.columns)
+    columns = [F.col(f"`{column}`") for column in contract.outcome.columns]
+    ours = outcomes.select(KEY, F.col(RECEIVED).alias("_outcome_received"), F.struct(*columns).alias("outcome"))
+    known = _with_known_at(records.join(ours, on=KEY, how="inner"), records, contract)
+    return known.select(KEY, KNOWN_AT, "outcome.*")
+
+
+def _with_known_at(joined: DataFrame, records: DataFrame, contract: Contract) -> DataFrame:
     if contract.outcome.known_after is not None:
         stated = F.col(TIME) + F.make_dt_interval(secs=F.lit(contract.outcome.known_after.total_seconds()))
     else:

@@ -14,8 +14,9 @@ loading = RLock()
 Python resolves by handing out half-loaded ones."""
 
 
-Work = Literal["data", "training"]
-"""What excludes itself: taking in and scoring are one, training is another, so new rows need not wait for a search."""
+Work = Literal["data", "training", "replay"]
+"""What excludes itself: taking in and scoring are one, training is another, so new rows need not wait for a search; a
+replay, in scratch homes, keeps nobody but another one waiting."""
 
 
 @contextmanager

@@ -7,13 +7,14 @@ of this shows in the training rows themselves: their own windows, each against t
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cached_property
 from math import sqrt
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from contender.clauses import Drift
-from contender.distances import Method, distance
+from contender.distances import Method, Values, distance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,12 +61,20 @@ class Side:
     rows: int
     missing: Mapping[str, int] = field(default_factory=dict)
 
-    def values(self, name: str) -> "pd.Series[Any] | None":
-        """What is there of a column; None when there is no such column."""
+    def values(self, name: str) -> Values | None:
+        """What is there of a column, numbers in ascending order; None when there is no such column."""
         if name not in self.frame:
             return None
-        found = self.frame[name]
-        return found[~_is_missing(found)]
+        if name not in self._values:
+            found = self.frame[name].to_numpy()
+            known = found[~is_missing(found)]
+            self._values[name] = np.sort(known) if known.dtype.kind == "f" else known
+        return self._values[name]
+
+    @cached_property
+    def _values(self) -> dict[str, Values]:
+        """What was asked for before: a column is compared, and looked at for signs."""
+        return {}
 
     def missing_share(self, name: str) -> float | None:
         return self.missing[name] / self.rows if self.rows and name in self.missing else None
@@ -106,12 +115,15 @@ def alike(reference: Side, window: Side, season: int) -> Side:
     phases = {(window.start.toordinal() + more) % season for more in range(length)}
     of_day = {day: day.toordinal() % season in phases for day in reference.frame[DAY].unique()}
     frame = reference.frame[reference.frame[DAY].map(of_day).astype(bool)]
-    missing = {name: int(_is_missing(frame[name]).sum()) for name in reference.missing if name in frame}
+    missing = {name: int(is_missing(frame[name].to_numpy()).sum()) for name in reference.missing if name in frame}
     return replace(reference, frame=frame, rows=len(frame), missing=missing)
 
 
-def _is_missing(values: "pd.Series[Any]") -> "pd.Series[bool]":
-    return ~np.isfinite(values) if values.dtype.kind == "f" else values.isna()
+def is_missing(values: Values) -> "np.ndarray[Any, Any]":
+    """Where nothing is known of a column, or something infinite."""
+    import pandas as pd
+
+    return ~np.isfinite(values) if values.dtype.kind == "f" else pd.isna(values)
 
 
 def ordinary_scores(
@@ -167,16 +179,16 @@ class _Rest:
     def __init__(self, reference: Side, columns: Sequence[Watched]) -> None:
         self.days = np.array([day.toordinal() for day in reference.frame[DAY]], dtype=int)
         self.order: dict[str, np.ndarray[Any, Any]] = {}
-        self.values: dict[str, pd.Series[Any]] = {}
+        self.values: dict[str, Values] = {}
         self.there: dict[str, np.ndarray[Any, Any]] = {}
         for column in columns:
             if column.name in reference.frame:
-                values = reference.frame[column.name].reset_index(drop=True)
-                self.there[column.name] = ~_is_missing(values).to_numpy()
+                values = reference.frame[column.name].to_numpy()
+                self.there[column.name] = ~is_missing(values)
+                order = np.flatnonzero(self.there[column.name])
                 if column.kind == "number":
-                    values = values.sort_values()
-                known = values[self.there[column.name][values.index]]
-                self.order[column.name], self.values[column.name] = known.index.to_numpy(), known
+                    order = order[np.argsort(values[order])]
+                self.order[column.name], self.values[column.name] = order, values[order]
 
     def other_days(self, window: Side, season: int) -> "np.ndarray[Any, Any]":
         """Which rows are from other days than the window's, but from the same ones of the season."""
@@ -194,8 +206,9 @@ def _scores(
     for column in columns:
         name, here = column.name, window.values(column.name)
         there = rest.values[name][others[rest.order[name]]] if name in rest.values else None
-        known = here is not None and there is not None and len(here) and len(there)
-        score = distance(column.method(rules), there, here) if known else np.nan  # type: ignore[arg-type]
+        score = np.nan
+        if here is not None and there is not None and len(here) and len(there):
+            score = distance(column.method(rules), there, here)
         missing = 1 - float(rest.there[name][others].mean()) if name in rest.there and others.any() else 0.0
         change = abs((window.missing_share(name) or 0.0) - missing)
         found[name] = (score, change, 0 if here is None else len(here))

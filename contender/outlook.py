@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
 
 from contender import diagnoses, held_out, lake, ledger, policy, triggers
 from contender.contract import Contract
 from contender.events import ALARMS
 from contender.locks import is_at_work
-from contender.policy import NextAction
+from contender.policy import Due, NextAction
 from contender.settings import Settings
 from contender.triage import Diagnosis
+from contender.values import Decision
 
-_MOST_TRIGGERS, _MOST_DIAGNOSES = 500, 100
+_MOST_TRIGGERS, _MOST_DIAGNOSES, _MOST_VERDICTS = 500, 100, 4
 
 
 def next_action(
@@ -29,15 +31,31 @@ def next_action(
     seen = int(verdict["outcomes"]) if verdict else None
     outcomes = lake.count(settings, name, "outcomes")
     held = held_out.held_out(settings, name)
-    due = policy.retraining_due(contract.retraining, outcomes=outcomes, seen=seen)
     return policy.next_action(
-        contract.retraining, diagnosis=diagnosis,
-        due=due if outcomes else replace(due, now=False, reason="no outcomes are known yet"),
+        contract.retraining, diagnosis=diagnosis, due=due_with_outcomes(settings, contract),
         new_outcomes=None if seen is None else outcomes - seen,
         mature=max(outcomes - _rows_of(settings, name, [one.batch for one in held]), 0),
         min_mature=contract.training.min_rows + contract.judging.min_rows,
         held_out=len(held), started=_started(settings, name), in_flight=in_flight(settings, name), now=now,
     )  # fmt: skip
+
+
+def due(settings: Settings, contract: Contract) -> Due:
+    """Whether enough outcomes are new since the last verdict."""
+    last = ledger.verdicts(settings, contract.name, newest=_MOST_VERDICTS)
+    kept = takewhile(lambda verdict: verdict["decision"] == Decision.KEEP.value, last)
+    return policy.retraining_due(
+        contract.retraining, outcomes=lake.count(settings, contract.name, "outcomes"),
+        seen=int(last[0]["outcomes"]) if last else None, kept=len(list(kept)),
+    )  # fmt: skip
+
+
+def due_with_outcomes(settings: Settings, contract: Contract) -> Due:
+    """The same; without any outcome there is nothing to train on, and nobody is to be asked for it."""
+    found = due(settings, contract)
+    if lake.count(settings, contract.name, "outcomes"):
+        return found
+    return replace(found, now=False, reason="no outcomes are known yet")
 
 
 def last_diagnosis(settings: Settings, use_case: str) -> Diagnosis | None:

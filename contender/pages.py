@@ -38,6 +38,10 @@ tr.bad td { background: color-mix(in srgb, var(--bad) 12%, transparent); }
 """
 
 
+class Figures(str):
+    """HTML that a table shows as it is, on the right where its numbers stand."""
+
+
 def document(title: str, parts: Iterable[str], style: str = "") -> str:
     """A self-contained HTML page of parts that are HTML already; `title` is plain text."""
     return "\n".join(
@@ -60,7 +64,7 @@ def card(title: str, parts: Iterable[str]) -> list[str]:
 
 
 def table(names: Iterable[str], rows: Iterable[Iterable[Any]], bad: Sequence[bool] = ()) -> list[str]:
-    """A table that scrolls in its own box where the screen is narrow; everything in it is escaped."""
+    """A table that scrolls in its own box where the screen is narrow; everything but `Figures` is escaped."""
     values = [list(row) for row in rows]
     names = list(names)
     # A column with numbers stands on the right, one below the other, words among them too.
@@ -75,17 +79,21 @@ def table(names: Iterable[str], rows: Iterable[Iterable[Any]], bad: Sequence[boo
 
 def number(value: float, form: str = ".4g") -> str:
     """A number as people read it, with its exact value for programs that read the page."""
-    return f'<data value="{value!r}">{value:{form}}</data>'
+    # NumPy's own numbers say more of themselves than their value.
+    exact = float.__repr__(value) if isinstance(value, float) else repr(value)
+    return f'<data value="{exact}">{value:{form}}</data>'
 
 
 _N = ' class="n"'
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float | Figures) and not isinstance(value, bool)
 
 
 def _cell(value: Any, side: str) -> str:
     if not _is_number(value):
         return f"<td{side}>{'' if value is None else escape(str(value))}</td>"
+    if isinstance(value, Figures):
+        return f"<td{side}>{value}</td>"
     return f"<td{side}>{number(value, ',' if isinstance(value, int) else '.4g')}</td>"

@@ -2,14 +2,15 @@
 
 A day is that of the record's time. Only days that something new is about are computed again, from what the tables say
 now, in one commit: an update that was killed, or is repeated, changes nothing. An estimate stays what was to be
-expected when its day was last computed. Spark counts; the driver holds at most 3,224 points (of numbers about as many)
+expected when its day was last computed. A look from before the last update is computed and given, but not written: the
+table keeps what is known now. Spark counts; the driver holds at most 3,224 points (of numbers about as many)
 for each model version and day that is computed again or estimated from, whatever the volume.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,11 @@ from pyspark.sql import functions as F
 from contender import lake
 from contender.contract import Contract
 from contender.counting import Moment, count, requests_of
-from contender.daily import CALIBRATION_DAYS, before, row_of, schema
-from contender.readings import TABLE, days_of
+from contender.daily import CALIBRATION_DAYS, Day, before, row_of, schema
+from contender.parts import Parts, parts_of
+from contender.readings import TABLE, days_of, reach_of
 from contender.settings import Settings
-from contender.values import KEY, TIME, TableVersion
+from contender.values import KEY, TIME
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -29,11 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Updated:
-    """What one update wrote: rows of `performance`, and the days that were computed again, oldest first."""
+    """What one update wrote: rows of `performance`, and the days that were computed again, oldest first.
+
+    `seen` are the days as they were known then, where the update was asked to look from before the last one: nothing is
+    written then. Else it is None, and the table says how the days are known.
+    """
 
     rows: int
     days: tuple[date, ...]
     whole: bool
+    seen: tuple[Day, ...] | None = None
 
 
 def update(
@@ -45,18 +52,23 @@ def update(
         trained_until: newest record time that each model version was trained on; its quality up to there is that of
             rows it knows by heart, and is marked so.
     """
-    predictions, records = (lake.find(settings, contract.name, name) for name in ("predictions", "records"))
+    predictions, records, outcomes = (
+        lake.find(settings, contract.name, name) for name in ("predictions", "records", "outcomes")
+    )
     if predictions is None or records is None:
         return Updated(0, (), whole=False)
     done = json.loads(lake.note_of(settings, contract.name, TABLE) or "{}")
     definition, ends = _definition(contract), {v: until.date() for v, until in (trained_until or {}).items()}
-    whole = done.get("definition") != definition or as_of < datetime.fromisoformat(done["as_of"])
-    since = None if whole else datetime.fromisoformat(done["mature"]) + contract.outcome.matures_after
-    now = _moment(settings, contract, as_of, predictions, records, since)
-    days = None if whole else _touched(settings, contract, now, done, ends)
+    now = _moment(
+        contract, as_of, parts_of(settings, predictions), parts_of(settings, records),
+        parts_of(settings, outcomes) if outcomes else None,
+    )  # fmt: skip
+    if done and as_of < datetime.fromisoformat(done["as_of"]):
+        return Updated(0, (), whole=False, seen=_look_back(settings, contract, now, ends))
+    days = _touched(settings, contract, now, done, ends) if done.get("definition") == definition else None
     whole = days is None
     if days is None:
-        days = _days_of(lake.read(settings, predictions))
+        days = _days_of(now.predictions.read())
     if not days:
         return Updated(0, (), whole=False)
     counted = count(settings, contract, now, days, ends)
@@ -68,30 +80,28 @@ def update(
         row_of(contract, day, before(day, every, matures_after), as_of=as_of, seed=settings.seed) for day in counted
     ]
     note = json.dumps(
-        {"definition": definition, "predictions": now.predictions.version, "as_of": as_of.isoformat(),
-         "outcomes": now.outcomes.version if now.outcomes else None, "mature": now.mature.isoformat()}
+        {"definition": definition, "predictions": predictions.version, "as_of": as_of.isoformat(),
+         "outcomes": outcomes.version if outcomes else None, "mature": now.mature.isoformat()}
     )  # fmt: skip
     _write(settings, contract, rows, None if whole else days, note)
     return Updated(len(rows), tuple(days), whole=whole)
 
 
-def _moment(
-    settings: Settings, contract: Contract, as_of: datetime, predictions: TableVersion, records: TableVersion,
-    since: datetime | None,
-) -> Moment:  # fmt: skip
-    """As for training: a record matures against the newest one that there is, not against a clock that ran on.
+def _look_back(settings: Settings, contract: Contract, then: Moment, ends: Mapping[int, date]) -> tuple[Day, ...]:
+    """The days that a reading from then depends on; records that came later are left out."""
+    newest = then.mature + contract.outcome.matures_after
+    first = newest - reach_of(contract) - timedelta(days=1)
+    within = then.predictions.read().where(F.col(TIME).between(F.lit(first), F.lit(newest)))
+    return tuple(count(settings, contract, replace(then, looks_back=True), _days_of(within), ends))
 
-    Args:
-        since: the time of the newest record at the last update; None where all have to be looked at.
-    """
-    happened = lake.read(settings, records).where(F.col(TIME) <= F.lit(as_of))
-    if since is not None:
-        happened = happened.where(F.col(TIME) >= F.lit(since))
+
+def _moment(contract: Contract, as_of: datetime, predictions: Parts, records: Parts, outcomes: Parts | None) -> Moment:
+    """As for training: a record matures against the newest one that there is, not against a clock that ran on."""
+    happened = records.newest(as_of).read().where(F.col(TIME) <= F.lit(as_of))
     newest = happened.agg(F.unix_micros(F.max(TIME))).head()
     microseconds = newest[0] if newest else None
     epoch = datetime.fromtimestamp(0, UTC)
-    horizon = since or as_of if microseconds is None else epoch + timedelta(microseconds=microseconds)
-    outcomes = lake.find(settings, contract.name, "outcomes")
+    horizon = as_of if microseconds is None else epoch + timedelta(microseconds=microseconds)
     return Moment(as_of, horizon - contract.outcome.matures_after, predictions, records, outcomes)
 
 
@@ -100,20 +110,20 @@ def _touched(
 ) -> list[date] | None:
     """Days whose rows may differ from what was written; None when that cannot be told."""
     seen_as_of, seen_mature = (datetime.fromisoformat(done[name]) for name in ("as_of", "mature"))
-    predictions = lake.read(settings, now.predictions)
     days: set[date] = set()
-    for table, since in ((now.predictions, done["predictions"]), (now.outcomes, done["outcomes"])):
-        if table is None or table.version == since:
+    for parts, since in ((now.predictions, done["predictions"]), (now.outcomes, done["outcomes"])):
+        if parts is None or parts.table.version == since:
             continue
-        files = lake.changed_files(settings, table, since) if since is not None else []
+        files = lake.changed_files(settings, parts.table, since) if since is not None else []
         if files is None:
             return None
-        changed = lake.read(settings, table) if since is None else _read_files(settings, files)
+        changed = parts.read() if since is None else _read_files(settings, files)
         if changed is None:
             continue
-        if table is now.outcomes:
+        if parts is now.outcomes:
             low, high = changed.agg(F.min(KEY), F.max(KEY)).head() or ("", "")
-            changed = predictions.where(F.col(KEY).between(low, high)).join(changed, on=KEY, how="left_semi")
+            scored = now.predictions.among((low, high)).read().where(F.col(KEY).between(low, high))
+            changed = scored.join(changed, on=KEY, how="left_semi")
         days |= set(_days_of(changed))
     written = lake.read_small(
         settings, contract.name, TABLE, ["model_version", "day", "in_training", "outcomes", "mature", "next_known_at"]
@@ -130,8 +140,8 @@ def _touched(
 def _read_files(settings: Settings, files: Sequence[str]) -> "DataFrame | None":
     if not files:
         return None
-    # One schema may lack a column that a later file has; key and time are in all of them.
-    return lake.session(settings).read.parquet(*files)
+    # Named, because Spark would open a file to learn them; outcomes have no time, and get none.
+    return lake.session(settings).read.schema(f"{KEY} string, {TIME} timestamp").parquet(*files)
 
 
 def _days_of(rows: "DataFrame") -> list[date]:
@@ -158,4 +168,4 @@ def _write(
 def _definition(contract: Contract) -> str:
     """Digest of all that a row depends on beside the tables; rows made under another are all made again."""
     parts = contract.model_dump_json(include={"kind", "outcome", "judging", "scoring", "costs"})
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{parts} {schema()}".encode()).hexdigest()[:16]

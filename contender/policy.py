@@ -20,20 +20,28 @@ class Due:
     reason: str
 
 
-def retraining_due(rules: Retraining, *, outcomes: int, seen: int | None) -> Due:
+_MOST_DOUBLINGS = 3
+
+
+def retraining_due(rules: Retraining, *, outcomes: int, seen: int | None, kept: int = 0) -> Due:
     """Whether enough outcomes have come in since the last challenger was trained.
+
+    Each challenger in a row that was no better doubles what the next one needs, up to eightfold: where the world stands
+    still, training again does not help. An alarm does not wait for that.
 
     Args:
         outcomes: how many there are now.
         seen: how many there were when the last challenger was judged; None when none ever was.
+        kept: how many of the last verdicts, without a break, kept the champion.
     """
     if seen is None:
         return Due(True, "no challenger has been judged yet")
-    needed = max(rules.min_new_outcomes, math.ceil(rules.min_new_share * seen))
+    needed = max(rules.min_new_outcomes, math.ceil(rules.min_new_share * seen)) * 2 ** min(kept, _MOST_DOUBLINGS)
     new = outcomes - seen
+    after = f" after {kept:,} challengers in a row that were no better" if kept > 1 else ""
     if new >= needed:
-        return Due(True, f"{new:,} outcomes are new since the last challenger, {needed:,} suffice")
-    return Due(False, f"{new:,} outcomes are new since the last challenger, {needed:,} are needed")
+        return Due(True, f"{new:,} outcomes are new since the last challenger, {needed:,} suffice{after}")
+    return Due(False, f"{new:,} outcomes are new since the last challenger, {needed:,} are needed{after}")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from contender import lake
+from contender.blocks import interval_over
 from contender.contract import Contract
 from contender.daily import CALIBRATION_DAYS, Day, before
 from contender.estimates import estimate
@@ -41,8 +42,9 @@ def days_of(
 
 
 def read(
-    settings: Settings, contract: Contract, model_version: int, without: Collection[date] = frozenset()
-) -> Readings:
+    settings: Settings, contract: Contract, model_version: int, without: Collection[date] = frozenset(),
+    seen: Sequence[Day] | None = None,
+) -> Readings:  # fmt: skip
     """The newest days with mature outcomes, and the newest days with predictions, each against the days before.
 
     How many days is in the contract's `[performance]`. Days that the model was trained on are left out: there it knows
@@ -50,17 +52,20 @@ def read(
 
     Args:
         without: days to leave out, as those on which the feed was broken.
+        seen: the days as an update that looked back gives them, of any version; None reads them in the table.
     """
-    newest = _newest(settings, contract, model_version)
-    days = [day for day in newest if not day.in_training and day.day not in without]
+    newest = _newest(settings, contract, model_version) if seen is None else seen
+    days = [
+        day for day in newest if day.model_version == model_version and not day.in_training and day.day not in without
+    ]
     metric = metric_of(contract.kind, contract.judging.metric)
     rng = np.random.default_rng([settings.seed, model_version])
     known = [day for day in days if day.tally.known]
     measured = None
     if known:
         last = known[-1].day
-        now = _tally(known, last - contract.performance.window, last)
-        measured = _reading(*_measure(now, metric, rng), now.known if now else 0)
+        now = _between(known, last - contract.performance.window, last)
+        measured = _reading(*_measure(now, metric, rng), sum(tally.known for tally in now))
         measured = _with_past(measured, contract, known, last - contract.performance.window, metric, rng)
     if not days:
         return Readings(
@@ -77,6 +82,12 @@ def read(
     return Readings(metric, measured, estimated, expected.how)
 
 
+def reach_of(contract: Contract) -> timedelta:
+    """How far back from its newest day a reading may depend on days."""
+    rules = contract.performance
+    return 2 * rules.window + rules.past + contract.outcome.matures_after + timedelta(days=CALIBRATION_DAYS)
+
+
 def _newest(settings: Settings, contract: Contract, model_version: int) -> list[Day]:
     """The version's days that any reading may depend on."""
     where = [("model_version", "==", model_version)]
@@ -84,21 +95,20 @@ def _newest(settings: Settings, contract: Contract, model_version: int) -> list[
     if table is None or not len(table):
         return []
     last = max(table["day"].to_pylist())
-    rules = contract.performance
-    back = 2 * rules.window + rules.past + contract.outcome.matures_after + timedelta(days=CALIBRATION_DAYS)
-    return days_of(settings, contract, last - back, last, model_version)
+    return days_of(settings, contract, last - reach_of(contract), last, model_version)
 
 
 def _with_past(
     reading: Reading | None, contract: Contract, known: Sequence[Day], last: date, metric: str, rng: np.random.Generator
 ) -> Reading | None:
     """The reading beside what was measured on the contract's number of past days, up to `last`."""
-    past = _tally(known, last - contract.performance.past, last)
-    if reading is None or past is None:
+    past = _between(known, last - contract.performance.past, last)
+    if reading is None or not past:
         return reading
     value, interval = _measure(past, metric, rng)
     spread = _spread(contract, known, last, metric, rng)
-    return Reading(reading.value, reading.interval, reading.rows, value, interval, past.known, spread)
+    rows = sum(tally.known for tally in past)
+    return Reading(reading.value, reading.interval, reading.rows, value, interval, rows, spread)
 
 
 def _spread(contract: Contract, known: Sequence[Day], last: date, metric: str, rng: np.random.Generator) -> float:
@@ -106,7 +116,7 @@ def _spread(contract: Contract, known: Sequence[Day], last: date, metric: str, r
     rules, values, luck = contract.performance, [], []
     for number in range(rules.past // rules.window):
         end = last - number * rules.window
-        value, interval = _measure(_tally(known, end - rules.window, end), metric, rng)
+        value, interval = _measure(_between(known, end - rules.window, end), metric, rng)
         if value is not None and interval is not None:
             values.append(value)
             luck.append(((interval.high - interval.low) / 3.29) ** 2)
@@ -116,13 +126,12 @@ def _spread(contract: Contract, known: Sequence[Day], last: date, metric: str, r
     return float(np.sqrt(max(0.0, beyond)))
 
 
-def _tally(days: Sequence[Day], after: date, last: date) -> Tally | None:
-    found = [day.tally for day in days if after < day.day <= last]
-    return add_up(found) if found else None
+def _between(days: Sequence[Day], after: date, last: date) -> list[Tally]:
+    return [day.tally for day in days if after < day.day <= last]
 
 
-def _measure(tally: Tally | None, metric: str, rng: np.random.Generator) -> tuple[float | None, Interval | None]:
-    return (None, None) if tally is None else (tally.measure().get(metric), tally.interval(metric, rng))
+def _measure(days: Sequence[Tally], metric: str, rng: np.random.Generator) -> tuple[float | None, Interval | None]:
+    return (add_up(days).measure().get(metric), interval_over(days, metric, rng)) if days else (None, None)
 
 
 def _reading(value: float | None, interval: Interval | None, rows: int) -> Reading | None:

@@ -54,11 +54,9 @@ class Trained:
 
 def find_reference(settings: Settings, contract: Contract, version: int) -> Reference | None:
     """The kept reference of a champion; None when none was made, or under other rules."""
-    found = lake.read_small(settings, contract.name, ORDINARY)
-    mine = (version, _rules(settings, contract))
-    rows = [] if found is None else [
-        row for row in found.to_pylist() if (row["model_version"], row["rules"]) == mine
-    ]  # fmt: skip
+    where = [("model_version", "==", version), ("rules", "==", _rules(settings, contract))]
+    found = lake.read_small(settings, contract.name, ORDINARY, where=where)
+    rows = [] if found is None else found.to_pylist()
     if not rows:
         return None
     sides: dict[Source, Side] = {}
@@ -68,10 +66,8 @@ def find_reference(settings: Settings, contract: Contract, version: int) -> Refe
         if not of_source:
             continue
         one = next(iter(of_source.values()))
-        table = lake.read_small(settings, contract.name, _name(version, source))
-        assert table is not None, "it is written before its scores"
         missing = {name: row["reference_missing"] for name, row in of_source.items()}
-        frame = _typed(table.to_pandas(), contract, source)
+        frame = _kept_rows(settings, contract, version, source) if one["reference_rows"] else _no_rows(contract, source)
         sides[source] = Side(one["start"], one["end"], frame, one["reference_rows"], missing)
         ordinary[source] = {
             name: Ordinary(
@@ -123,15 +119,35 @@ def _drawn(settings: Settings, contract: Contract, trained: Trained, source: Sou
         return _scored(sampling.side_of(settings, contract, "features", first, end, most=most), trained)
     return sampling.side_of(
         settings, contract, source, first, end, most=most,
-        only=lambda frame: np.isin(_hashes(frame), trained.keys),
+        only=lambda frame: _in_training(frame, trained.keys),
     )  # fmt: skip
 
 
-def _hashes(frame: "pd.DataFrame") -> Hashes:
-    """As `seen.hashes_of` makes them, row by row."""
+def _in_training(frame: "pd.DataFrame", keys: Hashes) -> "np.ndarray[Any, Any]":
+    """Which rows were trained on, looked up among the sorted hashes as `seen.hashes_of` makes them."""
     import pandas as pd
 
-    return pd.util.hash_array(frame[KEY].to_numpy(object), categorize=False)
+    hashes = pd.util.hash_array(frame[KEY].to_numpy(object), categorize=False)
+    if not len(keys):
+        return np.zeros(len(hashes), dtype=bool)
+    found: np.ndarray[Any, Any] = keys[np.searchsorted(keys, hashes).clip(max=len(keys) - 1)] == hashes
+    return found
+
+
+def _no_rows(contract: Contract, source: Source) -> "pd.DataFrame":
+    import pandas as pd
+
+    types = sampling.types_of(watched_columns(contract, source))
+    return pd.DataFrame({name: [] for name in (KEY, DAY, *types)}).astype(types)
+
+
+def _kept_rows(settings: Settings, contract: Contract, version: int, source: Source) -> "pd.DataFrame":
+    table = lake.read_small(settings, contract.name, _name(version, source))
+    assert table is not None, "it is written before its scores"
+    frame: pd.DataFrame = table.to_pandas()
+    types = sampling.types_of(watched_columns(contract, source))
+    others = {name: kind for name, kind in types.items() if frame[name].dtype != kind}
+    return frame.astype(others) if others else frame
 
 
 def _scored(side: Side, trained: Trained) -> Side:
@@ -147,11 +163,11 @@ def _windows(
     starts = window_starts(first.toordinal(), end.toordinal(), length)
     by_day = sampling.rows_by_day(settings, contract, first, end)
     inside = {start + more for start in starts for more in range(length)}
-    by_day = by_day[[day.toordinal() in inside for day in by_day.index]]
-    busiest = int(by_day.max()) * length if len(by_day) else 1
+    by_day = {day: rows for day, rows in by_day.items() if day.toordinal() in inside}
+    busiest = max(by_day.values(), default=1) * length
     rate = sampling.rate_of(contract, by_day, rules.window_rows / busiest)
     of: Source = "features" if source == "predictions" else source
-    every = Side(first, end, sampling.read_sample(settings, contract, of, list(by_day.index), rate), 0)
+    every = Side(first, end, sampling.read_sample(settings, contract, of, list(by_day), rate), 0)
     if source == "predictions":
         every = _scored(every, trained)
     names = [column.name for column in watched_columns(contract, source)]
@@ -193,12 +209,6 @@ def _rules(settings: Settings, contract: Contract) -> str:
     """Digest of all that the scores of ordinary windows depend on besides the champion."""
     text = contract.drift.model_dump_json() + sampling.definition(settings, contract)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _typed(frame: "pd.DataFrame", contract: Contract, source: Source) -> "pd.DataFrame":
-    """Types as they were: a column without any value comes back from a file without one."""
-    kinds = {c.name: "float64" if c.kind == "number" else "object" for c in watched_columns(contract, source)}
-    return frame.astype(kinds)
 
 
 def _schema() -> "pa.Schema":

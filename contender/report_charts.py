@@ -15,6 +15,12 @@ MARKS = {
     "keep": ("M-5.5-5.5H5.5V5.5H-5.5Z", "square"),
     "wait": ("M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0Z", "hollow circle"),
     "back": ("M7-7V7L-7 0Z", "triangle"),
+    "broken": ("M-6-6 6 6M-6 6 6-6", "cross"),
+    "decay": ("M-7-6H7L0 7Z", "triangle that points down"),
+    "season": ("M3-7A7 7 0 1 0 3 7 8.5 8.5 0 0 1 3-7Z", "crescent"),
+    "shift": ("M-7-5H2L7 0 2 5H-7L-2 0Z", "arrow"),
+    "other": ("M-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0Z", "dot"),
+    "denied": ("M-6 0H6", "dash"),
 }
 """Path around the origin and name of each mark; the names are also its CSS classes."""
 
@@ -34,7 +40,8 @@ line { stroke: var(--line); }
 line.zero { stroke: var(--soft); stroke-width: 1.5; }
 line.worth { stroke: var(--accent); stroke-width: 1.5; stroke-dasharray: 4 4; }
 .promote { --tone: var(--good); } .keep { --tone: var(--keep); } .wait { --tone: var(--wait); }
-.back { --tone: var(--wait); } .bad { --tone: var(--bad); }
+.back, .decay { --tone: var(--wait); } .bad, .broken { --tone: var(--bad); }
+.season, .shift, .other, .denied { --tone: var(--keep); }
 line.span { stroke: var(--tone); stroke-width: 3; }
 path.shape, rect.reign { fill: var(--tone); stroke: var(--tone); stroke-width: 2; }
 .wait path.shape, .wait.shape { fill: var(--card); }
@@ -110,10 +117,10 @@ def interval(scale: Scale, low: float, point: float, high: float, shape: str, to
     )
 
 
-def mark(shape: str, x: str, value: object, tone: str = "") -> str:
+def mark(shape: str, x: str, value: object, tone: str = "", y: str = "50%") -> str:
     """A mark at a place across the plot; `value` is what it stands for."""
     path = f'<path class="shape" d="{MARKS[shape][0]}"/>'
-    return f'<svg x="{x}" y="50%" class="{shape} {tone}" data-value="{escape(str(value))}">{path}</svg>'
+    return f'<svg x="{x}" y="{y}" class="{shape} {tone}" data-value="{escape(str(value))}">{path}</svg>'
 
 
 def key(shape: str, tone: str = "") -> str:

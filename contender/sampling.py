@@ -7,8 +7,11 @@ Source: Thorup (2013), Bottom-k and priority sampling, set similarity and subset
 """
 
 import sys
-from collections.abc import Callable, Sequence
-from datetime import date
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +22,7 @@ from pyspark.sql import functions as F
 from contender import features, lake, new_rows
 from contender.contract import Contract
 from contender.new_rows import HASH
-from contender.ordinary import DAY, Side, Source, Watched
+from contender.ordinary import DAY, Side, Source, Watched, is_missing
 from contender.settings import Settings
 from contender.values import BATCH, FILE, KEY, ROW, TARGET, TIME, TableVersion
 
@@ -27,12 +30,22 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     import pyarrow.dataset as ds
+    from deltalake import DeltaTable
 
 SOURCES: tuple[Source, ...] = ("features", "predictions", "outcomes")
 COUNTS = "sample_days"
 _RECEIVED = (FILE, ROW)
 _FEW_VALUES = 60_000_000
-"""So many new values at once pass through this process, a million rows of 60 columns; of more, Spark samples."""
+"""So many new values at once pass through this process, a million rows of 55 columns; of more, Spark samples."""
+
+_SKIPPING = {"delta.dataSkippingNumIndexedCols": "4"}
+"""Smallest and largest values are kept of the key, the day, the hash and the batch, by which files are chosen."""
+
+_BESIDE = 4
+"""Columns that are read beside the watched ones: the key, the time, the batch and what is made of them."""
+
+_GROUP_ROWS, _FILE_BYTES = 8192, 32 * 2**20
+"""Rows of a sample that are read together or skipped together, and bytes that are held before they are written."""
 
 
 def watched_columns(contract: Contract, source: Source) -> tuple[Watched, ...]:
@@ -69,16 +82,12 @@ def update_samples(settings: Settings, contract: Contract) -> int:
 
 def newest_day(settings: Settings, contract: Contract) -> date | None:
     """The newest day of which there are records; None while nothing was sampled."""
-    found = _counts(settings, contract)
-    return max(found[DAY]) if len(found) else None
+    return _progress(settings, contract, "features").newest
 
 
-def rows_by_day(settings: Settings, contract: Contract, first: date, last: date) -> "pd.Series[int]":
-    """How many records each day in `[first, last)` has; days without any are left out."""
-    counts = _counts(settings, contract)
-    counts = counts[(counts[DAY] >= first) & (counts[DAY] < last)]
-    found: pd.Series[int] = counts.groupby(DAY)["rows"].sum()
-    return found
+def rows_by_day(settings: Settings, contract: Contract, first: date, last: date) -> dict[date, int]:
+    """How many records each day in `[first, last)` has, in their order; days without any are left out."""
+    return _by_day(_counts(settings, contract, first, last, ["rows"]), first, last)
 
 
 def side_of(
@@ -96,77 +105,153 @@ def side_of(
     Args:
         only: which rows of the sample to take, as a mask; counted is then what was taken.
     """
-    by_day = rows_by_day(settings, contract, first, last)
-    rows = int(by_day.sum())
-    rate = rate_of(contract, by_day, most / rows if rows else 1.0)
-    frame = read_sample(settings, contract, source, list(by_day.index), rate)
-    if only is not None:
-        frame = frame[only(frame)].reset_index(drop=True)
-    if source == "features" and only is None:
-        return Side(first, last, frame, rows, _missing_in(settings, contract, first, last))
-    names = [column.name for column in watched_columns(contract, source)]
-    return Side(first, last, frame, len(frame), {name: int(frame[name].isna().sum()) for name in names})
+    (found,) = sides_of(settings, contract, source, [(first, last)], most=most, only=only)
+    return found
 
 
-def rate_of(contract: Contract, by_day: "pd.Series[int]", wanted: float) -> float:
+def sides_of(
+    settings: Settings,
+    contract: Contract,
+    source: Source,
+    windows: Sequence[tuple[date, date]],
+    *,
+    most: int,
+    only: "Callable[[pd.DataFrame], Any] | None" = None,
+    columns: Sequence[Watched] | None = None,
+) -> list[Side]:
+    """One side for each window, as `side_of` gives it; all are read in one go, each at its own rate.
+
+    Args:
+        columns: some of those that are watched, instead of all that is kept.
+    """
+    exact = source == "features" and only is None
+    watched = watched_columns(contract, source) if columns is None else columns
+    span = min(first for first, _ in windows), max(last for _, last in windows)
+    counts: list[dict[str, Any]] = []
+    if _is_sampled(settings, contract, source):
+        counts = _counts(settings, contract, *span, ["rows", "missing"] if exact else ["rows"])
+    by_days = [_by_day(counts, *window) for window in windows]
+    rates = [rate_of(contract, days, most / max(sum(days.values()), 1)) for days in by_days]
+    every = sorted({day for days in by_days for day in days})
+    sample = read_sample(settings, contract, source, every, max(rates), columns)
+    found = []
+    for window, days, rate in zip(windows, by_days, rates, strict=True):
+        frame = sample if len(windows) == 1 else sample[
+            (sample[HASH] <= new_rows.bound_of(rate)) & sample[DAY].isin(list(days))
+        ]  # fmt: skip
+        if only is not None:
+            frame = frame[only(frame)]
+        frame = frame.reset_index(drop=True)
+        if exact:
+            found.append(Side(*window, frame, sum(days.values()), _missing_in(counts, *window, watched)))
+        else:
+            missing = {column.name: int(frame[column.name].isna().sum()) for column in watched}
+            found.append(Side(*window, frame, len(frame), missing))
+    return found
+
+
+def rate_of(contract: Contract, by_day: Mapping[date, int], wanted: float) -> float:
     """The highest rate, up to the one wanted, at which no day needs more rows than its sample has."""
-    return min(1.0, wanted, contract.drift.day_rows / int(by_day.max())) if len(by_day) else 1.0
+    return min(1.0, wanted, contract.drift.day_rows / max(by_day.values())) if by_day else 1.0
 
 
 def read_sample(
-    settings: Settings, contract: Contract, source: Source, days: Sequence[date], rate: float = 1.0
+    settings: Settings,
+    contract: Contract,
+    source: Source,
+    days: Sequence[date],
+    rate: float = 1.0,
+    columns: Sequence[Watched] | None = None,
 ) -> "pd.DataFrame":
     """Sampled rows of some days, each record once: `_key`, `_day`, and all that is kept of the table.
 
     Args:
         rate: share of a day's rows; only what the day's sample has can be given.
+        columns: some of those that are watched, instead of all that is kept.
     """
-    import numpy as np
     import pandas as pd
+    import pyarrow.dataset as ds
+
+    watched = watched_columns(contract, source) if columns is None else tuple(columns)
+    also = _also(contract, source) if columns is None else ()
+    names = [KEY, DAY, HASH, BATCH, *also, *(column.name for column in watched)]
+    received = [HASH, KEY, BATCH, *(_RECEIVED if source == "outcomes" else ())]
+    wanted = ds.field(DAY).isin(list(days)) & (ds.field(HASH) <= new_rows.bound_of(rate))
+    location = lake.path_of(settings, contract.name, _table(settings, contract, source))
+    found = _of_days(location, days, sorted({*names, *received}), wanted)
+    if found is None:
+        return pd.DataFrame({name: [] for name in names}).astype(types_of(watched))
+    kept = _each_once(found.sort_by([(name, "ascending") for name in received]))
+    numbers = {column.name for column in watched if column.kind == "number"}
+    return pd.DataFrame({name: _plain(kept[name], is_number=name in numbers) for name in names})
+
+
+def types_of(watched: Iterable[Watched]) -> dict[str, str]:
+    """Types of the watched columns in a frame: a column without any value comes back from a file without one."""
+    return {column.name: "float64" if column.kind == "number" else "object" for column in watched}
+
+
+def _plain(values: "pa.ChunkedArray", *, is_number: bool) -> Any:
+    """Numbers as floats, those that are infinite missing; all else as pandas has it, strings and days as objects."""
+    import numpy as np
+    import pyarrow as pa
+
+    if not is_number:
+        plain = values.to_pandas()
+        return plain.astype(object) if plain.dtype == bool else plain
+    floats = values.cast(pa.float64()).to_numpy()
+    return np.where(is_missing(floats), np.nan, floats)
+
+
+def _each_once(rows: "pa.Table") -> "pa.Table":
+    """The last row of each record, of rows in the order of their hashes and keys."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    hashes = rows[HASH].to_numpy()
+    if not (hashes[1:] == hashes[:-1]).any():
+        return rows
+    keys = rows[KEY].combine_chunks()
+    last = np.append(pc.not_equal(keys[1:], keys[:-1]).to_numpy(zero_copy_only=False), True)
+    return rows.filter(pa.array(last))
+
+
+def _of_days(location: str, days: Sequence[date], names: Sequence[str], wanted: "ds.Expression") -> "pa.Table | None":
+    """Rows of a table that has `_day`, in whose files the other days are skipped; None without table or days."""
     import pyarrow.dataset as ds
     from deltalake import DeltaTable
 
-    watched = watched_columns(contract, source)
-    names = [KEY, DAY, HASH, BATCH, *_also(contract, source), *(column.name for column in watched)]
-    location = lake.path_of(settings, contract.name, _table(settings, contract, source))
     if not len(days) or not DeltaTable.is_deltatable(location):
-        frame = pd.DataFrame({name: [] for name in names})
-    else:
-        wanted = ds.field(DAY).isin(list(days)) & (ds.field(HASH) <= new_rows.bound_of(rate))
-        # The narrowest bounds let whole files be skipped.
-        wanted &= (ds.field(DAY) >= min(days)) & (ds.field(DAY) <= max(days))
-        table = DeltaTable(location).to_pyarrow_dataset().to_table(columns=names, filter=wanted)
-        frame = table.to_pandas(self_destruct=True, split_blocks=True)
-    received = [HASH, KEY, BATCH, *(_RECEIVED if source == "outcomes" else ())]
-    frame = frame.sort_values(received).drop_duplicates(KEY, keep="last", ignore_index=True)
-    for column in watched:
-        if column.kind == "number":
-            values = frame[column.name].astype("float64")
-            frame[column.name] = values.where(np.isfinite(values))
-        else:
-            frame[column.name] = frame[column.name].astype(object)
-    return frame
+        return None
+    first, last = min(days), max(days)
+    every = DeltaTable(location).to_pyarrow_dataset(file_pruning_predicate=f"{DAY} >= '{first}' AND {DAY} <= '{last}'")
+    within = (ds.field(DAY) >= first) & (ds.field(DAY) <= last)
+    return every.to_table(columns=list(names), filter=within & wanted)
 
 
 def _update(settings: Settings, contract: Contract, source: Source) -> int:
-    table = lake.find(settings, contract.name, source)
-    if table is None:
+    from deltalake import DeltaTable
+
+    location = lake.path_of(settings, contract.name, source)
+    if not DeltaTable.is_deltatable(location):
         return 0
-    counts = _counts(settings, contract, source)
-    done, seen = (-1, -1) if counts.empty else (int(counts["until"].max()), int(counts["version"].max()))
-    if table.version <= seen:
+    delta = DeltaTable(location)
+    table, done = TableVersion(contract.name, source, delta.version()), _progress(settings, contract, source)
+    if table.version <= done.version:
         return 0
     columns = watched_columns(contract, source)
     names = [KEY, DAY, HASH, BATCH, *_also(contract, source), *(column.name for column in columns)]
     name = _table(settings, contract, source)
-    few = _few(settings, contract, table, source, done)
+    few = _few(settings, contract, delta, source, done.batch)
     if few is not None:
-        counted, sampled = new_rows.count_and_sample(few, columns, names, contract.drift.day_rows, settings.seed)
-        if counted.empty:
+        drawing = new_rows.Drawing(few, columns, names, contract.drift.day_rows)
+        if not drawing.rows:
             return 0
-        _write(settings, contract, name, sampled, "append")
+        _write(settings, contract, name, drawing.sample(), "append")
+        counted = drawing.counted
     else:
-        rows = _many(settings, contract, table, source, done)
+        rows = _many(settings, contract, table, source, done.batch)
         missing = [_missing(column).alias(column.name) for column in columns]
         counted = rows.groupBy(DAY).agg(F.count("*").alias("_rows"), F.max(BATCH).alias("_until"), *missing).toPandas()
         if counted.empty:
@@ -180,31 +265,27 @@ def _update(settings: Settings, contract: Contract, source: Source) -> int:
     return len(counted)
 
 
-def _few(settings: Settings, contract: Contract, table: TableVersion, source: Source, done: int) -> "ds.Dataset | None":
+def _few(
+    settings: Settings, contract: Contract, delta: "DeltaTable", source: Source, done: int
+) -> new_rows.Pieces | None:
     """The rows of the batches after `done`, where they are few by the table's log; starting Spark would cost more."""
     import pyarrow as pa
-    import pyarrow.dataset as ds
     from deltalake import DeltaTable
 
-    delta = DeltaTable(lake.path_of(settings, contract.name, table.table), version=table.version)
     log = pa.table(delta.get_add_actions(flatten=True))
     if f"max.{BATCH}" not in log.column_names or log["num_records"].null_count or log[f"max.{BATCH}"].null_count:
         return None
     newest = zip(log[f"max.{BATCH}"].to_pylist(), log["num_records"].to_pylist(), strict=True)
     rows = sum(count for batch, count in newest if batch > done)
-    if rows * len(watched_columns(contract, source)) > _FEW_VALUES:
+    if rows * (len(watched_columns(contract, source)) + _BESIDE) > _FEW_VALUES:
         return None
-    every = delta.to_pyarrow_dataset().filter(ds.field(BATCH) > done)
+    new = new_rows.stored_pieces(delta.to_pyarrow_dataset(file_pruning_predicate=f"{BATCH} > {done}"), done)
     if source != "outcomes":
-        return every
-    found = every.to_table()
+        return new_rows.pieces_of(new, settings.seed)
     location = lake.path_of(settings, contract.name, _table(settings, contract, "features"))
     if not DeltaTable.is_deltatable(location):
-        return ds.dataset(found.slice(0, 0))
-    known = DeltaTable(location).to_pyarrow_dataset().to_table(
-        columns=[KEY, DAY, HASH], filter=ds.field(KEY).isin(found[KEY])
-    )  # fmt: skip
-    return ds.dataset(found.join(known.group_by([KEY, DAY, HASH]).aggregate([]), keys=KEY, join_type="inner"))
+        return lambda _: iter(())
+    return new_rows.pieces_of_known(new, DeltaTable(location).to_pyarrow_dataset())
 
 
 def _many(settings: Settings, contract: Contract, table: TableVersion, source: Source, done: int) -> DataFrame:
@@ -241,6 +322,12 @@ def _of_sampled(settings: Settings, contract: Contract, outcomes: DataFrame) -> 
     return outcomes.join(F.broadcast(known), on=KEY, how="inner")
 
 
+def _is_sampled(settings: Settings, contract: Contract, source: Source) -> bool:
+    from deltalake import DeltaTable
+
+    return bool(DeltaTable.is_deltatable(lake.path_of(settings, contract.name, _table(settings, contract, source))))
+
+
 def _table(settings: Settings, contract: Contract, source: Source) -> str:
     """Other features, or another seed, make other samples."""
     return f"samples/{source}-{definition(settings, contract)}"
@@ -274,42 +361,98 @@ def _write_counts(
     lake.append_small(settings, contract.name, COUNTS, rows, _schema())
 
 
-def _counts(settings: Settings, contract: Contract, source: Source = "features") -> "pd.DataFrame":
-    """`_day`, `rows`, and up to which batch and version of the table, one row for a day of each update."""
-    names = ["source", "definition", DAY, "rows", "until", "version"]
-    found = lake.read_small(settings, contract.name, COUNTS, names)
-    frame: pd.DataFrame = (_schema().empty_table().select(names) if found is None else found).to_pandas()
-    return frame[(frame["source"] == source) & (frame["definition"] == definition(settings, contract))]
+@dataclass(frozen=True)
+class _Progress:
+    """What was sampled of a table: up to which batch, at which version, and the newest day; -1 and None of nothing."""
+
+    batch: int = -1
+    version: int = -1
+    newest: date | None = None
 
 
-def _missing_in(settings: Settings, contract: Contract, first: date, last: date) -> dict[str, int]:
-    """Missing values of every column of the features in `[first, last)`."""
-    import pyarrow.dataset as ds
+def _progress(settings: Settings, contract: Contract, source: Source) -> _Progress:
+    """From the log of the counts alone: each of its files is of one update of one table, until somebody joins them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
     from deltalake import DeltaTable
 
-    totals = {column.name: 0 for column in watched_columns(contract, "features")}
     location = lake.path_of(settings, contract.name, COUNTS)
-    if DeltaTable.is_deltatable(location):
-        wanted = (ds.field("source") == "features") & (ds.field("definition") == definition(settings, contract))
-        wanted &= (ds.field(DAY) >= first) & (ds.field(DAY) < last)
-        found = DeltaTable(location).to_pyarrow_dataset().to_table(columns=["missing"], filter=wanted)
-        for missing in found["missing"].to_pylist():
-            for name, count in missing:
-                totals[name] += count
-    return totals
+    if not DeltaTable.is_deltatable(location):
+        return _Progress()
+    delta, mine = DeltaTable(location), {"source": source, "definition": definition(settings, contract)}
+    log = pa.table(delta.get_add_actions(flatten=True))
+    names = {"until": "max.until", "version": "max.version", DAY: f"max.{DAY}"}
+    if any(not log[f"min.{name}"].equals(log[f"max.{name}"]) for name in mine):
+        names = {name: name for name in names}
+        log = delta.to_pyarrow_table(columns=[*mine, *names])
+        found = log.filter(pc.and_(*[pc.equal(log[name], value) for name, value in mine.items()]))
+    else:
+        found = log.filter(pc.and_(*[pc.equal(log[f"min.{name}"], value) for name, value in mine.items()]))
+    if not len(found):
+        return _Progress()
+    return _Progress(*(pc.max(found[names[name]]).as_py() for name in ("until", "version", DAY)))
+
+
+def _counts(
+    settings: Settings, contract: Contract, first: date, last: date, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Counts of the features in `[first, last)`, one for a day of each update."""
+    import pyarrow.dataset as ds
+
+    days = [first, last - timedelta(days=1)] if first < last else []
+    wanted = (ds.field("source") == "features") & (ds.field("definition") == definition(settings, contract))
+    found = _of_days(lake.path_of(settings, contract.name, COUNTS), days, [DAY, *names], wanted)
+    return [] if found is None else found.to_pylist()
+
+
+def _by_day(counts: Sequence[Mapping[str, Any]], first: date, last: date) -> dict[date, int]:
+    found: Counter[date] = Counter()
+    for row in counts:
+        if first <= row[DAY] < last:
+            found[row[DAY]] += row["rows"]
+    return dict(sorted(found.items()))
+
+
+def _missing_in(
+    counts: Sequence[Mapping[str, Any]], first: date, last: date, columns: Iterable[Watched]
+) -> dict[str, int]:
+    """Missing values of some columns of the features."""
+    found: Counter[str] = Counter()
+    for row in counts:
+        if first <= row[DAY] < last:
+            found.update(dict(row["missing"]))
+    return {column.name: found[column.name] for column in columns}
 
 
 def replace_small(settings: Settings, contract: Contract, name: str, rows: "pa.Table") -> None:
     """Write a small table in place of what was there."""
-    _write(settings, contract, name, rows, "overwrite")
+    _write(settings, contract, name, iter([rows]), "overwrite")
 
 
 def _write(
-    settings: Settings, contract: Contract, name: str, rows: "pa.Table", mode: Literal["append", "overwrite"]
+    settings: Settings,
+    contract: Contract,
+    name: str,
+    pieces: "Iterator[pa.Table]",
+    mode: Literal["append", "overwrite"],
 ) -> None:
-    from deltalake import write_deltalake
+    """Write one piece after the other, as they come."""
+    import pyarrow as pa
+    from deltalake import ColumnProperties, WriterProperties, write_deltalake
 
     location = lake.path_of(settings, contract.name, name)
     if "://" not in location:
         Path(location).mkdir(parents=True, exist_ok=True)
-    write_deltalake(location, rows, mode=mode, schema_mode="overwrite" if mode == "overwrite" else None)
+    first = next(pieces)
+    batches = (batch for piece in chain([first], pieces) for batch in piece.to_batches())
+    # Hardly two numbers are equal; a dictionary of them takes longer to write and to read than they do.
+    repeated = [field.name for field in first.schema if field.name != KEY and pa.types.is_string(field.type)]
+    properties = WriterProperties(
+        max_row_group_size=_GROUP_ROWS, default_column_properties=ColumnProperties(dictionary_enabled=False),
+        column_properties={name: ColumnProperties(dictionary_enabled=True) for name in repeated},
+    )  # fmt: skip
+    write_deltalake(
+        location, pa.RecordBatchReader.from_batches(first.schema, batches), mode=mode,
+        schema_mode="overwrite" if mode == "overwrite" else None, target_file_size=_FILE_BYTES,
+        writer_properties=properties, configuration=_SKIPPING,
+    )  # fmt: skip

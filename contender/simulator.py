@@ -6,7 +6,7 @@ the very files of a shorter one.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from difflib import get_close_matches
@@ -103,31 +103,42 @@ class Written:
 
 def live(simulation: Simulation) -> Iterator[Day]:
     """Every day in order, with the truth behind each payment; holds one day and the outcomes still pending."""
+    return days_of(simulation, paid(simulation))
+
+
+def paid(simulation: Simulation) -> Iterator[pd.DataFrame]:
+    """The payments of every day in order, as in `Day`."""
     world = World(simulation.seed, size=simulation.payments)
     midnight = np.datetime64(simulation.start.isoformat(), "s")
-    pending: dict[int, list[pd.DataFrame]] = {}
     for day in range(simulation.days):
         count = (day + 1) * simulation.payments // REFERENCE_DAYS - day * simulation.payments // REFERENCE_DAYS
         drift = frozenset(simulation.drift)
         frame = world.live(day, count, drift=drift, drift_from=simulation.drift_from)
-        today = simulation.date_of(day)
-        prefix = today.isoformat()
+        prefix = simulation.date_of(day).isoformat()
         fraud = (frame["scheme"] != "").to_numpy()
         chargeback = random_of(simulation.seed, 4, day).uniform(1 * DAY, 9 * DAY, count)
         wait = np.where(fraud, chargeback, CLEARED_AFTER_DAYS * DAY) * simulation.outcome_delay
         reported = frame["second"].to_numpy() + wait.astype(int)
-        frame = frame.assign(
+        yield frame.assign(
             payment_id=[f"{prefix}-{number:06d}" for number in range(count)],
             paid_at=midnight + frame["second"].to_numpy().astype("timedelta64[s]"),
             charged_back=fraud,
             reported_at=midnight + reported.astype("timedelta64[s]"),
         )[[*PAYMENT_COLUMNS, "charged_back", "reported_at", "scheme"]]
-        outcome, on_day = frame[list(OUTCOME_COLUMNS)], reported // DAY
+
+
+def days_of(simulation: Simulation, payments: Iterable[pd.DataFrame]) -> Iterator[Day]:
+    """The days of these payments, one frame a day from day 0 on; each outcome on the day on which it is reported."""
+    midnight = np.datetime64(simulation.start.isoformat(), "s")
+    pending: dict[int, list[pd.DataFrame]] = {}
+    for day, frame in enumerate(payments):
+        outcome = frame[list(OUTCOME_COLUMNS)]
+        on_day = (frame["reported_at"].to_numpy() - midnight) // np.timedelta64(1, "D")
         for later in np.unique(on_day).tolist():
             pending.setdefault(later, []).append(outcome[on_day == later])
         known = pending.pop(day, [outcome[:0]])
         outcomes = pd.concat(known).sort_values(["reported_at", "payment_id"], ignore_index=True)
-        yield Day(day, today, frame, outcomes)
+        yield Day(day, simulation.date_of(day), frame, outcomes)
 
 
 def write(
@@ -157,11 +168,8 @@ def write(
             continue
         random = random_of(simulation.seed, 5, day.index)
         rows, soiled = _soil(_payment_rows(day.payments), simulation.dirty_share, random)
-        texts = {f"payments-{day.date}.csv": _csv(PAYMENT_COLUMNS, rows)}
-        if len(day.outcomes):
-            texts[f"outcomes-{day.date}.csv"] = _csv(OUTCOME_COLUMNS, _outcome_rows(day.outcomes))
-        for name, content in texts.items():
-            files, unchanged = files + 1, unchanged + (not _place(folder / name, content))
+        placed = _place_files(day, rows, folder)
+        files, unchanged = files + len(placed), unchanged + placed.count(False)
         payments, outcomes = payments + len(day.payments), outcomes + len(day.outcomes)
         frauds += int(day.payments["charged_back"].sum())
         dirty.update(soiled)
@@ -170,12 +178,25 @@ def write(
     return Written(payments, outcomes, frauds, files, unchanged, folder, dict(dirty))
 
 
+def write_day(day: Day, folder: Path) -> None:
+    """Write the files of one day into a folder that is there, without dirty rows."""
+    _place_files(day, _payment_rows(day.payments), folder)
+
+
+def _place_files(day: Day, rows: list[Row], folder: Path) -> list[bool]:
+    """Whether each of the day's files had to be written."""
+    texts = {f"payments-{day.date}.csv": _csv(PAYMENT_COLUMNS, rows)}
+    if len(day.outcomes):
+        texts[f"outcomes-{day.date}.csv"] = _csv(OUTCOME_COLUMNS, _outcome_rows(day.outcomes))
+    return [_place(folder / name, content) for name, content in texts.items()]
+
+
 def _payment_rows(frame: pd.DataFrame) -> list[Row]:
     paid_at = np.datetime_as_string(frame["paid_at"].to_numpy(), unit="s").tolist()
     texts = [
         frame["payment_id"], paid_at, frame["customer_id"], frame["merchant_id"], frame["terminal_id"],
         frame["category"], frame["entry_mode"], [f"{euros:.2f}" for euros in frame["amount"].tolist()],
-        [f"{km:.1f}" for km in frame["distance_from_home"].tolist()],
+        ["" if km != km else f"{km:.1f}" for km in frame["distance_from_home"].tolist()],
         ["" if seconds != seconds else f"{seconds:.0f}" for seconds in frame["seconds_since_last"].tolist()],
     ]  # fmt: skip
     return list(zip(*texts, strict=True))

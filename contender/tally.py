@@ -5,13 +5,15 @@ says how good a model is follows from the points, and tallies of several days ad
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contender import confusion
 from contender.clauses import LOWER_IS_BETTER, METRICS, Kind
+from contender.confusion import OF_CLASSES, Named
 from contender.ranking import Floats, Integers
 from contender.values import Interval
 from contender.weighted import weighted_metric
@@ -24,7 +26,6 @@ SMALLEST = 1e-7
 
 DRAWS = 300
 _LEAST_DEFINED = 0.95
-_OF_DECISIONS = ("accuracy", "precision", "recall", "f1")
 FIELDS = ("score", "flagged", "predictions", "mature", "hits", "absolute", "squared", "quartic")
 
 
@@ -35,7 +36,7 @@ class Tally:
     `score` is the mean score (several classes: of the likeliest one) or the predicted number; `flagged` whether the
     prediction is "yes". Of `mature` of the `predictions` the outcome is in and final: `hits` of these came true
     (several classes: were named rightly); `absolute`, `squared` and `quartic` sum the errors of numbers and their
-    powers. `outcome_mean` and `outcome_variance` are of the mature outcomes of numbers.
+    powers. `outcome_mean` and `outcome_variance` are of the mature outcomes of numbers; `named` is of several classes.
     """
 
     kind: Kind
@@ -49,15 +50,19 @@ class Tally:
     quartic: Floats
     outcome_mean: float = 0.0
     outcome_variance: float = 0.0
+    named: Named = field(default_factory=dict)
 
     @classmethod
-    def of(cls, kind: Kind, points: Sequence[Mapping[str, Any]], mean: float | None, variance: float | None) -> Self:
+    def of(
+        cls, kind: Kind, points: Sequence[Mapping[str, Any]], mean: float | None, variance: float | None,
+        named: Named | None = None,
+    ) -> Self:  # fmt: skip
         """From points as the table keeps them."""
         types: dict[str, type] = {"flagged": bool, "predictions": np.int64, "mature": np.int64, "hits": np.int64}
         columns: dict[str, Any] = {
             name: np.array([point[name] for point in points], dtype=types.get(name, np.float64)) for name in FIELDS
         }
-        return cls(kind, **columns, outcome_mean=mean or 0.0, outcome_variance=variance or 0.0)
+        return cls(kind, **columns, outcome_mean=mean or 0.0, outcome_variance=variance or 0.0, named=named or {})
 
     @property
     def volume(self) -> int:
@@ -70,16 +75,16 @@ class Tally:
         return int(self.mature.sum())
 
     def measure(self) -> dict[str, float]:
-        """Every quality that has a meaning on the mature outcomes, by metric; empty without any.
-
-        Of several classes that is the accuracy: predictions keep the likeliest class and its probability alone.
-        """
+        """Every quality that has a meaning on the mature outcomes, by metric; empty without any."""
         if not self.known:
             return {}
         if self.kind == "regression":
-            found = _errors_of(self.absolute.sum(), self.squared.sum(), self.known, self.outcome_variance)
+            sums = (self.absolute.sum(), self.squared.sum(), self.known, self.outcome_variance)
+            found = {metric: float(value) for metric, value in errors_of(*map(np.asarray, sums)).items()}
         elif self.kind == "multiclass":
-            found = {"accuracy": float(self.hits.sum() / self.known)}
+            pairs = confusion.known(self.named)
+            counts = np.array([list(pairs.values())])
+            found = {name: float(confusion.weigh(name, list(pairs), counts)[0]) for name in OF_CLASSES}
         else:
             weights = np.concatenate([self.hits, self.mature - self.hits])[None]
             found = {metric: float(self.weigh(metric, weights)[0]) for metric in METRICS["binary"]}
@@ -95,7 +100,7 @@ class Tally:
             weights: shape (draws, 2 * points): how often each point came true, then how often it did not.
         """
         y = np.repeat(np.array([1, 0], dtype=np.int64), len(self.score))
-        scores = np.tile(self.flagged.astype(np.float64) if metric in _OF_DECISIONS else self.score, 2)
+        scores = np.tile(self.flagged.astype(np.float64) if metric in OF_CLASSES else self.score, 2)
         return weighted_metric("binary", metric, y, scores, 0.5)(weights)
 
     def interval(self, metric: str, rng: np.random.Generator) -> Interval | None:
@@ -113,8 +118,10 @@ class Tally:
         if self.kind == "regression":
             return self._interval_of_errors(metric, point)
         if self.kind == "multiclass":
-            low, high = np.quantile(rng.binomial(self.known, point, DRAWS) / self.known, (0.05, 0.95))
-            return Interval(float(low), float(high))
+            pairs = confusion.known(self.named)
+            counts = np.array(list(pairs.values()))
+            drawn = confusion.weigh(metric, list(pairs), rng.multinomial(self.known, counts / self.known, DRAWS))
+            return interval_of(drawn, point)
         counts = np.concatenate([self.hits, self.mature - self.hits])
         drawn = self.weigh(metric, rng.multinomial(self.known, counts / self.known, DRAWS))
         return interval_of(drawn, point)
@@ -142,7 +149,7 @@ def add_up(tallies: Sequence[Tally]) -> Tally:
         raise ValueError("there are no tallies to add up")
     kind = tallies[0].kind
     columns = {name: np.concatenate([getattr(tally, name) for tally in tallies]) for name in FIELDS}
-    bins = 2 * bin_of(kind, columns["score"]) + columns["flagged"]
+    bins = np.concatenate([place_of(tally) for tally in tallies])
     _, first, place = np.unique(bins, return_index=True, return_inverse=True)
 
     def summed(values: NDArray[Any]) -> Floats:
@@ -158,7 +165,7 @@ def add_up(tallies: Sequence[Tally]) -> Tally:
     variance = float((rows * (variances + (means - mean) ** 2)).sum() / total)
     return Tally(
         kind=kind, score=score, flagged=columns["flagged"][first], **together, outcome_mean=mean,
-        outcome_variance=variance,
+        outcome_variance=variance, named=confusion.add_up([tally.named for tally in tallies]),
     )  # fmt: skip
 
 
@@ -172,18 +179,27 @@ def bin_of(kind: Kind, scores: Floats) -> Integers:
     return np.asarray(np.floor(place * BINS_PER_UNIT), dtype=np.int64)
 
 
-def interval_of(drawn: Floats, point: float) -> Interval | None:
-    """What 90 % of the draws lie within, and the point; None where too many have no meaning."""
+def place_of(tally: Tally) -> Integers:
+    """Number of each point's bin and decision; the points of a sum of tallies are in its order."""
+    return np.asarray(2 * bin_of(tally.kind, tally.score) + tally.flagged, dtype=np.int64)
+
+
+def interval_of(drawn: Floats, point: float, beyond: float = 0.05) -> Interval | None:
+    """What 90 % of the draws lie within, and the point; None where too many have no meaning.
+
+    Args:
+        beyond: share of the draws that is left out at either end.
+    """
     defined = drawn[np.isfinite(drawn)]
     if len(defined) < _LEAST_DEFINED * len(drawn):
         return None
-    low, high = np.quantile(defined, (0.05, 0.95))
+    low, high = np.quantile(defined, (beyond, 1 - beyond))
     return Interval(float(min(low, point)), float(max(high, point)))
 
 
 def metric_of(kind: Kind, metric: str) -> str:
     """The contract's metric, or the one that stands for it where predictions do not keep enough to measure it."""
-    return "accuracy" if kind == "multiclass" else metric
+    return "accuracy" if kind == "multiclass" and metric not in OF_CLASSES else metric
 
 
 def worse(metric: str, value: float, than: float) -> bool:
@@ -191,9 +207,11 @@ def worse(metric: str, value: float, than: float) -> bool:
     return value > than if metric in LOWER_IS_BETTER else value < than
 
 
-def _errors_of(absolute: float, squared: float, rows: int, variance: float) -> dict[str, float]:
-    found = {"rmse": float((squared / rows) ** 0.5), "mae": float(absolute / rows)}
-    return found | ({"r2": float(1 - squared / rows / variance)} if variance > 0 else {})
+def errors_of(absolute: Floats, squared: Floats, rows: Floats, variance: Floats) -> dict[str, Floats]:
+    """Every metric of numbers, each in the shape of the sums given; R2 is NaN where outcomes do not differ."""
+    square = squared / rows
+    spread = np.where(variance > 0, variance, np.nan)
+    return {"rmse": np.sqrt(square), "mae": absolute / rows, "r2": 1 - square / spread}
 
 
 def _normal(mean: float, variance: float) -> Interval:

@@ -3,7 +3,8 @@
 Named in this order, and the first that fits is the name:
 
 1. *broken feed*: values missing that used to be there, more rows refused than usual, another unit, far too few or too
-   many rows, or all that moved moved in one source. Nothing is learnt from such rows, and no quality is believed.
+   many rows or none any more, or all that moved moved in one source. Nothing is learnt from such rows, and no quality
+   is believed.
 2. *decay*: the measured quality is beyond the contract's floor, or fell against its own past by more than luck.
 3. *season*: the inputs moved as they did in the same season before. An estimate follows its inputs, so that it may fall
    with the season too; a measured fall it does not explain.
@@ -76,6 +77,7 @@ class Signs:
     Args:
         rows: in the window; `usual_rows` in a window of this length, None where that is not known.
         quarantined: share of the received rows that was refused, and what is usual.
+        stopped: that nothing comes any more, in words; empty while something does.
         columns: of all rows; `by_source` of those of single sources (a file, a terminal, a category) that stand out.
         drifted: whether the check of drift raised an alarm, after its corrections.
         only_source: the one source without which nothing would have moved; empty where there is none.
@@ -88,6 +90,7 @@ class Signs:
     usual_rows: float | None = None
     quarantined: float = 0.0
     usual_quarantined: float = 0.0
+    stopped: str = ""
     columns: tuple[ColumnSigns, ...] = ()
     by_source: tuple[ColumnSigns, ...] = ()
     drifted: bool = False
@@ -121,10 +124,10 @@ def diagnose(signs: Signs, rules: Triage, quality: Performance, *, floor: float 
             in units of the metric.
     """
     if broken := tuple(_broken(signs, rules)):
-        return Diagnosis(
-            "broken feed", f"The feed looks broken: {broken[0]}. Its rows are held out of training.", broken,
-            hold_out=True,
-        )  # fmt: skip
+        what = " Its rows are held out of training." if signs.rows else ""
+        return Diagnosis("broken feed", f"The feed looks broken: {broken[0]}.{what}", broken, hold_out=bool(signs.rows))
+    if signs.stopped:
+        return Diagnosis("broken feed", f"The feed has stopped: {signs.stopped}.", (signs.stopped,))
     if measured := tuple(_decay("measured", signs.metric, signs.measured, quality, floor, max_loss)):
         return _decayed(measured)
     moved = _moved(signs)
@@ -167,7 +170,9 @@ def _broken(signs: Signs, rules: Triage) -> Iterator[str]:
     """Every sign that the feed, and not the world, has changed."""
     if signs.usual_rows and (signs.usual_rows >= rules.min_rows or signs.rows >= rules.min_rows):
         ratio = signs.rows / signs.usual_rows
-        if not rules.min_volume <= ratio <= rules.max_volume:
+        if not signs.rows:
+            yield f"no rows came where {signs.usual_rows:,.0f} are usual"
+        elif not rules.min_volume <= ratio <= rules.max_volume:
             yield (
                 f"{signs.rows:,} rows came where {signs.usual_rows:,.0f} are usual, {ratio:.3g} times as many; "
                 f"between {rules.min_volume:g} and {rules.max_volume:g} are believed"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 TABLE = "performance"
-_KEPT_BACK = ("points", "next_known_at", "outcome_mean", "outcome_variance")
+_KEPT_BACK = ("points", "classes", "next_known_at", "outcome_mean", "outcome_variance")
 """Columns for computing on, not for reading."""
 
 

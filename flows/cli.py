@@ -440,6 +440,45 @@ def simulate(
 
 
 @main.command()
+@use_case_argument
+@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day; else the history's.")
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Day after the last; else the history's end.")
+@click.option("--policy", "policies", metavar="P", multiple=True, help="When to retrain: never, schedule, drift, "
+              "performance, contender. Several may be given; else all.")  # fmt: skip
+@click.option("--inject", "scenarios", metavar="SCENARIO", multiple=True, help="What goes wrong in simulated payments: "
+              "new-fraud-scheme, price-inflation, unit-bug, lost-column, campaign-weekend, late-outcomes, none. For "
+              "each a replay of its own.")  # fmt: skip
+@click.option("--every", metavar="LENGTH", help="Length of a period; else about a dozen in all, in whole weeks.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of all that is drawn; else CONTENDER_SEED.")
+@landing
+@click.option("--to-file", "page", type=click.Path(path_type=Path, dir_okay=False), help="File of the page.")
+@click.option("--keep", is_flag=True, help="Keep the tables, ledgers and registries of the replay.")
+@as_json
+@told
+def replay(
+    use_case: str, first: datetime | None, last: datetime | None, policies: tuple[str, ...],
+    scenarios: tuple[str, ...], every: str | None, seed: int | None, landing: Path | None, page: Path | None,
+    keep: bool, json_: bool,
+) -> None:  # fmt: skip
+    """Play a history again, and compare policies of when to retrain.
+
+    The real steps run in scratch homes by a simulated clock; a page tells how
+    well each policy did, what it cost, and why.
+
+    \b
+    Example: contender replay payments --inject unit-bug
+             contender replay flights --policy schedule --policy contender
+    """
+    from flows import replaying
+
+    asked = replaying.Asked(
+        landing, first.date() if first else None, last.date() if last else None, policies,
+        replaying.length_of(every), page,
+    )  # fmt: skip
+    replaying.run_replay(use_case, asked, scenarios, seed, keep, json_)
+
+
+@main.command()
 @as_json
 @told
 def doctor(json_: bool) -> None:

@@ -65,11 +65,12 @@ PLANS = {
     "retrain": Plan(
         "Trains a challenger on all that is known and lets it face the champion on rows that neither has seen.",
         "By itself on `contender.drift.detected` and `contender.performance.degraded`, at most once in {cool_down} "
-        "each, on `contender.retrain.requested`, and {schedule}. A run that comes while another is at work is "
-        "cancelled.",
+        "each, on `contender.retrain.requested`, and, when enough outcomes are new, {schedule}. A run that comes "
+        "while another is at work is cancelled.",
         f"{_USE_CASE}\n- `reason`: why now; people read it in the list of runs.\n"
         "- `as_of`: moment (UTC) whose knowledge counts; empty: now.\n"
         "- `decayed`: the champion is known to decay; then a challenger that is not worse takes the title.\n"
+        "- `if_due`: end as skipped unless enough outcomes are new, as the schedule asks.\n"
         "- `event_id`: id of the event that called for it; empty when a person did.\n"
         "- `event`: its name; an alarm is held to the contract's limits, a request is not.",
         collision="CANCEL_NEW",
@@ -150,7 +151,7 @@ def _deployment(settings: Settings, contract: Contract, flow: str) -> dict[str, 
         document["concurrency_limit"] = {"limit": 1, "collision_strategy": plan.collision}
     schedule: dict[str, Any] = {"cron": cron, "timezone": timezone}
     if flow == "retrain":
-        schedule["parameters"] = {"reason": "on schedule"}
+        schedule["parameters"] = {"reason": "on schedule", "if_due": True}
     document["schedules"] = [] if cron == "never" else [schedule]
     environment = {"CONTENDER_ENVIRONMENT": settings.environment, **RUN_ENVIRONMENT}
     document["work_pool"] = {"name": POOL, "job_variables": {"env": environment}}

@@ -18,7 +18,7 @@ from flows.patience import patience_seconds
 from flows.running import UseCase, in_one_sentence, name_of_run
 from tasks.announcing import tell_crowned
 from tasks.approving import ask_approval
-from tasks.deciding import admit
+from tasks.deciding import admit, decide_retraining
 from tasks.judging import compare, crown, evaluate, find_champion, hold_out, publish_report
 from tasks.training import split_rows, train_challenger
 
@@ -30,6 +30,7 @@ def retrain(
     reason: Annotated[str, Field(min_length=1)] = "by hand",
     as_of: datetime | None = None,
     decayed: bool = False,
+    if_due: bool = False,
     event_id: str | None = None,
     event: str = DRIFT,
 ) -> Verdict | None:
@@ -43,6 +44,7 @@ def retrain(
         reason: why now; people read it in the list of runs.
         as_of: moment (UTC) whose knowledge counts; without it, now.
         decayed: the champion is known to decay; then a challenger that is not worse takes the title.
+        if_due: end as "Skipped" unless enough outcomes are new, as schedules ask; a person need not.
         event_id: the event that called for it, filled in by automations; empty when a person did.
         event: its name; an alarm is held to the contract's limits, a request is not.
     """
@@ -53,6 +55,8 @@ def retrain(
         if not allowed.allowed:
             # Prefect takes a state that a flow returns as the run's own; whoever called the flow gets None.
             return cast(None, Completed(name="Skipped", message=allowed.why))
+    if if_due and not (due := decide_retraining(settings, contract)).now:
+        return cast(None, Completed(name="Skipped", message=due.reason))
     with at_work(settings, use_case, "training", wait_seconds=patience_seconds()):
         begin_on_worker(settings, contract)
         held = find_champion(settings, contract)

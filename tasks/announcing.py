@@ -15,10 +15,13 @@ from contender.policy import Due
 from contender.readings import Readings
 from contender.settings import Settings
 from contender.values import Ingested, Scored, Verdict
+from tasks.telling import is_rehearsal
 
 
 def announce(settings: Settings, event: events.Event) -> None:
     """Send an event to Prefect's server, without waiting for it."""
+    if is_rehearsal():
+        return
     try:
         emit_event(**event.document(settings))
     except Exception as error:  # noqa: BLE001 - who waits for it finds the same in the lake or the ledger
@@ -89,7 +92,7 @@ def tell_finding(
     diagnosis, name = found.diagnosis, contract.name
     kind = TOLD.get(diagnosis.name)
     sentence = f"{diagnosis.sentence} {found.why}" if diagnosis.hold_out else diagnosis.sentence
-    if kind is not None and notify:
+    if kind is not None and notify and not is_rehearsal():
         what = f"{kind} {settings.name_of(name)} v{found.model_version} {found.start} {found.end}"
         link = links.of_version(settings, settings.name_of(name), found.model_version)
         notifying.notify(settings, kind, name, sentence, link or "", id=what)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from prefect import task
 
-from contender import lake, ledger, outlook, policy, triggers
+from contender import outlook, triggers
 from contender.contract import Contract
 from contender.policy import Allowed, Due
 from contender.settings import Settings
@@ -17,7 +17,7 @@ from tasks.telling import working
 def decide_retraining(settings: Settings, contract: Contract) -> Due:
     """Whether enough outcomes are new since the last verdict."""
     with working() as tell:
-        due = _due(settings, contract, lake.count(settings, contract.name, "outcomes"))
+        due = outlook.due(settings, contract)
         tell(f"a challenger is {'due' if due.now else 'not due'}: {due.reason}")
         return due
 
@@ -26,8 +26,7 @@ def decide_retraining(settings: Settings, contract: Contract) -> Due:
 def ask_for_retraining(settings: Settings, contract: Contract) -> Due:
     """Whether a challenger is due; where it is, and there is something to train on, an event asks for it."""
     with working() as tell:
-        outcomes = lake.count(settings, contract.name, "outcomes")
-        due = _due(settings, contract, outcomes) if outcomes else Due(False, "no outcomes are known yet")
+        due = outlook.due_with_outcomes(settings, contract)
         tell(f"a challenger is {'asked for' if due.now else 'not due'}: {due.reason}")
         if due.now:
             tell_due(settings, contract, due)
@@ -44,9 +43,3 @@ def admit(settings: Settings, contract: Contract, event_id: str, event: str, flo
         )  # fmt: skip
         tell(f"the retrain {'goes on' if allowed.allowed else 'is skipped'}: {allowed.why}")
         return allowed
-
-
-def _due(settings: Settings, contract: Contract, outcomes: int) -> Due:
-    last = ledger.last_verdict(settings, contract.name)
-    seen = int(last["outcomes"]) if last else None
-    return policy.retraining_due(contract.retraining, outcomes=outcomes, seen=seen)

@@ -83,9 +83,14 @@ def moment_of(as_of: datetime | None, newest: date) -> datetime:
 
 @task
 def look_at_window(
-    settings: Settings, contract: Contract, entry: LedgerEntry, champion: ModelVersion, as_of: datetime
-) -> Looked:
-    """Compare the newest window with the champion's training; rows of `drift`, and Evidently's page, come of it."""
+    settings: Settings, contract: Contract, entry: LedgerEntry, champion: ModelVersion, as_of: datetime,
+    report: bool = True,
+) -> Looked:  # fmt: skip
+    """Compare the newest window with the champion's training; rows of `drift`, and Evidently's page, come of it.
+
+    Args:
+        report: whether to make Evidently's page, which takes longer than all the rest.
+    """
     with working() as tell:
         start = as_of.date() - contract.drift.window
         reference = _reference(settings, contract, entry, champion, start)
@@ -102,7 +107,7 @@ def look_at_window(
         came = arrived.arrived(settings, contract, check.start, check.end, batches)
         metric = metric_of(contract.kind, contract.judging.metric)
         path = settings.state / "reports" / contract.name / "drift.html"
-        compared = evidently_report.write_report(path, comparisons, check.columns)
+        compared = report and evidently_report.write_report(path, comparisons, check.columns)
         found = signs.read_signs(features, check, came, contract.triage, metric)
         return Looked(check, found, batches, partly, path if compared else None)
 
@@ -161,12 +166,14 @@ def measure_performance(settings: Settings, contract: Contract, champion: ModelV
         entries = ledger.history(settings, contract.name)
         ends = _trained_until(settings, contract, {entry.version for entry in entries})
         updated = performance.update(settings, contract, as_of, ends)
-        titles = {entry.version: "former champion" for entry in entries} | {champion.version: "champion"}
-        views.write_duckdb(settings, contract.name, titles)
-        found = readings.read(settings, contract, champion.version, _broken_days(settings, contract))
+        if updated.seen is None:
+            titles = {entry.version: "former champion" for entry in entries} | {champion.version: "champion"}
+            views.write_duckdb(settings, contract.name, titles)
+        found = readings.read(settings, contract, champion.version, _broken_days(settings, contract), updated.seen)
         known = (("measured", found.measured), ("estimated", found.estimated))
         told = [f"{kind} {found.metric} {one.value:.4f}" for kind, one in known if one]
-        tell(f"performance of {len(updated.days):,} days is new; {', '.join(told) or 'no quality is known yet'}")
+        new = f"performance of {len(updated.days):,} days is {'new' if updated.seen is None else 'looked back at'}"
+        tell(f"{new}; {', '.join(told) or 'no quality is known yet'}")
         return found
 
 
@@ -203,15 +210,18 @@ def diagnose(contract: Contract, looked: Looked, quality: Readings) -> Diagnosis
 @task
 def act(
     settings: Settings, contract: Contract, champion: ModelVersion, looked: Looked, diagnosis: Diagnosis,
-    quality: Readings, at: datetime,
+    quality: Readings, at: datetime, now: datetime | None = None,
 ) -> Kept:  # fmt: skip
     """What the diagnosis calls for, done, and kept in `diagnoses`.
 
     Rows of a broken feed are held out. A retrain is only asked for, by an event, when the contract's policy has room
     for it. The same finding in the same window is told once, and one that lasts when it begins.
+
+    Args:
+        at: the moment that was looked from; `now` when that was done, if not at this moment.
     """
     with working() as tell:
-        check, now = looked.check, datetime.now(UTC)
+        check, now = looked.check, now or datetime.now(UTC)
         earlier = diagnoses.newest(settings, contract.name, _MANY, champion.version)
         policy = outlook.next_action(settings, contract, now, diagnosis)
         action, why = policy.name, policy.sentence

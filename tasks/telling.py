@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
@@ -13,17 +14,40 @@ from prefect.settings import PREFECT_API_URL
 from contender import servers
 from contender.timing import clock
 
+_rehearsal: ContextVar[Callable[[str], None] | None] = ContextVar("rehearsal", default=None)
+
+
+@contextmanager
+def rehearsing(tell: Callable[[str], None]) -> Iterator[None]:
+    """Run steps of a history that is played again: their lines go to `tell`, and nobody else hears of anything.
+
+    No page is kept at Prefect's server, no event is sent, no one is notified.
+    """
+    token = _rehearsal.set(tell)
+    try:
+        yield
+    finally:
+        _rehearsal.reset(token)
+
+
+def is_rehearsal() -> bool:
+    """Whether what happens now has happened long ago, or never."""
+    return _rehearsal.get() is not None
+
 
 @contextmanager
 def working() -> Iterator[Callable[[str], None]]:
     """Count the block as work, and give the function that tells about it."""
-    logger = get_run_logger()
+    told = _rehearsal.get()
+    logger = None if told else get_run_logger()
     with clock.spending("work"):
-        yield lambda line: logger.log(logging.INFO, "%s", line)
+        yield told or (lambda line: logger.log(logging.INFO, "%s", line) if logger else None)
 
 
 def show(use_case: str, what: str, title: str, lines: Sequence[str]) -> None:
     """Keep a page for the Prefect UI, under the key `<use case>-<what>`."""
+    if is_rehearsal():
+        return
     markdown = "\n".join([f"# {title}", "", *lines])
     stored(title, create_markdown_artifact, key=key_of(use_case, what), markdown=markdown, description=title)
 

@@ -1,3 +1,6 @@
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -6,8 +9,8 @@ from sklearn import metrics
 from contender.clauses import Costs
 from contender.costs import expected_cost, mistakes_in, realised_cost, saved_by
 from contender.errors import ContractError
-from contender.estimates import Calibration, estimate, expect_of_classes
-from contender.tally import FIELDS, Tally, add_up, bin_of
+from contender.estimates import Calibration, estimate
+from contender.tally import FIELDS, Tally, add_up, bin_of, metric_of
 
 BINARY = ("roc_auc", "average_precision", "log_loss", "brier", "accuracy", "precision", "recall", "f1")
 
@@ -204,25 +207,77 @@ def test_a_rare_outcome_is_expected_as_often_as_it_came():
     assert (np.diff(calibration.probabilities(np.linspace(0.001, 0.999, 500))) >= -1e-12).all(), "it never falls"
 
 
-def test_one_class_among_several_is_right_as_often_as_its_probability_says():
-    made = np.random.default_rng(11)
-    best = made.uniform(0.34, 0.99, 5_000)
-    right = made.random(5_000) < best
-    guess = estimate(tally(best, kind="multiclass"), None, "accuracy", rng())
-
-    assert guess.values == {"accuracy": pytest.approx(right.mean(), abs=0.02)}
-    assert guess.interval.low <= right.mean() <= guess.interval.high
-    assert tally(best, right, kind="multiclass").measure() == {"accuracy": pytest.approx(right.mean())}
+def classes(rows, seed, sure=4.0) -> tuple:
+    """Calibrated probabilities of three classes, one of them rare, and what came."""
+    made = np.random.default_rng(seed)
+    table = made.dirichlet([sure / 8, sure / 4, sure], rows)
+    table = table / table.sum(axis=1, keepdims=True)
+    return table, (table.cumsum(axis=1) > made.random(rows)[:, None]).argmax(axis=1)
 
 
-def test_accuracy_and_log_loss_of_several_classes_are_expected_from_all_probabilities():
-    made = np.random.default_rng(12)
-    table = made.dirichlet([1.0, 2.0, 3.0], 20_000)
-    y = np.array([made.choice(3, p=row) for row in table])
-    expected = expect_of_classes(table)
+def tally_of_classes(table, y=None) -> Tally:
+    """As predictions keep them: the likeliest class and its probability."""
+    said = table.argmax(axis=1)
+    came = [None] * len(said) if y is None else [str(one) for one in y]
+    named = Counter(zip((str(one) for one in said), came, strict=True))
+    right = None if y is None else said == y
+    return replace(tally(table.max(axis=1), right, kind="multiclass"), named=named)
 
-    assert expected["accuracy"] == pytest.approx((table.argmax(axis=1) == y).mean(), abs=0.01)
-    assert expected["log_loss"] == pytest.approx(metrics.log_loss(y, table), abs=0.02)
+
+def quality_of_classes(table, y) -> dict[str, float]:
+    said = table.argmax(axis=1)
+    return {"accuracy": metrics.accuracy_score(y, said)} | {
+        name: getattr(metrics, f"{name}_score")(y, said, average="macro", zero_division=0)
+        for name in ("f1", "precision", "recall")
+    }
+
+
+def test_several_classes_are_measured_by_those_that_were_named():
+    parts = [classes(400, seed) for seed in (1, 2)]
+    table, y = (np.concatenate(part) for part in zip(*parts, strict=True))
+
+    assert tally_of_classes(table, y).measure() == pytest.approx(quality_of_classes(table, y))
+    assert add_up([tally_of_classes(*part) for part in parts]).measure() == pytest.approx(quality_of_classes(table, y))
+    assert tally_of_classes(table).measure() == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"), [("f1", "f1"), ("recall", "recall"), ("log_loss", "accuracy"), ("roc_auc", "accuracy")]
+)
+def test_accuracy_stands_for_what_the_named_classes_do_not_tell(asked, found):
+    assert metric_of("multiclass", asked) == found
+    assert metric_of("binary", asked) == asked
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "recall"])
+def test_intervals_of_several_classes_hold_the_true_quality(metric):
+    truth = quality_of_classes(*classes(200_000, seed=9))[metric]
+    within = [tally_of_classes(*classes(600, seed)).interval(metric, rng()) for seed in range(100, 160)]
+
+    assert 48 <= sum(one.low <= truth <= one.high for one in within) <= 60
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "precision", "recall"])
+def test_the_quality_of_several_classes_is_expected_before_outcomes_are_in(metric):
+    past, held = tally_of_classes(*classes(3_000, seed=20)), 0
+    for seed in range(30, 50):
+        table, y = classes(1_000, seed)
+        guess = estimate(tally_of_classes(table), past, metric, rng())
+        held += guess.interval.low <= quality_of_classes(table, y)[metric] <= guess.interval.high
+
+    assert held >= 15
+    assert guess.mistakes["error"] == pytest.approx(1_000 * (1 - quality_of_classes(table, y)["accuracy"]), rel=0.15)
+
+
+def test_mistakes_between_classes_are_not_expected_without_outcomes_to_learn_from():
+    table, y = classes(1_000, seed=60)
+    few = tally_of_classes(table[:199], y[:199])
+
+    for past, found in ((None, "0"), (few, "199")):
+        none = estimate(tally_of_classes(table), past, "f1", rng())
+        assert ("f1" in none.values, none.interval) == (False, None)
+        assert none.how == f"no estimate of f1: {found} mature outcomes, 200 are needed to learn mistakes"
+        assert none.values["accuracy"] == pytest.approx(table.max(axis=1).mean(), abs=0.01)
 
 
 def numbers(rows, seed, low=10, high=200):

@@ -1,4 +1,6 @@
+import re
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +10,7 @@ from deltalake import write_deltalake
 from sklearn import metrics
 
 from contender import lake, performance, readings, views
+from contender.daily import schema
 from contender.values import BATCH, FILE, KEY, RECEIVED, ROW, TARGET, TIME
 
 pytestmark = pytest.mark.slow
@@ -155,6 +158,102 @@ def test_a_row_says_how_one_version_did_on_one_day(make_orders):
     assert row["p95_latency_ms"] is None
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+PREDICTIONS = (
+    ("A1", 0, 0.9), ("A2", 0, 0.7), ("A3", 0, 0.4), ("A4", 0, 0.1),
+    ("B1", 1, 0.8), ("B2", 1, 0.6), ("B3", 1, 0.3), ("B4", 1, 0.2),
+    ("C1", 8, 0.9), ("C2", 8, 0.2), ("D1", 10, 0.5),
+)  # fmt: skip
+ARRIVALS = (
+    ("at first", 10, (("A1", 1), ("A2", 1), ("A3", 0), ("A4", 0), ("B1", 1), ("B2", 0), ("B3", 0), ("C1", 1)), [0, 1, 8, 10]),
+    ("late", 11, (("B4", 1),), [1]),
+    ("corrected", 12, (("A2", 0),), [0]),
+    ("twice", 13, (("A1", 1), ("A1", 1)), [0]),
+    ("of an unknown order", 14, (("X9", 1),), []),
+)  # fmt: skip
+"""What comes, on which day, which outcomes, and the days that are computed again because of them."""
+SHOWN = ("day", "predictions", "outcomes", "mature", "mature_share", "quality", "estimated_quality")
+
+
+def shown(rows, names) -> str:
+    """A table as the page has it."""
+
+    def cell(value) -> str:
+        return (
+            "" if value is None else f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+        )
+
+    lines = [names, ["---"] * len(names), *[[cell(row[name]) for name in names] for row in rows]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+@pytest.fixture(scope="module")
+def example(make_orders):
+    """The example of `docs/performance.md`: the orders, and what the page must show, step by step."""
+    orders = make_orders(('metric = "roc_auc"', 'metric = "accuracy"'))
+    by_day: dict = {}
+    for key, day, score in PREDICTIONS:
+        by_day.setdefault(day, []).append((key, orders.at(day), score))
+    keys = [row for rows in by_day.values() for row in rows]
+    orders.append(
+        "records",
+        [(key, at, "f", n, 1, at) for n, (key, at, _) in enumerate(keys)],
+        (KEY, TEXT),
+        (TIME, MOMENT),
+        *LANDED,
+    )
+    orders.score(1, keys)
+    steps = [
+        shown(
+            [{"order": key, "day": orders.date(day), "score": score} for key, day, score in PREDICTIONS],
+            ("order", "day", "score"),
+        )
+    ]
+    for _, day, outcomes, again in ARRIVALS:
+        orders.learn(outcomes, orders.at(day))
+        assert orders.days(orders.update(day)) == again
+        came = [{"order": key, "outcome": y, "received": orders.date(day)} for key, y in outcomes]
+        steps += [shown(came, ("order", "outcome", "received")), shown([orders.row(one) for one in again], SHOWN)]
+    orders.score(
+        2, [(key, at, 1 - score if key in ("A2", "B4") else score) for key, at, score in keys if key[0] in "AB"]
+    )
+    orders.update(14)
+    return orders, [step for step in steps if step.count("\n") > 1]
+
+
+def test_the_example_of_the_page_is_what_comes_of_it(example):
+    page, place = PAGE.read_text(), 0
+    for step in example[1]:
+        assert step in page[place:], f"docs/performance.md lacks, or has elsewhere:\n{step}"
+        place = page.index(step, place)
+
+
+def test_the_queries_of_the_page_give_what_it_shows_in_both_engines(example, spark, monkeypatch):
+    import duckdb
+
+    orders, page = example[0], PAGE.read_text()
+    python, *queries = re.findall(r"```(?:python|sql)\n(.*?)```", page, re.DOTALL)
+    monkeypatch.setenv("CONTENDER_HOME", str(orders.settings.home))
+    exec(compile(python, PAGE.name, "exec"), {})
+    path = views.write_duckdb(orders.settings, "orders", TITLES)
+    assert f".contender/{path.relative_to(orders.settings.state)}" in page
+    assert len(queries) == 2
+    with duckdb.connect() as engine:
+        engine.execute(path.read_text())
+        for query in queries:
+            ours = [row.asDict() for row in spark.sql(query).collect()]
+            answer = engine.execute(query)
+            names = [column[0] for column in answer.description]
+            theirs = [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+            assert [pytest.approx(row) for row in ours] == theirs
+            assert shown(ours, names) in page, shown(ours, names)
+
+
+def test_every_column_of_the_table_is_on_the_page():
+    page = PAGE.read_text()
+    assert [name for name in schema().names if f"`{name}`" not in page] == []
+
+
 def test_where_outcomes_are_missing_a_row_says_how_many_and_estimates(make_orders):
     orders = make_orders()
     orders.record(0, 1, 2)
@@ -269,8 +368,34 @@ def test_an_outcome_that_is_here_counts_from_when_it_is_known(make_orders):
     assert orders.days(orders.update(4)) == [0]
     assert orders.days(orders.update(5)) == [1]
     assert [orders.row(day)["quality"] for day in (0, 1)] == [pytest.approx(8 / 9)] * 2
-    assert orders.update(4).whole, "seen from earlier, all is computed again"
-    assert [orders.row(day)["outcomes"] for day in (0, 1)] == [6, 0]
+    assert told(orders.again(5)) == told(orders.rows())
+
+
+def test_a_look_from_the_past_is_given_and_leaves_the_table_at_what_is_known_now(make_orders):
+    orders = make_orders(matures_after="2 days")
+    orders.record(*range(5))
+    orders.learn_all(0, 1, 2)
+    orders.update(4)
+    then = orders.rows()
+    orders.record(5, 6)
+    orders.learn_all(1, truth=[1 - y for y in TRUTH], after=4 * DAY)
+    orders.learn_all(3)
+    orders.update(6)
+    now, version = orders.rows(), lake.find(orders.settings, "orders", "performance").version
+
+    past = orders.update(4)
+    assert (past.rows, past.days, past.whole) == (0, (), False)
+    counts = {day.day: (day.tally.volume, day.outcomes, day.tally.known) for day in past.seen}
+    assert counts == {row["day"]: (row["predictions"], row["outcomes"], row["mature"]) for row in then.values()}
+    read = readings.read(orders.settings, orders.home.contract, 1, seen=past.seen)
+    assert (read.measured.rows, read.measured.value) == (18, pytest.approx(8 / 9))
+    assert read.estimated.rows == 5 * 6
+    assert readings.read(orders.settings, orders.home.contract, 1).measured.value < read.measured.value
+    assert (orders.rows(), lake.find(orders.settings, "orders", "performance").version) == (now, version)
+    assert orders.update(6).seen is None
+
+    morning = performance.update(orders.settings, orders.home.contract, orders.at(3, -1))
+    assert sum(day.tally.volume for day in morning.seen) == 3 * 6, "what came later, be it on that day, is not seen"
 
 
 def test_a_batch_that_was_scored_twice_counts_once_and_the_newest_score_counts(make_orders):
@@ -361,17 +486,23 @@ def test_numbers_and_several_classes_are_measured_too(make_orders):
     assert row["realised_cost"] == pytest.approx(21)
     assert row["estimate"].startswith("no estimate: 0 mature outcomes")
 
-    classes = make_orders(
-        ('kind = "binary"', 'kind = "multiclass"'), ('metric = "roc_auc"', 'metric = "log_loss"'),
-        target=TEXT, prediction=TEXT,
-    )  # fmt: skip
-    classes.record(0, scores=(0.9, 0.8, 0.5, 0.4))
-    classes.record(8)
-    classes.learn_all(0, truth=("a", "a", "b", "a"))
-    classes.update(9)
-    row = classes.row(0)
-    assert (row["metric"], row["quality"]) == ("accuracy", 0.75), "predictions keep the likeliest class alone"
-    assert row["estimated_quality"] == pytest.approx((0.9 + 0.8 + 0.5 + 0.4) / 4)
+    for asked, found, quality in (("log_loss", "accuracy", 0.75), ("f1", "f1", (6 / 7 + 0) / 2)):
+        classes = make_orders(
+            ('kind = "binary"', 'kind = "multiclass"'), ('metric = "roc_auc"', f'metric = "{asked}"'),
+            target=TEXT, prediction=TEXT,
+        )  # fmt: skip
+        classes.record(0, scores=(0.9, 0.8, 0.5, 0.4))
+        classes.record(8)
+        classes.learn_all(0, truth=("a", "a", "b", "a"))
+        classes.update(9)
+        row, later = classes.row(0), classes.row(8)
+        assert (row["metric"], row["quality"]) == (found, pytest.approx(quality)), (
+            "probabilities of others are not kept"
+        )
+        assert row["quality_low"] <= row["quality"] <= row["quality_high"]
+        assert dict(row["estimated_qualities"]) == {"accuracy": pytest.approx((0.9 + 0.8 + 0.5 + 0.4) / 4)}
+        assert (later["predictions"], later["quality"]) == (6, None)
+        assert readings.read(classes.settings, classes.home.contract, 1).metric == found
 
 
 @pytest.fixture(scope="module")
@@ -420,7 +551,8 @@ def test_the_views_can_be_queried_with_spark_sql(measured, spark):
 
 
 def test_the_views_can_be_queried_with_duckdb(measured):
-    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed; the product does not need it")
+    import duckdb
+
     path = views.write_duckdb(measured.settings, "orders", TITLES)
     with duckdb.connect() as engine:
         engine.execute(path.read_text())

@@ -108,3 +108,18 @@ def test_a_refusal_says_until_when(started, cool_down, why):
 def test_moments_of_other_time_zones_count_as_the_same_moments():
     berlin = [moment.astimezone(timezone(timedelta(hours=1))) for moment in ago(10)]
     assert alarm_may_start(LIMITS, started=berlin, in_flight=None, now=NOW).why == "in the cool-down until 14:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("kept", "needed"),
+    [
+        pytest.param(0, 1000, id="the last one won"),
+        pytest.param(1, 2000, id="one was no better"),
+        pytest.param(3, 8000, id="three in a row"),
+        pytest.param(9, 8000, id="no more than eightfold"),
+    ],
+)
+def test_each_challenger_that_was_no_better_doubles_what_the_next_one_needs(kept, needed):
+    rules = Retraining(min_new_outcomes=1000, min_new_share=0.0)
+    assert not retraining_due(rules, outcomes=5000 + needed - 1, seen=5000, kept=kept).now
+    assert retraining_due(rules, outcomes=5000 + needed, seen=5000, kept=kept).now

@@ -9,7 +9,7 @@ import pytest
 
 from contender.clauses import Drift, Performance, Triage
 from contender.drift import Comparison, DriftCheck, compare, conclude
-from contender.ordinary import DAY, Ordinary, Side, Watched
+from contender.ordinary import DAY, Ordinary, Side, Watched, ordinary_scores
 from contender.signs import Arrived, read_signs, suspect_batches
 from contender.triage import diagnose
 from contender.values import BATCH
@@ -37,11 +37,11 @@ def side(*frames) -> Side:
 
 def signs_of(*frames, arrived=USUAL, earlier=1, counterpart=None):
     """The signs of a window that had as many alike before it, for the alarm."""
-    compared = Comparison("features", COLUMNS, side(*frames), side(rows(4000, seed=9)), ORDINARY, counterpart)
+    compared = Comparison("features", COLUMNS, side(*frames), side(rows(4000, seed=9)), ORDINARY)
     rules = Drift()
     check = DriftCheck(
         "orders", 1, TODAY, TODAY + timedelta(days=1), TODAY, TODAY, datetime(2026, 3, 3, tzinfo=UTC),
-        compare([compared], rules),
+        compare([compared], rules, lambda *_: counterpart),
     )  # fmt: skip
     before = [
         replace(check, start=TODAY - timedelta(days=back), end=TODAY - timedelta(days=back - 1))
@@ -68,11 +68,16 @@ def test_a_window_like_the_training_shows_nothing():
         pytest.param([rows(1000, factor=3)], "shift", id="dearer"),
         pytest.param([rows(50)], "broken feed", id="far too few"),
         pytest.param([rows(9000)], "broken feed", id="far too many"),
-        pytest.param([rows(0)], "not enough to tell", id="empty"),
+        pytest.param([rows(0)], "broken feed", id="empty"),
     ],
 )
 def test_what_a_window_shows_has_a_name(frames, name):
     assert name_of(signs_of(*frames)) == name
+
+
+def test_an_empty_window_where_nothing_is_known_to_be_usual_is_not_enough_to_tell():
+    assert name_of(signs_of(rows(0), arrived=Arrived())) == "not enough to tell"
+    assert name_of(signs_of(rows(0), arrived=Arrived(usual_rows=20))) == "not enough to tell"
 
 
 def test_a_single_row_where_little_is_usual_is_not_enough_to_tell():
@@ -118,6 +123,62 @@ def test_luck_in_a_small_window_is_no_loss_of_values():
     for seed in range(30):
         frames = [rows(60, seed=seed + 10 * part, batch=part, missing=0.02) for part in range(2)]
         assert name_of(signs_of(*frames, arrived=Arrived())) == "none"
+
+
+TRAINED = [TODAY - timedelta(days=back) for back in range(1, 61)]
+
+
+def of_weather(day, *, gusts, values, seed) -> pd.DataFrame:
+    """A day on which a share of the rows has a gust, with values about these."""
+    random = np.random.default_rng(seed)
+    frame = rows(300, seed=seed, day=day)
+    frame["amount"] = np.where(random.random(300) < gusts, np.exp(random.normal(np.log(values), 0.2, 300)), np.nan)
+    return frame
+
+
+def weather_signs(frame, *, varies=True):
+    """The signs of a day after 60 days whose weather goes up and down, in steps as the weather does, or does not."""
+    random = np.random.default_rng(7)
+    gusts = random.uniform(0.02, 0.5, len(TRAINED)) if varies else np.full(len(TRAINED), 0.25)
+    values = np.exp(random.normal(3, 1.2, len(TRAINED))) if varies else np.full(len(TRAINED), 20.0)
+    days = [of_weather(day, gusts=gusts[at], values=values[at], seed=at) for at, day in enumerate(TRAINED)]
+    rules = Drift(season=None)
+    reference = replace(side(*days), start=TRAINED[-1], end=TODAY)
+    windows = [replace(side(day), start=at, end=at + timedelta(days=1)) for at, day in zip(TRAINED, days, strict=True)]
+    ordinary = ordinary_scores(windows, reference, COLUMNS, rules, seed=1)
+    compared = Comparison("features", COLUMNS, side(frame), reference, ordinary)
+    found = DriftCheck(
+        "orders", 1, TODAY, TODAY + timedelta(days=1), TODAY, TODAY, datetime(2026, 3, 3, tzinfo=UTC),
+        compare([compared], rules),
+    )  # fmt: skip
+    return read_signs(compared, found, Arrived(usual_rows=300), RULES, "roc_auc")
+
+
+def test_a_calm_day_has_no_gusts_and_is_no_broken_feed_but_where_gusts_were_steady_it_is():
+    calm = of_weather(TODAY, gusts=0.03, values=20.0, seed=99)
+    two = [calm.iloc[:150].assign(**{BATCH: 1}), calm.iloc[150:].assign(**{BATCH: 2})]
+    for frame in (calm, pd.concat(two, ignore_index=True)):
+        assert name_of(weather_signs(frame)) == "none", "whole or in parts, the share of the missing goes up and down"
+        broken = weather_signs(frame, varies=False)
+        assert name_of(broken) == "broken feed"
+        assert "'amount' is missing in 9" in diagnose(broken, RULES, Performance(), floor=None, max_loss=0.02).sentence
+
+
+def test_a_day_ten_times_as_calm_is_no_other_unit_where_days_differ_as_much():
+    faint = of_weather(TODAY, gusts=0.25, values=2.0, seed=99)
+    assert name_of(weather_signs(faint)) != "broken feed"
+    assert "one 10th of" in " ".join(
+        diagnose(weather_signs(faint, varies=False), RULES, Performance(), floor=None, max_loss=0.02).reasons
+    )
+
+
+def test_a_feed_that_stopped_is_broken_and_the_rows_of_the_last_good_window_are_not_held_out():
+    diagnosis = diagnose(
+        signs_of(rows(1000), arrived=Arrived(1000, stopped="nothing has come for 72 hours")), RULES, Performance(),
+        floor=None, max_loss=0.02,
+    )  # fmt: skip
+    assert (diagnosis.name, diagnosis.hold_out, diagnosis.retrain) == ("broken feed", False, False)
+    assert diagnosis.sentence == "The feed has stopped: nothing has come for 72 hours."
 
 
 def test_more_refused_rows_than_usual_are_a_broken_feed():

@@ -81,7 +81,7 @@ def test_an_alarm_is_named_after_what_was_seen(signs, name, why):
         pytest.param(with_column(ratios=(0.001, 0.00102)), "one 1000th of", id="metres for kilometres"),
         pytest.param(with_column(ratios=(60.0, 59.0)), "60 times", id="seconds for minutes"),
         pytest.param(replace(CALM, rows=200), "where 1,000 are usual", id="rows stayed away"),
-        pytest.param(replace(CALM, rows=0), "0 rows came", id="no row at all"),
+        pytest.param(replace(CALM, rows=0), "no rows came where 1,000 are usual", id="no row at all"),
         pytest.param(replace(CALM, rows=9_000), "9 times as many", id="rows came twice and more"),
         pytest.param(
             replace(CALM, by_source=(ColumnSigns("amount", source="terminal 7", ratios=(100.0, 98.0)),)),
@@ -100,7 +100,8 @@ def test_a_broken_feed_is_told_from_a_world_that_changed(signs, why):
 
         assert diagnosis.name == "broken feed", "it comes before everything, whatever else was seen"
         assert why in " ".join(diagnosis.reasons)
-        assert diagnosis.hold_out
+        assert diagnosis.hold_out == bool(seen.rows), "without rows there is nothing to hold out"
+        assert ("held out" in diagnosis.sentence) == diagnosis.hold_out
         assert not diagnosis.retrain
 
 

@@ -1,0 +1,266 @@
+"""A use case's history played again, period by period, under several policies: the same steps, without Prefect's runs.
+
+The clock is the history's: whatever a step asks for the time is told the end of the period. What arrives is taken in
+once; each policy then lives in a world of its own, all from the same first champion.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from uuid import NAMESPACE_OID, uuid5
+
+from contender import courses, lake, outlook, performance, policies, triggers, worlds
+from contender.clauses import LOWER_IS_BETTER
+from contender.contract import Contract
+from contender.drift import DriftCheck
+from contender.errors import BatchRefused, LeakFound, TooFewOutcomes
+from contender.events import DEGRADED, DRIFT
+from contender.history import History
+from contender.policies import Seen, Wish
+from contender.readings import Readings
+from contender.replayed import Alarm, Period, Replay, Retrained
+from contender.settings import Settings
+from contender.tally import metric_of
+from contender.worlds import World
+from tasks import ingesting, judging, monitoring, scoring, training
+from tasks.telling import rehearsing
+
+Tell = Callable[[str], None]
+_QUIET = ("none", "not enough to tell")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to play again: under which policies, in periods of how many days, from the first champion on `begins`.
+
+    `folder` is for the worlds; who keeps it can look at their tables, ledgers and registries afterwards.
+    """
+
+    settings: Settings
+    history: History
+    policies: tuple[str, ...]
+    every: timedelta
+    begins: date
+    folder: Path
+    scenario: str = "none"
+    injected: date | None = None
+
+    @property
+    def periods(self) -> Iterator[tuple[date, date]]:
+        start = self.begins
+        while start < self.history.last:
+            end = min(start + self.every, self.history.last)
+            yield start, end
+            start = end
+
+
+@dataclass
+class Life:
+    """One policy, its world, and what has become of it so far."""
+
+    policy: str
+    world: World
+    periods: list[Period] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def replay(plan: Plan, tell: Tell) -> Replay:
+    """Play the history, and measure how each policy did by the outcomes that were known in the end.
+
+    Raises:
+        TooFewOutcomes: no first champion could be trained in the whole history.
+    """
+    base = worlds.found(plan.settings, plan.history.contract, plan.folder / "base")
+    lake.start(base.settings, small=True)
+    lives: list[Life] = []
+    begun, why = plan.begins, "there is no history"
+    with rehearsing(lambda _: None):
+        plan.history.prepare(base.settings)
+        arrive(plan, base, plan.history.first, plan.begins)
+        for number, (start, end) in enumerate(plan.periods, start=1):
+            if not lives:
+                first = challenge(base, Wish("the first champion"), midnight(start))
+                why = first.reason
+                tell(f"{start}: the first champion: {first.decision}; {first.reason}")
+                if first.promoted:
+                    lives, begun = _branches(plan, base), start
+            refused = arrive(plan, base, start, end)
+            for life in lives:
+                began = time.perf_counter()
+                life.periods.append(replace(live(life, start, end)[0], refused=refused))
+                life.seconds += time.perf_counter() - began
+                tell(f"{start} to {end} ({number}), {life.policy}: {_line(life.periods[-1])}")
+        if not lives:
+            raise TooFewOutcomes(f"No first champion took the title in the history that is there: {why}")
+        measured = _settle(plan, base, lives)
+    contract = base.contract
+    return Replay(
+        use_case=contract.name, question=contract.question, metric=metric_of(contract.kind, contract.judging.metric),
+        lower_is_better=contract.judging.metric in LOWER_IS_BETTER, currency=contract.costs.currency,
+        first=plan.history.first, last=plan.history.last, begun=begun, every_days=plan.every.days,
+        courses=courses.compare(measured, plan.settings.seed), seed=plan.settings.seed, made_at=datetime.now(UTC),
+        scenario=plan.scenario, injected=plan.injected,
+    )  # fmt: skip
+
+
+def _branches(plan: Plan, base: World) -> list[Life]:
+    return [Life(policy, worlds.branch(base, plan.folder / policy)) for policy in plan.policies]
+
+
+def arrive(plan: Plan, base: World, start: date, end: date) -> str:
+    """Take in what came in a period; what was refused as a whole, in words."""
+    plan.history.land(base.landing, start, end)
+    return _take_in(base, midnight(end))
+
+
+def _take_in(base: World, at: datetime) -> str:
+    refused = ""
+    batch = ingesting.find_batch.fn(base.settings, base.contract, base.landing, at)
+    if batch is not None:
+        try:
+            ingesting.take_in.fn(base.settings, base.contract, batch)
+        except BatchRefused as error:
+            refused = str(error)
+    ingesting.refresh_features.fn(base.settings, base.contract, base.landing)
+    for file in base.landing.iterdir():
+        file.unlink()
+    return refused
+
+
+def live(life: Life, start: date, end: date, *, train: bool = True) -> tuple[Period, Seen]:
+    """Score what came, look at it as the policy does, and train a challenger where it wants one.
+
+    Args:
+        train: whether a challenger that is wanted is trained.
+
+    Returns:
+        The period, not measured yet, and all that the policy saw of it.
+    """
+    settings, contract, at = life.world.settings, life.world.contract, midnight(end)
+    held = judging.find_champion.fn(settings, contract)
+    assert held is not None, "all worlds begin with a champion"
+    entry, champion = held
+    scoring.score_records.fn(settings, contract, champion, at)
+    seen = Seen(midnight(start), at, outlook.due(settings, contract))
+    if policies.checks_inputs(life.policy) or policies.checks_quality(life.policy):
+        monitoring.bring_samples.fn(settings, contract)
+    ends = _window_ends(contract, start, end)
+    for window_end in ends if policies.checks_inputs(life.policy) else []:
+        looked = monitoring.look_at_window.fn(
+            settings, contract, entry, champion, midnight(window_end), report=False
+        )  # fmt: skip
+        seen = replace(seen, checks=(*seen.checks, looked.check))
+        if not policies.checks_quality(life.policy):
+            continue
+        quality = _unknown(contract)
+        if window_end == ends[-1]:
+            # Outcomes that came after an earlier window would tell it of its future.
+            quality = monitoring.measure_performance.fn(settings, contract, champion, at)
+            seen = replace(seen, quality=quality)
+        diagnosis = monitoring.diagnose(contract, looked, quality)
+        kept = monitoring.act.fn(
+            settings, contract, champion, looked, diagnosis, quality, midnight(window_end), at
+        )  # fmt: skip
+        seen = replace(seen, kept=(*seen.kept, kept))
+    if policies.checks_quality(life.policy) and seen.quality is None:
+        seen = replace(seen, quality=monitoring.measure_performance.fn(settings, contract, champion, at))
+    wanted = policies.wish(life.policy, contract, seen)
+    retrained = None
+    if train and wanted and (life.policy != courses.OURS or _admitted(life.world, wanted, at)):
+        retrained = challenge(life.world, wanted, at)
+    estimated = seen.quality.estimated if seen.quality else None
+    return Period(
+        start, end, 0, 0, champion.version, estimated=estimated.value if estimated else None,
+        alarms=tuple(_alarms(life.policy, seen, wanted)), retrained=retrained,
+        held_out=" ".join(one.why for one in seen.kept if one.action == "hold out"),
+    ), seen  # fmt: skip
+
+
+def _admitted(world: World, wanted: Wish, at: datetime) -> bool:
+    """Whether the contract's cool-down and budget have room for an alarm's challenger."""
+    if not wanted.alarm:
+        return True
+    event = DEGRADED if wanted.decayed else DRIFT
+    event_id = str(uuid5(NAMESPACE_OID, f"{world.contract.name} {at}"))
+    return triggers.may_start(world.settings, world.contract, event_id, at, event=event).allowed
+
+
+def challenge(world: World, wanted: Wish, at: datetime) -> Retrained:
+    """A challenger trained on what was known at `at`, and judged."""
+    settings, contract = world.settings, world.contract
+    try:
+        held = judging.find_champion.fn(settings, contract)
+        entry, champion = held or (None, None)
+        rows = training.split_rows.fn(settings, contract, at)
+        unseen = judging.hold_out.fn(settings, contract, rows.judging, champion)
+        challenger = training.train_challenger.fn(settings, contract, rows)
+        scorecard, failures = judging.evaluate.fn(settings, contract, challenger, unseen)
+        verdict = judging.compare.fn(
+            settings, contract, scorecard, champion, unseen, failures, wanted.decayed
+        )  # fmt: skip
+        if verdict.promotes:
+            judging.crown.fn(settings, contract, challenger, entry, verdict, unseen)
+    except (TooFewOutcomes, LeakFound) as error:
+        return Retrained(at, wanted.why, "NONE", str(error))
+    return Retrained(
+        at, wanted.why, verdict.decision.value, verdict.reasons[0] if verdict.reasons else "", challenger.version,
+        verdict.gain, verdict.interval,
+    )  # fmt: skip
+
+
+def _settle(plan: Plan, base: World, lives: Sequence[Life]) -> list[courses.Measured]:
+    """Take in the outcomes that came late, and measure every day by outcomes that will not change any more."""
+    at = plan.history.settle(base.landing)
+    _take_in(base, at)
+    outcome = base.contract.outcome.model_copy(update={"matures_after": timedelta(0)})
+    final = base.contract.model_copy(update={"outcome": outcome})
+    measured = []
+    for life in lives:
+        began = time.perf_counter()
+        performance.update(life.world.settings, final, at)
+        seconds = life.seconds + time.perf_counter() - began
+        measured.append(courses.measure(life.world.settings, final, life.policy, life.periods, seconds=seconds))
+    return measured
+
+
+def _window_ends(contract: Contract, start: date, end: date) -> list[date]:
+    """The ends of the contract's windows in a period, the last of which is its own end."""
+    count = max(1, (end - start) // contract.drift.window)
+    return [end - number * contract.drift.window for number in reversed(range(count))]
+
+
+def _alarms(policy: str, seen: Seen, wanted: Wish | None) -> Iterator[Alarm]:
+    if policy == courses.OURS:
+        for one in seen.kept:
+            if one.diagnosis.name not in _QUIET:
+                yield Alarm(one.end - timedelta(days=1), one.diagnosis.name, one.diagnosis.sentence, one.action)
+    elif policy == "drift":
+        yield from (_of_check(check) for check in seen.checks if check.alarm)
+    elif wanted is not None and wanted.alarm:
+        yield Alarm(seen.end.date() - timedelta(days=1), "decay", wanted.why, "retrain")
+
+
+def _of_check(check: DriftCheck) -> Alarm:
+    return Alarm(check.end - timedelta(days=1), "drift", check.sentence, "retrain")
+
+
+def _unknown(contract: Contract) -> Readings:
+    return Readings(metric_of(contract.kind, contract.judging.metric), None, None, "")
+
+
+def _line(period: Period) -> str:
+    """What became of a period, in a few words."""
+    named = dict.fromkeys(alarm.name for alarm in period.alarms)
+    told = [f"version {period.version}", *named]
+    if period.retrained:
+        told.append(f"challenger: {period.retrained.decision}")
+    if period.refused:
+        told.append("the batch was refused")
+    return ", ".join(told)
+
+
+def midnight(day: date) -> datetime:
+    """The moment, in UTC, with which a day begins."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
