@@ -146,7 +146,7 @@ def live(life: Life, start: date, end: date, *, train: bool = True) -> tuple[Per
     seen = Seen(midnight(start), at, outlook.due(settings, contract))
     if policies.checks_inputs(life.policy) or policies.checks_quality(life.policy):
         monitoring.bring_samples.fn(settings, contract)
-    ends = _window_ends(contract, start, end)
+    ends = window_ends(contract, start, end)
     for window_end in ends if policies.checks_inputs(life.policy) else []:
         looked = monitoring.look_at_window.fn(
             settings, contract, entry, champion, midnight(window_end), report=False
@@ -225,7 +225,7 @@ def _settle(plan: Plan, base: World, lives: Sequence[Life]) -> list[courses.Meas
     return measured
 
 
-def _window_ends(contract: Contract, start: date, end: date) -> list[date]:
+def window_ends(contract: Contract, start: date, end: date) -> list[date]:
     """The ends of the contract's windows in a period, the last of which is its own end."""
     count = max(1, (end - start) // contract.drift.window)
     return [end - number * contract.drift.window for number in reversed(range(count))]

@@ -47,6 +47,8 @@ def run_replay(use_case: str, asked: Asked, injected: Sequence[str], seed: int |
     settings = given if seed is None else given.model_copy(update={"seed": seed})
     contract = Contract.of(use_case, settings.use_cases)
     asked = replace(asked, policies=policies.chosen(asked.policies))
+    if asked.first and asked.last and asked.first >= asked.last:
+        raise UsageError(f"--to {asked.last} is not after --from {asked.first}; swap them.")
     for scenario in injected:
         scenarios.must_be_known(scenario)
     if set(injected) - {"none"} and (use_case != SIMULATED or asked.landing is not None):

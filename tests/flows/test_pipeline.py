@@ -575,6 +575,22 @@ def test_ingest_on_a_worker_goes_on_to_score_and_asks_for_a_retrain_when_one_is_
     assert "a challenger is not due: " in " ".join(done.stderr.split())
 
 
+def test_a_retrain_on_schedule_is_skipped_until_enough_outcomes_are_new(place, by_hand, server):
+    from flows import api
+
+    verdicts = len(ledger.verdicts(place.settings, "payments", newest=None))
+    script = "from flows.retrain import retrain; print(retrain('payments', 'on schedule', if_due=True))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=place.folder, env=place.environment | api.ENVIRONMENT | {"PYTHONPATH": str(DATA.parent)},
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "None\n"
+    assert "a challenger is not due: " in " ".join(done.stderr.split())
+    assert len(ledger.verdicts(place.settings, "payments", newest=None)) == verdicts
+
+
 @pytest.fixture(scope="module")
 def released(place, crowned):
     """What two releases of the champion to production told, which has records of its own."""

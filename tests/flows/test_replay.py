@@ -1,0 +1,272 @@
+"""`contender replay`: a history played again in worlds of its own, and told by the outcomes known in the end."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from contender.contract import Contract
+from contender.errors import UsageError
+from contender.readings import Readings
+from contender.settings import Settings
+from flows import replay, replaying
+from flows.cli import main
+from tasks import announcing, telling
+
+ROOT = Path(__file__).parents[2]
+CONTRACT = """\
+name = "power"
+question = "How much power will be drawn in this hour?"
+kind = "regression"
+
+[records]
+files = "power-*.csv"
+landing = "landing/power"
+key = "hour_id"
+time = "hour"
+
+[records.columns]
+hour_id = { type = "integer", required = true }
+hour = { type = "timestamp", required = true }
+warmth = { type = "number", required = true }
+sun = { type = "number", required = true }
+
+[outcome]
+files = "drawn-*.csv"
+target = "kilowatts"
+known_after = "1 day"
+matures_after = "1 day"
+
+[outcome.columns]
+hour_id = { type = "integer", required = true }
+kilowatts = { type = "number", required = true }
+
+[training]
+candidates = ["ridge"]
+trials = 1
+folds = 2
+min_rows = 50
+
+[judging]
+metric = "rmse"
+newest = "14 days"
+min_gain = 0.05
+min_rows = 50
+
+[drift]
+window = "7 days"
+
+[performance]
+window = "7 days"
+past = "14 days"
+min_outcomes = 100
+max_loss = 0.5
+
+[costs]
+currency = "EUR"
+per_error = 1
+retrain = 3
+
+[scoring]
+warning = 20
+critical = 30
+"""
+FIRST, DAYS, CHANGED = date(2026, 1, 1), 84, 58
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with the use case; on day 58 the sun begins to count the other way round."""
+    folder = tmp_path / "data" / "power"
+    folder.mkdir(parents=True)
+    (folder / "contract.toml").write_text(CONTRACT)
+    landing = tmp_path / "landing" / "power"
+    landing.mkdir(parents=True)
+    rng, rows = np.random.default_rng(4), 24 * DAYS
+    hours = pd.date_range(FIRST.isoformat(), periods=rows, freq="h")
+    frame = pd.DataFrame({"hour_id": range(rows), "hour": hours, "warmth": rng.normal(10, 3, rows),
+                          "sun": rng.normal(5, 2, rows)})  # fmt: skip
+    sign = np.where(np.arange(rows) < 24 * CHANGED, 1, -1)
+    drawn = (20 - frame["warmth"] + sign * 2 * frame["sun"] + rng.normal(0, 1, rows)).round(3)
+    frame.round(3).to_csv(landing / "power-all.csv", index=False)
+    frame[["hour_id"]].assign(kilowatts=drawn).to_csv(landing / "drawn-all.csv", index=False)
+    return tmp_path
+
+
+def run(place, *arguments):
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("CONTENDER_", "PREFECT_", "MLFLOW_"))
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", "replay", *arguments], cwd=place, capture_output=True, text=True, timeout=580,
+        env=environment | {"PYTHONPATH": str(ROOT), "CONTENDER_HOME": str(place / "home"),
+                           "CONTENDER_USE_CASES": str(place / "data"), "CONTENDER_SPARK_MEMORY": "1g"},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_history_is_played_again_and_measured_by_what_was_known_in_the_end(place):
+    done = run(place, "power", "--policy", "never", "--policy", "contender", "--every", "14 days", "--keep", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    never, ours = told["courses"]
+    assert (never["policy"], ours["policy"]) == ("never", "contender")
+
+    # Every record of the time after the first champion is in one period, scored once.
+    begun = date.fromisoformat(told["begun"])
+    assert begun == FIRST + timedelta(days=30)
+    for course in (never, ours):
+        rows = [period["rows"] for period in course["periods"]]
+        assert rows == [24 * 14, 24 * 14, 24 * 14, 24 * 12]
+        assert [period["outcomes"] for period in course["periods"]] == rows
+
+    # Quality and cost are those of the predictions as they were made live.
+    lakes = place / "home" / "replays" / "power"
+    for course in (never, ours):
+        errors = _errors(lakes / course["policy"] / "home" / "lake" / "power")
+        for period in course["periods"]:
+            mine = errors[(errors["day"] >= period["start"]) & (errors["day"] < period["end"])]["error"]
+            assert period["quality"] == pytest.approx(float(np.sqrt((mine**2).mean())), rel=1e-6)
+            assert period["cost"] == pytest.approx(float(mine.abs().sum()), rel=1e-6)
+            assert period["interval"]["low"] < period["quality"] < period["interval"]["high"]
+
+    # All begin with the same champion; who never retrains does not get over the change, who does gets over it.
+    assert [one["periods"][0]["version"] for one in (never, ours)] == [1, 1]
+    assert (never["retrains"], never["promotions"]) == (0, 0)
+    assert ours["promotions"] >= 1
+    assert ours["periods"][-1]["quality"] < never["periods"][-1]["quality"] / 2
+    named = {alarm["name"] for period in ours["periods"] for alarm in period["alarms"]}
+    assert "decay" in named
+    assert never["saved"] == pytest.approx(never["cost"] - ours["cost"])
+    assert never["saved_interval"]["low"] > 0
+
+    # The use case's own home is as it was.
+    assert sorted(path.name for path in (place / "home").iterdir()) == ["locks", "replays", "reports"]
+    page = Path(told["page"]).read_text(encoding="utf-8")
+    assert f"{ours['quality']:.4g}"[:5] in page
+    assert "decay" in page
+
+
+@pytest.mark.slow
+def test_a_history_that_is_too_short_is_refused_and_nothing_is_left_behind(place):
+    short = run(place, "power", "--to", "2026-01-20")
+    assert short.returncode == 2
+    assert "30 are needed before the first champion of power" in short.stderr
+    assert not (place / "home" / "replays" / "power").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["payments", "--policy", "allways"], "There is no policy 'allways'", id="unknown policy"),
+        pytest.param(["payments", "--inject", "unitbug"], "unit-bug", id="unknown scenario, nearest named"),
+        pytest.param(["flights", "--inject", "unit-bug"], "simulated payments only", id="not of payments"),
+        pytest.param(["payments", "--every", "5 hours"], "whole days, such as '7 days'", id="no whole days"),
+        pytest.param(["payments", "--every", "soon"], "--every is 'soon'", id="no length"),
+        pytest.param(["paymens"], "did you mean 'payments'?", id="unknown use case"),
+        pytest.param(
+            ["payments", "--from", "2026-05-01", "--to", "2026-04-01"], "is not after", id="ends before it begins"
+        ),
+        pytest.param(["payments", "--from", "2026-04-01", "--to", "2026-05-01"], "30 days; 76 are needed", id="short"),
+    ],
+)
+def test_wrong_use_is_one_sentence(arguments, said, monkeypatch, tmp_path):
+    monkeypatch.setenv("CONTENDER_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("flows.cli._leave", sys.exit)
+    done = CliRunner().invoke(main, ["replay", *arguments])
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert done.stderr.count("contender:") == 1
+
+
+def test_nobody_hears_of_what_is_played_again(monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise AssertionError("somebody was told")
+
+    monkeypatch.setattr(announcing, "emit_event", fail)
+    monkeypatch.setattr(announcing.notifying, "notify", fail)
+    monkeypatch.setattr(telling, "stored", fail)
+    lines = []
+    with telling.rehearsing(lines.append):
+        with telling.working() as tell:
+            tell("a step")
+        telling.show("power", "drift", "a page", [])
+        announcing.announce(Settings(), None)
+        announcing.tell_finding(Settings(), _Named(), _found(), None, Readings("rmse", None, None, ""), notify=True)
+    assert lines == ["a step"]
+    assert not telling.is_rehearsal()
+
+
+def test_the_table_of_policies_fits_the_terminal():
+    from contender.replayed import Course, Replay
+    from contender.values import Interval
+
+    course = Course("performance", (), 0.123456, Interval(0.1, 0.15), 1_234_567.0, 90.0, 60.0, 12_345.0,
+                    Interval(-100_000.0, 123_456.0))  # fmt: skip
+    day = date(2026, 1, 1)
+    played = Replay("payments", "?", "average_precision", False, "EUR", day, day, day, 7, (course,), 1,
+                    datetime(2026, 1, 1, tzinfo=UTC))  # fmt: skip
+    assert max(map(len, replaying.lines_of(played))) <= 80
+
+
+def test_a_length_is_whole_days():
+    assert replaying.length_of("2 weeks") == timedelta(days=14)
+    assert replaying.length_of(None) is None
+    with pytest.raises(UsageError):
+        replaying.length_of("0 days")
+
+
+@pytest.mark.parametrize(
+    ("days", "ends"),
+    [
+        pytest.param(28, (7, 14, 21, 28), id="whole windows"),
+        pytest.param(30, (9, 16, 23, 30), id="the last one ends with the period"),
+        pytest.param(3, (3,), id="a period shorter than a window is looked at once"),
+    ],
+)
+def test_every_whole_window_of_a_period_is_looked_at(place, days, ends):
+    contract = Contract.of("power", place / "data")
+    found = replay.window_ends(contract, FIRST, FIRST + timedelta(days=days))
+    assert found == [FIRST + timedelta(days=end) for end in ends]
+
+
+def test_periods_follow_on_one_another_to_the_end_of_the_history():
+    class History:
+        last = date(2026, 2, 1)
+
+    plan = replay.Plan(Settings(), History(), ("never",), timedelta(days=14), date(2026, 1, 1), Path())
+    assert list(plan.periods) == [
+        (date(2026, 1, 1), date(2026, 1, 15)), (date(2026, 1, 15), date(2026, 1, 29)),
+        (date(2026, 1, 29), date(2026, 2, 1)),
+    ]  # fmt: skip
+
+
+class _Named:
+    name = "power"
+
+
+def _found():
+    from contender.diagnoses import Kept
+    from contender.triage import Diagnosis
+
+    day = date(2026, 1, 1)
+    return Kept(datetime(2026, 1, 1, tzinfo=UTC), day, day, 1, Diagnosis("decay", "it decays"), (), "wait", "why")
+
+
+def _errors(lake):
+    """Each prediction's error by its record's day."""
+    from deltalake import DeltaTable
+
+    predictions, outcomes = (DeltaTable(lake / name).to_pandas() for name in ("predictions", "outcomes"))
+    both = predictions.merge(outcomes[["_key", "_target"]], on="_key")
+    assert both["_key"].is_unique
+    return pd.DataFrame({
+        "day": both["_time"].dt.strftime("%Y-%m-%d"), "error": both["_target"].astype(float) - both["score"]
+    })  # fmt: skip
