@@ -5,6 +5,7 @@ A feed that stops leaves no window to look at; it is told by the clock, from the
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from statistics import median
@@ -30,8 +31,16 @@ def arrived(settings: Settings, contract: Contract, start: date, end: date, batc
     return Arrived(_usual_rows(settings, contract, start, end), now, before)
 
 
-def stopped(settings: Settings, contract: Contract, now: datetime) -> str | None:
-    """That the feed has stopped, in words; None while it is on time, or where it never came by itself for a few days.
+@dataclass(frozen=True)
+class Stopped:
+    """A feed of which nothing came since a moment (UTC), and that in words."""
+
+    since: datetime
+    why: str
+
+
+def stopped(settings: Settings, contract: Contract, now: datetime) -> Stopped | None:
+    """That the feed has stopped; None while it is on time, or where it never came by itself for a few days.
 
     A history that was loaded in bulk, of records that were old when they arrived, says nothing of when more is due.
 
@@ -43,7 +52,10 @@ def stopped(settings: Settings, contract: Contract, now: datetime) -> str | None
     if waits is None:
         return None
     waited, usual = (f"{wait / timedelta(hours=1):,.0f} hours" for wait in waits)
-    return f"nothing has come for {waited}, since {arrivals[-1]:%Y-%m-%d %H:%M} UTC, where {usual} are the longest wait"
+    since = arrivals[-1]
+    return Stopped(
+        since, f"nothing has come for {waited}, since {since:%Y-%m-%d %H:%M} UTC, where {usual} are the longest wait"
+    )
 
 
 def overdue(arrivals: Sequence[datetime], now: datetime) -> tuple[timedelta, timedelta] | None:

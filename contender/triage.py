@@ -31,6 +31,9 @@ Name = Literal["broken feed", "decay", "season", "shift", "none", "not enough to
 UNITS = (10.0, 100.0, 1000.0, 1e6, 60.0, 3600.0, 86_400.0)
 """What values are multiplied or divided by when a unit is mistaken: powers of ten, and those of time."""
 
+_STAND_IN_LOSS = 0.02
+"""What the accuracy may lose where it stands in for another metric."""
+
 _INTERVAL, _BEYOND_LUCK = 1.6448536269514722, 2.3263478740408408
 """Standard errors to the end of a 90 % interval, and to where luck leads once in 100 windows."""
 
@@ -151,12 +154,19 @@ def diagnose(signs: Signs, rules: Triage, quality: Performance, *, floor: float 
 
 
 def quality_limits(contract: Contract) -> tuple[float | None, float]:
-    """The worst quality that is borne and what may be lost, as `[performance]` says or else `[judging]`."""
+    """The worst quality that is borne and what may be lost, as `[performance]` says or else `[judging]`.
+
+    Where accuracy stands in for a metric that cannot be read from predictions, a gain in that metric's units says
+    nothing of it.
+    """
     floor, max_loss = contract.performance.floor, contract.performance.max_loss
-    threshold = contract.judging.thresholds.get(metric_of(contract.kind, contract.judging.metric))
+    metric = metric_of(contract.kind, contract.judging.metric)
+    threshold = contract.judging.thresholds.get(metric)
     if floor is None and threshold is not None:
         floor = threshold.max if threshold.min is None else threshold.min
-    return floor, contract.judging.min_gain if max_loss is None else max_loss
+    if max_loss is None:
+        max_loss = contract.judging.min_gain if metric == contract.judging.metric else _STAND_IN_LOSS
+    return floor, max_loss
 
 
 def _decayed(reasons: tuple[str, ...]) -> Diagnosis:

@@ -15,7 +15,16 @@ from flows.engines import begin_on_worker
 from flows.patience import patience_seconds
 from flows.running import UseCase, in_one_sentence, name_of_run
 from tasks.judging import find_champion
-from tasks.monitoring import act, bring_samples, diagnose, log_report, look_at_window, measure_performance, moment_of
+from tasks.monitoring import (
+    act,
+    bring_samples,
+    diagnose,
+    log_report,
+    look_at_window,
+    look_for_stop,
+    measure_performance,
+    moment_of,
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,7 @@ def monitor(use_case: UseCase, as_of: datetime | None = None) -> Checked:
             return Checked(f"{use_case} has no records yet, so there is nothing to compare.")
         entry, champion = held
         at = moment_of(as_of, newest)
+        stopped = look_for_stop(settings, contract) if as_of is None else None
 
         looked = look_at_window(settings, contract, entry, champion, at)
         log_report(settings, champion, looked)
@@ -60,4 +70,5 @@ def monitor(use_case: UseCase, as_of: datetime | None = None) -> Checked:
 
         diagnosis = diagnose(contract, looked, quality)
         done = act(settings, contract, champion, looked, diagnosis, quality, at)
-    return Checked(diagnosis.sentence, looked.check, quality, done)
+    told = f"{stopped} {diagnosis.sentence}" if stopped else diagnosis.sentence
+    return Checked(told, looked.check, quality, done)

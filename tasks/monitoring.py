@@ -16,6 +16,7 @@ from contender import (
     ledger,
     links,
     locks,
+    notifying,
     outlook,
     performance,
     readings,
@@ -69,6 +70,20 @@ def bring_samples(settings: Settings, contract: Contract) -> date | None:
         newest = sampling.newest_day(settings, contract)
         tell(f"samples of {days:,} days are new; the newest day is {newest}" if newest else "no records yet")
         return newest
+
+
+@task
+def look_for_stop(settings: Settings, contract: Contract) -> str | None:
+    """That nothing comes any more, which leaves no window to look at; people are told of each stop once."""
+    with working() as tell:
+        found = arrived.stopped(settings, contract, datetime.now(UTC))
+        tell(f"the feed has stopped: {found.why}" if found else "the feed is on time, or its times are not known")
+        if found is None:
+            return None
+        sentence = f"The feed looks broken: {found.why}."
+        what = f"stopped {settings.name_of(contract.name)} {found.since.isoformat()}"
+        notifying.notify(settings, "broken feed", contract.name, sentence, id=what)
+        return sentence
 
 
 def moment_of(as_of: datetime | None, newest: date) -> datetime:

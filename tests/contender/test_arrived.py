@@ -67,7 +67,8 @@ def test_only_what_was_new_when_it_came_tells_when_more_is_due(make_home):
     last = MONDAY + 7 * A_DAY
     assert arrived.stopped(live.settings, live.contract, last + A_DAY) is None
     found = arrived.stopped(live.settings, live.contract, last + 3 * A_DAY)
-    assert found == (
+    assert found.since == last
+    assert found.why == (
         "nothing has come for 72 hours, since 2026-03-09 06:00 UTC, where 24 hours are the longest wait"
     )  # fmt: skip
     for home in (bulk, nothing):

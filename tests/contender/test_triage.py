@@ -191,6 +191,11 @@ def test_limits_of_quality_come_from_judging_where_they_are_not_stated(make_home
     assert quality_limits(stated.contract) == (0.7, 0.05)
 
 
+def test_a_gain_in_another_metrics_units_does_not_limit_the_accuracy_that_stands_in_for_it(make_home):
+    home = make_home(('kind = "binary"', 'kind = "multiclass"'), ('metric = "roc_auc"', 'metric = "log_loss"'))
+    assert quality_limits(home.contract) == (None, 0.02)
+
+
 DECAY = Diagnosis("decay", "The champion decays.", ("it fell",), retrain=True, decayed=True)
 BROKEN = Diagnosis("broken feed", "The feed looks broken.", ("nulls",), hold_out=True)
 SHIFT = Diagnosis("shift", "The inputs have moved.", ("moved",))
