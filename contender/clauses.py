@@ -370,7 +370,7 @@ class Performance(Strict):
     """When the champion's quality, measured or estimated, counts as decay."""
 
     window: Duration = Field(default=timedelta(days=7), description="newest days that are looked at together")
-    past: Duration = Field(default=timedelta(days=28), description="days before them: what the quality was")
+    past: Duration = Field(default=timedelta(days=56), description="days before them: what the quality was")
     min_outcomes: int = Field(default=200, ge=20, description="outcomes, or predictions, below which nothing is told")
     floor: float | None = Field(default=None, description="worst quality that is borne; else judging.thresholds")
     max_loss: float | None = Field(default=None, gt=0, description="what may be lost against the past; else min_gain")

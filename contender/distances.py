@@ -39,7 +39,7 @@ def wasserstein(reference: Floats, current: Floats) -> float:
 
 
 def _area_between(first: Floats, second: Floats) -> float:
-    """Area between the distribution functions of two ascending samples, at the cost of the smaller `second` alone.
+    """Area between the distribution functions of two ascending samples; sums of `first` stand for its values.
 
     Between two neighbours of `second` its function is level, and that of `first`, whose areas are sums of its values,
     crosses it at most once.

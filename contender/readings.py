@@ -1,7 +1,7 @@
 """What `performance` says of a model's quality lately, measured and estimated, beside its own past."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from contender.blocks import interval_over
 from contender.contract import Contract
 from contender.daily import CALIBRATION_DAYS, Day, before
 from contender.estimates import estimate
+from contender.serial import errors_apart
 from contender.settings import Settings
 from contender.tally import Tally, add_up, metric_of
 from contender.triage import Reading
@@ -67,6 +68,7 @@ def read(
         now = _between(known, last - contract.performance.window, last)
         measured = _reading(*_measure(now, metric, rng), sum(tally.known for tally in now))
         measured = _with_past(measured, contract, known, last - contract.performance.window, metric, rng)
+        measured = _with_losses(measured, contract, known, last)
     if not days:
         return Readings(
             metric, measured, None, "no estimate: there are no predictions that the model was not trained on"
@@ -109,6 +111,16 @@ def _with_past(
     spread = _spread(contract, known, last, metric, rng)
     rows = sum(tally.known for tally in past)
     return Reading(reading.value, reading.interval, reading.rows, value, interval, rows, spread)
+
+
+def _with_losses(reading: Reading | None, contract: Contract, known: Sequence[Day], last: date) -> Reading | None:
+    """The reading with how far its mean loss lies above that of the days before."""
+    if reading is None:
+        return None
+    start = last - contract.performance.window
+    spans = ((start, last), (start - contract.performance.past, start))
+    now, past = (np.array([tally.loss for tally in _between(known, *span)], dtype=np.float64) for span in spans)
+    return replace(reading, loss_rise=errors_apart(now, past))
 
 
 def _spread(contract: Contract, known: Sequence[Day], last: date, metric: str, rng: np.random.Generator) -> float:

@@ -34,15 +34,11 @@ _LUCK, _LUCK_OF_MANY = 3.0, 4.5
 
 @dataclass(frozen=True)
 class Arrived:
-    """What is known of a window beside its values; `usual_rows` is None where history tells nothing.
-
-    `stopped` says that nothing comes any more, see `arrived.stopped`; empty while something does.
-    """
+    """What is known of a window beside its values; `usual_rows` is None where history tells nothing."""
 
     usual_rows: float | None = None
     quarantined: float = 0.0
     usual_quarantined: float = 0.0
-    stopped: str = ""
 
 
 def read_signs(compared: Comparison, check: DriftCheck, arrived: Arrived, rules: Triage, metric: str) -> Signs:
@@ -69,7 +65,6 @@ def read_signs(compared: Comparison, check: DriftCheck, arrived: Arrived, rules:
         usual_rows=arrived.usual_rows,
         quarantined=arrived.quarantined,
         usual_quarantined=arrived.usual_quarantined,
-        stopped=arrived.stopped,
         columns=tuple(columns + others) if check.told else (),
         by_source=tuple(_standing_out(compared, found, rules)),
         drifted=check.alarm or of_season,

@@ -37,6 +37,10 @@ _STAND_IN_LOSS = 0.02
 _INTERVAL, _BEYOND_LUCK = 1.6448536269514722, 2.3263478740408408
 """Standard errors to the end of a 90 % interval, and to where luck leads once in 100 windows."""
 
+FAR = 3.0
+"""Standard errors of a mean loss that luck leads to hardly ever: more than the 2.3 of a normal distribution, because
+the error itself is estimated from few weeks (Kiefer & Vogelsang 2005, Econometric Theory 21(6))."""
+
 
 @dataclass(frozen=True)
 class ColumnSigns:
@@ -62,6 +66,8 @@ class Reading:
 
     `rows` are those it rests on: mature outcomes where it is measured, predictions where it is estimated. `past_spread`
     is the standard deviation of windows of the past around each other, beyond what the luck of their rows explains.
+    `loss_rise` is by how many standard errors the mean loss lies above that of the past, see `Tally.loss`; None where
+    it is not measured, or the past is too short.
     """
 
     value: float
@@ -71,6 +77,7 @@ class Reading:
     past_interval: Interval | None = None
     past_rows: int = 0
     past_spread: float = 0.0
+    loss_rise: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,6 @@ class Signs:
     Args:
         rows: in the window; `usual_rows` in a window of this length, None where that is not known.
         quarantined: share of the received rows that was refused, and what is usual.
-        stopped: that nothing comes any more, in words; empty while something does.
         columns: of all rows; `by_source` of those of single sources (a file, a terminal, a category) that stand out.
         drifted: whether the check of drift raised an alarm, after its corrections.
         only_source: the one source without which nothing would have moved; empty where there is none.
@@ -93,7 +99,6 @@ class Signs:
     usual_rows: float | None = None
     quarantined: float = 0.0
     usual_quarantined: float = 0.0
-    stopped: str = ""
     columns: tuple[ColumnSigns, ...] = ()
     by_source: tuple[ColumnSigns, ...] = ()
     drifted: bool = False
@@ -129,8 +134,6 @@ def diagnose(signs: Signs, rules: Triage, quality: Performance, *, floor: float 
     if broken := tuple(_broken(signs, rules)):
         what = " Its rows are held out of training." if signs.rows else ""
         return Diagnosis("broken feed", f"The feed looks broken: {broken[0]}.{what}", broken, hold_out=bool(signs.rows))
-    if signs.stopped:
-        return Diagnosis("broken feed", f"The feed has stopped: {signs.stopped}.", (signs.stopped,))
     if measured := tuple(_decay("measured", signs.metric, signs.measured, quality, floor, max_loss)):
         return _decayed(measured)
     moved = _moved(signs)
@@ -223,7 +226,11 @@ def unit_change(ratios: tuple[float, ...], tolerance: float) -> float | None:
 def _decay(
     kind: str, metric: str, reading: Reading | None, rules: Performance, floor: float | None, max_loss: float
 ) -> Iterator[str]:
-    """Why a quality says decay; a fall within its interval is luck until shown otherwise."""
+    """Why a quality says decay; a fall is luck until shown otherwise.
+
+    The metric that decides says how much was lost, and the mean loss, where it is measured over weeks, whether that is
+    luck: it is far less at the mercy of a few cases.
+    """
     if reading is None or reading.interval is None or reading.rows < rules.min_outcomes:
         return
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
@@ -234,9 +241,17 @@ def _decay(
     if reading.past is None or reading.past_interval is None or reading.past_rows < rules.min_outcomes:
         return
     fall = sign * (reading.past - reading.value)
+    if fall < max_loss:
+        return
+    was = f"{told}, and was {reading.past:.4g}: a {'rise' if sign < 0 else 'fall'} of {fall:.4g}"
+    if reading.loss_rise is not None:
+        if reading.loss_rise >= FAR:
+            errors = f"{reading.loss_rise:.1f} standard errors above its past"
+            yield f"{was}, with a mean loss {errors}, where luck explains {FAR:g}"
+        return
     luck = _BEYOND_LUCK * math.hypot(_error(reading.interval), _error(reading.past_interval), reading.past_spread)
-    if fall >= max_loss and fall > luck:
-        yield f"{told}, and was {reading.past:.4g}: a fall of {fall:.4g}, where luck explains {luck:.2g}"
+    if fall > luck:
+        yield f"{was}, where luck explains {luck:.2g}"
 
 
 def _held(signs: Signs, rules: Performance) -> Iterator[str]:

@@ -339,3 +339,16 @@ def test_costs_must_fit_the_kind_of_the_question(make_home):
         ContractError, match=r"costs\.per_error is not for the kind 'binary'; expected false_positive and"
     ):
         make_home(extra="[costs]\nper_error = 1\n")
+
+
+def test_the_mean_loss_is_the_log_loss_the_squared_error_or_the_share_of_wrong_names():
+    rng = np.random.default_rng(3)
+    scores = rng.uniform(0.01, 0.99, 4000)
+    y = rng.random(4000) < scores
+    found = tally(scores, y)
+    assert found.loss == pytest.approx(found.measure()["log_loss"], rel=1e-6)
+    numbers = rng.normal(50, 10, 500)
+    assert (guess := tally(numbers, numbers + rng.normal(0, 3, 500), "regression")).loss == pytest.approx(
+        guess.measure()["rmse"] ** 2, rel=1e-9
+    )
+    assert tally(scores[:5]).loss is None

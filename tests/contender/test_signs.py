@@ -172,15 +172,6 @@ def test_a_day_ten_times_as_calm_is_no_other_unit_where_days_differ_as_much():
     )
 
 
-def test_a_feed_that_stopped_is_broken_and_the_rows_of_the_last_good_window_are_not_held_out():
-    diagnosis = diagnose(
-        signs_of(rows(1000), arrived=Arrived(1000, stopped="nothing has come for 72 hours")), RULES, Performance(),
-        floor=None, max_loss=0.02,
-    )  # fmt: skip
-    assert (diagnosis.name, diagnosis.hold_out, diagnosis.retrain) == ("broken feed", False, False)
-    assert diagnosis.sentence == "The feed has stopped: nothing has come for 72 hours."
-
-
 def test_more_refused_rows_than_usual_are_a_broken_feed():
     assert name_of(signs_of(rows(1000), arrived=Arrived(1000, 0.2, 0.01))) == "broken feed"
     assert name_of(signs_of(rows(1000), arrived=Arrived(1000, 0.2, 0.19))) == "none"
