@@ -6,6 +6,7 @@ from datetime import date
 
 import numpy as np
 
+from contender.blocks import interval_over
 from contender.contract import Contract
 from contender.costs import realised_cost
 from contender.daily import Day
@@ -93,8 +94,7 @@ def _told(contract: Contract, period: Period, days: Sequence[Day], metric: str, 
 def _quality(tallies: Sequence[Tally], metric: str, rng: np.random.Generator) -> tuple[float | None, Interval | None]:
     if not tallies:
         return None, None
-    whole = add_up(tallies)
-    return whole.measure().get(metric), whole.interval(metric, rng)
+    return add_up(tallies).measure().get(metric), interval_over(tallies, metric, rng)
 
 
 def _costs(contract: Contract, days: Sequence[Day]) -> dict[date, float] | None:

@@ -72,6 +72,14 @@ def newest(settings: Settings, use_case: str, limit: int = 1, version: int | Non
     ]
 
 
+def first_decay(settings: Settings, use_case: str, version: int) -> Kept | None:
+    """The diagnosis by which a champion was first found decayed; None while it never was. No Spark."""
+    where: list[tuple[str, str, object]] = [("model_version", "==", version), ("decayed", "==", True)]
+    table = lake.read_small(settings, use_case, TABLE, where=where)
+    rows = [] if table is None else table.to_pylist()
+    return _kept(min(rows, key=lambda row: (row["window_end"], row["made_at"]))) if rows else None
+
+
 def _kept(row: dict[str, object]) -> Kept:
     fields = {name: row[name] for name in ("at", "model_version", "action", "why", "event", "told", "made_at")}
     found = {name: row[name] for name in ("name", "sentence", "retrain", "decayed", "hold_out")}

@@ -1,7 +1,7 @@
 """Policies of when to retrain, as a replay compares them. All have the same judge and the same first champion."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from difflib import get_close_matches
 
 from contender.contract import Contract
@@ -16,13 +16,16 @@ from contender.triage import Signs, diagnose, quality_limits
 
 @dataclass(frozen=True)
 class Seen:
-    """What a policy may look at when the period from `start` to `end` is over; only what it asked for is there."""
+    """What a policy may look at when the period from `start` to `end` is over; only what it asked for is there.
+
+    `qualities` are readings with the end of the window in which each was made, oldest first.
+    """
 
     start: datetime
     end: datetime
     due: Due
     checks: tuple[DriftCheck, ...] = ()
-    quality: Readings | None = None
+    qualities: tuple[tuple[date, Readings], ...] = ()
     kept: tuple[Kept, ...] = ()
 
 
@@ -66,8 +69,8 @@ def wish(policy: str, contract: Contract, seen: Seen) -> Wish | None:
     if policy == "drift":
         columns = sorted({column for check in seen.checks for column in check.alarming})
         return Wish(f"drift of {', '.join(columns)}", alarm=True) if columns else None
-    if policy == "performance" and seen.quality is not None:
-        return _of_quality(contract, seen.quality)
+    if policy == "performance":
+        return next((found for _, quality in seen.qualities if (found := of_quality(contract, quality))), None)
     if policy == "contender":
         calls = [one.diagnosis for one in seen.kept if one.action == "retrain"]
         if calls:
@@ -84,7 +87,8 @@ def _came_round(contract: Contract, seen: Seen) -> bool:
     return bool(next(CronSim(contract.schedule.retrain, seen.start)) <= seen.end)
 
 
-def _of_quality(contract: Contract, quality: Readings) -> Wish | None:
+def of_quality(contract: Contract, quality: Readings) -> Wish | None:
+    """The challenger that a measured quality alone calls for; None where it holds."""
     rows = quality.measured.rows if quality.measured else 0
     floor, max_loss = quality_limits(contract)
     found = diagnose(

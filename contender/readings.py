@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -42,33 +42,48 @@ def days_of(
     return sorted((Day.from_row(contract.kind, row) for row in rows), key=lambda day: (day.day, day.model_version))
 
 
-def read(
-    settings: Settings, contract: Contract, model_version: int, without: Collection[date] = frozenset(),
-    seen: Sequence[Day] | None = None,
-) -> Readings:  # fmt: skip
-    """The newest days with mature outcomes, and the newest days with predictions, each against the days before.
-
-    How many days is in the contract's `[performance]`. Days that the model was trained on are left out: there it knows
-    the answers.
+@dataclass(frozen=True)
+class View:
+    """Which days of a model a reading is of.
 
     Args:
         without: days to leave out, as those on which the feed was broken.
         seen: the days as an update that looked back gives them, of any version; None reads them in the table.
+        end: the day with which the reading ends, as if it were made then; None for all days there are.
+        sound_until: the last day before the model was first found decayed; its past ends there, however long it decays.
     """
-    newest = _newest(settings, contract, model_version) if seen is None else seen
+
+    without: Collection[date] = frozenset()
+    seen: Sequence[Day] | None = None
+    end: date | None = None
+    sound_until: date | None = None
+
+
+def read(settings: Settings, contract: Contract, model_version: int, view: View = View()) -> Readings:
+    """The newest days with mature outcomes, and the newest days with predictions, each against the days before.
+
+    How many days is in the contract's `[performance]`. Days that the model was trained on are left out: there it knows
+    the answers.
+    """
+    newest = _newest(settings, contract, model_version, view) if view.seen is None else view.seen
     days = [
-        day for day in newest if day.model_version == model_version and not day.in_training and day.day not in without
-    ]
+        day for day in newest
+        if day.model_version == model_version and not day.in_training and day.day not in view.without
+        and (view.end is None or day.day < view.end)
+    ]  # fmt: skip
     metric = metric_of(contract.kind, contract.judging.metric)
     rng = np.random.default_rng([settings.seed, model_version])
-    known = [day for day in days if day.tally.known]
+    mature_until = date.max if view.end is None else last_mature(contract, view.end)
+    known = [day for day in days if day.tally.known and day.day <= mature_until]
+    sound_until = view.sound_until or date.max
     measured = None
     if known:
         last = known[-1].day
-        now = _between(known, last - contract.performance.window, last)
+        start = last - contract.performance.window
+        now = _between(known, start, last)
         measured = _reading(*_measure(now, metric, rng), sum(tally.known for tally in now))
-        measured = _with_past(measured, contract, known, last - contract.performance.window, metric, rng)
-        measured = _with_losses(measured, contract, known, last)
+        measured = _with_past(measured, contract, known, min(start, sound_until), metric, rng)
+        measured = _with_losses(measured, contract, known, now, min(start, sound_until))
     if not days:
         return Readings(
             metric, measured, None, "no estimate: there are no predictions that the model was not trained on"
@@ -80,8 +95,13 @@ def read(
     )
     rows = sum(day.tally.volume for day in latest)
     estimated = _reading(expected.values.get(metric), expected.interval, rows)
-    estimated = _with_past(estimated, contract, known, latest[0].day - timedelta(days=1), metric, rng)
+    estimated = _with_past(estimated, contract, known, min(latest[0].day - timedelta(days=1), sound_until), metric, rng)
     return Readings(metric, measured, estimated, expected.how)
+
+
+def last_mature(contract: Contract, end: date) -> date:
+    """The newest day all of whose outcomes are mature when the day `end` begins."""
+    return (datetime.combine(end, time()) - contract.outcome.matures_after).date() - timedelta(days=1)
 
 
 def reach_of(contract: Contract) -> timedelta:
@@ -90,14 +110,15 @@ def reach_of(contract: Contract) -> timedelta:
     return 2 * rules.window + rules.past + contract.outcome.matures_after + timedelta(days=CALIBRATION_DAYS)
 
 
-def _newest(settings: Settings, contract: Contract, model_version: int) -> list[Day]:
-    """The version's days that any reading may depend on."""
+def _newest(settings: Settings, contract: Contract, model_version: int, view: View) -> list[Day]:
+    """The version's days that the reading may depend on."""
     where = [("model_version", "==", model_version)]
     table = lake.read_small(settings, contract.name, TABLE, ["day"], where=where)
     if table is None or not len(table):
         return []
-    last = max(table["day"].to_pylist())
-    return days_of(settings, contract, last - reach_of(contract), last, model_version)
+    last = min(max(table["day"].to_pylist()), view.end or date.max)
+    first = min(last, view.sound_until or date.max) - reach_of(contract)
+    return days_of(settings, contract, first, last, model_version)
 
 
 def _with_past(
@@ -113,14 +134,15 @@ def _with_past(
     return Reading(reading.value, reading.interval, reading.rows, value, interval, rows, spread)
 
 
-def _with_losses(reading: Reading | None, contract: Contract, known: Sequence[Day], last: date) -> Reading | None:
-    """The reading with how far its mean loss lies above that of the days before."""
+def _with_losses(
+    reading: Reading | None, contract: Contract, known: Sequence[Day], now: Sequence[Tally], last: date
+) -> Reading | None:
+    """The reading with how far the mean loss of now lies above that of the past days up to `last`."""
     if reading is None:
         return None
-    start = last - contract.performance.window
-    spans = ((start, last), (start - contract.performance.past, start))
-    now, past = (np.array([tally.loss for tally in _between(known, *span)], dtype=np.float64) for span in spans)
-    return replace(reading, loss_rise=errors_apart(now, past))
+    past = _between(known, last - contract.performance.past, last)
+    series = (np.array([tally.loss for tally in tallies], dtype=np.float64) for tallies in (now, past))
+    return replace(reading, loss_rise=errors_apart(*series))
 
 
 def _spread(contract: Contract, known: Sequence[Day], last: date, metric: str, rng: np.random.Generator) -> float:

@@ -18,11 +18,12 @@ from contender.drift import DriftCheck
 from contender.errors import BatchRefused, LeakFound, TooFewOutcomes
 from contender.events import DEGRADED, DRIFT
 from contender.history import History
+from contender.ledger import LedgerEntry
 from contender.policies import Seen, Wish
-from contender.readings import Readings
 from contender.replayed import Alarm, Period, Replay, Retrained
 from contender.settings import Settings
 from contender.tally import metric_of
+from contender.values import ModelVersion
 from contender.worlds import World
 from tasks import ingesting, judging, monitoring, scoring, training
 from tasks.telling import rehearsing
@@ -144,38 +145,40 @@ def live(life: Life, start: date, end: date, *, train: bool = True) -> tuple[Per
     entry, champion = held
     scoring.score_records.fn(settings, contract, champion, at)
     seen = Seen(midnight(start), at, outlook.due(settings, contract))
-    if policies.checks_inputs(life.policy) or policies.checks_quality(life.policy):
+    if policies.checks_inputs(life.policy):
         monitoring.bring_samples.fn(settings, contract)
-    ends = window_ends(contract, start, end)
-    for window_end in ends if policies.checks_inputs(life.policy) else []:
-        looked = monitoring.look_at_window.fn(
-            settings, contract, entry, champion, midnight(window_end), report=False
-        )  # fmt: skip
-        seen = replace(seen, checks=(*seen.checks, looked.check))
-        if not policies.checks_quality(life.policy):
-            continue
-        quality = _unknown(contract)
-        if window_end == ends[-1]:
-            # Outcomes that came after an earlier window would tell it of its future.
-            quality = monitoring.measure_performance.fn(settings, contract, champion, at)
-            seen = replace(seen, quality=quality)
-        diagnosis = monitoring.diagnose(contract, looked, quality)
-        kept = monitoring.act.fn(
-            settings, contract, champion, looked, diagnosis, quality, midnight(window_end), at
-        )  # fmt: skip
-        seen = replace(seen, kept=(*seen.kept, kept))
-    if policies.checks_quality(life.policy) and seen.quality is None:
-        seen = replace(seen, quality=monitoring.measure_performance.fn(settings, contract, champion, at))
+    if policies.checks_quality(life.policy):
+        monitoring.measure_performance.fn(settings, contract, champion, at)
+    for window_end in window_ends(contract, start, end):
+        seen = _look(life, entry, champion, window_end, seen)
     wanted = policies.wish(life.policy, contract, seen)
     retrained = None
     if train and wanted and (life.policy != courses.OURS or _admitted(life.world, wanted, at)):
         retrained = challenge(life.world, wanted, at)
-    estimated = seen.quality.estimated if seen.quality else None
+    estimated = seen.qualities[-1][1].estimated if seen.qualities else None
     return Period(
         start, end, 0, 0, champion.version, estimated=estimated.value if estimated else None,
-        alarms=tuple(_alarms(life.policy, seen, wanted)), retrained=retrained,
+        alarms=tuple(_alarms(life.policy, contract, seen)), retrained=retrained,
         held_out=" ".join(one.why for one in seen.kept if one.action == "hold out"),
     ), seen  # fmt: skip
+
+
+def _look(life: Life, entry: LedgerEntry, champion: ModelVersion, end: date, seen: Seen) -> Seen:
+    """What a policy sees of the window that ends with `end`, with what was known then, added to what it saw."""
+    settings, contract, at = life.world.settings, life.world.contract, midnight(end)
+    quality = None
+    if policies.checks_quality(life.policy):
+        quality = monitoring.quality_of(settings, contract, champion, end=end)
+        seen = replace(seen, qualities=(*seen.qualities, (end, quality)))
+    if not policies.checks_inputs(life.policy):
+        return seen
+    looked = monitoring.look_at_window.fn(settings, contract, entry, champion, at, report=False)
+    seen = replace(seen, checks=(*seen.checks, looked.check))
+    if quality is None:
+        return seen
+    diagnosis = monitoring.diagnose(contract, looked, quality)
+    kept = monitoring.act.fn(settings, contract, champion, looked, diagnosis, quality, at, seen.end)
+    return replace(seen, kept=(*seen.kept, kept))
 
 
 def _admitted(world: World, wanted: Wish, at: datetime) -> bool:
@@ -231,23 +234,21 @@ def window_ends(contract: Contract, start: date, end: date) -> list[date]:
     return [end - number * contract.drift.window for number in reversed(range(count))]
 
 
-def _alarms(policy: str, seen: Seen, wanted: Wish | None) -> Iterator[Alarm]:
+def _alarms(policy: str, contract: Contract, seen: Seen) -> Iterator[Alarm]:
     if policy == courses.OURS:
         for one in seen.kept:
             if one.diagnosis.name not in _QUIET:
                 yield Alarm(one.end - timedelta(days=1), one.diagnosis.name, one.diagnosis.sentence, one.action)
     elif policy == "drift":
         yield from (_of_check(check) for check in seen.checks if check.alarm)
-    elif wanted is not None and wanted.alarm:
-        yield Alarm(seen.end.date() - timedelta(days=1), "decay", wanted.why, "retrain")
+    else:
+        for end, quality in seen.qualities:
+            if found := policies.of_quality(contract, quality):
+                yield Alarm(end - timedelta(days=1), "decay", found.why, "retrain")
 
 
 def _of_check(check: DriftCheck) -> Alarm:
     return Alarm(check.end - timedelta(days=1), "drift", check.sentence, "retrain")
-
-
-def _unknown(contract: Contract) -> Readings:
-    return Readings(metric_of(contract.kind, contract.judging.metric), None, None, "")
 
 
 def _line(period: Period) -> str:

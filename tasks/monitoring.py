@@ -1,5 +1,6 @@
 """The steps from what arrived to a diagnosis, and from a diagnosis to what is done about it."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -29,6 +30,7 @@ from contender import (
     views,
 )
 from contender.contract import Contract
+from contender.daily import Day
 from contender.diagnoses import Kept
 from contender.drift import DriftCheck, conclude
 from contender.errors import UntrustedModel, UsageError
@@ -184,12 +186,29 @@ def measure_performance(settings: Settings, contract: Contract, champion: ModelV
         if updated.seen is None:
             titles = {entry.version: "former champion" for entry in entries} | {champion.version: "champion"}
             views.write_duckdb(settings, contract.name, titles)
-        found = readings.read(settings, contract, champion.version, _broken_days(settings, contract), updated.seen)
+        found = quality_of(settings, contract, champion, seen=updated.seen)
         known = (("measured", found.measured), ("estimated", found.estimated))
         told = [f"{kind} {found.metric} {one.value:.4f}" for kind, one in known if one]
         new = f"performance of {len(updated.days):,} days is {'new' if updated.seen is None else 'looked back at'}"
         tell(f"{new}; {', '.join(told) or 'no quality is known yet'}")
         return found
+
+
+def quality_of(
+    settings: Settings, contract: Contract, champion: ModelVersion, *, seen: Sequence[Day] | None = None,
+    end: date | None = None,
+) -> Readings:  # fmt: skip
+    """What `performance` says of the champion, without the days that the feed broke.
+
+    Once it was found decayed, its past is what it was until then: it is not held against days on which it failed.
+
+    Args:
+        seen, end: see `readings.View`.
+    """
+    decay = diagnoses.first_decay(settings, contract.name, champion.version) if seen is None else None
+    sound_until = readings.last_mature(contract, decay.end) - contract.performance.window if decay else None
+    view = readings.View(_broken_days(settings, contract), seen, end, sound_until)
+    return readings.read(settings, contract, champion.version, view)
 
 
 def _trained_until(settings: Settings, contract: Contract, versions: set[int]) -> dict[int, datetime]:

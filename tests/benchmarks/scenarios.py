@@ -1,11 +1,12 @@
 """How often triage names each scenario rightly, in seeded runs of the real steps on simulated payments.
 
-    .venv/bin/python tests/benchmarks/scenarios.py [--seeds 10] [--first 1] [--scenario NAME …] [--json]
+    .venv/bin/python tests/benchmarks/scenarios.py [--seeds 10] [--at-once 1] [--scenario NAME …] [--json]
 
 For each seed a first champion is trained once; each scenario then lives through four weeks of its own from there, with
-a check for every day. What is right is in `contender.scenarios.EXPECTED`:
+a check for every day. A new fraud scheme has eight weeks: it is seen by outcomes, which come late, and few at first.
+What is right is in `contender.scenarios.EXPECTED`:
 
-- a scenario with an expected name is named rightly when that name comes up while it acts, and no diagnosis in the four
+- a scenario with an expected name is named rightly when that name comes up while it acts, and no diagnosis in its
   weeks leads to an action that the expected name does not call for;
 - without one (nothing was injected, or outcomes are late) when no diagnosis leads to an action at all.
 
@@ -15,28 +16,31 @@ Every window with an alarm, watched shifts included, counts for the rate of alar
 import argparse
 import json
 import os
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from contender import history, lake, scenarios, worlds
+from contender import dataset, history, lake, scenarios, worlds
 from contender.contract import Contract
 from contender.history import SimulatedHistory
 from contender.policies import Wish
 from contender.settings import Settings
 from contender.simulator import Simulation
+from contender.values import TIME
 from flows import replay
 from tasks.telling import rehearsing
 
 FIRST, DAYS, PAYMENTS = date(2026, 1, 1), 28, 200_000
+LONGER = {"new-fraud-scheme": 56}
 ACTIONS = {"broken feed": "hold out", "decay": "retrain"}
 NEVER_LEARNT = ("unit-bug", "lost-column")
-AFTER_DAYS = 14
-"""What happened is still to be seen so long after: outcomes come, and windows of several days reach back."""
 
 
 def play(seed: int, wanted: list[str], folder: Path) -> list[dict[str, object]]:
@@ -44,7 +48,7 @@ def play(seed: int, wanted: list[str], folder: Path) -> list[dict[str, object]]:
     settings = Settings(home=folder / "home", use_cases=Path("data").absolute(), seed=seed)
     contract = Contract.of("payments", settings.use_cases)
     begins = history.earliest_champion(contract, FIRST, FIRST + timedelta(days=365))
-    simulation = Simulation(seed=seed, payments=PAYMENTS, days=(begins - FIRST).days + DAYS, start=FIRST)
+    simulation = Simulation(seed=seed, payments=PAYMENTS, days=_days_before(begins) + DAYS, start=FIRST)
     ordinary = SimulatedHistory.make(contract, simulation, "none", begins, folder / "days-none")
     base = worlds.found(settings, contract, folder / "base")
     lake.start(base.settings, small=True)
@@ -57,32 +61,55 @@ def play(seed: int, wanted: list[str], folder: Path) -> list[dict[str, object]]:
         return [_one(plan, base, simulation, scenario) for scenario in wanted]
 
 
+def _days_before(begins: date) -> int:
+    return (begins - FIRST).days
+
+
 def _one(plan: replay.Plan, base: worlds.World, simulation: Simulation, scenario: str) -> dict[str, object]:
-    began, begins = time.perf_counter(), plan.begins
-    first_day = (begins - FIRST).days
+    began, begins, days = time.perf_counter(), plan.begins, LONGER.get(scenario, DAYS)
+    first_day = _days_before(begins)
+    simulation = replace(simulation, days=first_day + days)
     played = SimulatedHistory.make(base.contract, simulation, scenario, begins, plan.folder / f"days-{scenario}")
     world = worlds.branch(base, plan.folder / scenario, shared=False)
     mine = replace(plan, history=played)
     life = replay.Life("contender", world)
     acts = scenarios.acting(simulation, scenario, first_day)
-    end, alarms, learnt = begins + timedelta(days=DAYS), [], None
+    end = begins + timedelta(days=days)
     refused = replay.arrive(mine, world, begins, end)
     period, seen = replay.live(life, begins, end, train=False)
     alarms = list(period.alarms)
-    if scenario in NEVER_LEARNT:
-        trained = replay.challenge(world, Wish("to see what it learns"), replay.midnight(end))
-        learnt = trained.promoted and not period.held_out
     during = {begins + timedelta(days=day - first_day) for day in acts}
-    named = {alarm.name for alarm in alarms if alarm.day in during or min(during, default=end) <= alarm.day}
+    learnable = _learnable(world, during, end) if scenario in NEVER_LEARNT else None
     expected = scenarios.EXPECTED[scenario]
+    rightly = [alarm.day for alarm in alarms if alarm.name in expected and alarm.day >= min(during)]
     allowed = {ACTIONS[name] for name in expected if name in ACTIONS}
     acted = {alarm.action for alarm in alarms if alarm.action in ("hold out", "retrain")}
-    right = acted <= allowed and (not expected or bool(named & expected))
+    right = acted <= allowed and (not expected or bool(rightly))
     return {
         "seed": simulation.seed, "scenario": scenario, "right": right,
         "found": dict(Counter(alarm.name for alarm in alarms)), "windows": len(seen.checks), "alarms": len(alarms),
-        "acted": sorted(acted), "learnt": learnt, "refused": refused, "seconds": time.perf_counter() - began,
+        "named_after_days": (min(rightly) - min(during)).days + 1 if rightly else None,
+        "acted": sorted(acted), "learnable": learnable, "refused": refused, "seconds": time.perf_counter() - began,
     }  # fmt: skip
+
+
+def _learnable(world: worlds.World, broken: set[date], end: date) -> int:
+    """Rows of the broken days, whose outcomes are all mature, that training or judging would still use."""
+    assert end - max(broken) > world.contract.outcome.matures_after
+    split = dataset.split(world.settings, world.contract, replay.midnight(end))
+    frames = [dataset.load(world.settings, world.contract, rows) for rows in (split.training, split.judging)]
+    return sum(int(frame[TIME].dt.date.isin(broken).sum()) for frame in frames)
+
+
+def play_alone(seed: int, wanted: list[str]) -> list[dict[str, object]]:
+    """One seed in a process of its own, which lets go of Spark's memory when it ends."""
+    named = [word for scenario in wanted for word in ("--scenario", scenario)]
+    command = [sys.executable, __file__, "--seeds", "1", "--first", str(seed), "--json", *named]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: list[dict[str, object]] = json.loads(done.stdout)["runs"]
+    for row in found:
+        print(json.dumps(row), file=sys.stderr, flush=True)
+    return found
 
 
 def summary(found: list[dict[str, object]], wanted: list[str]) -> dict[str, object]:
@@ -91,12 +118,15 @@ def summary(found: list[dict[str, object]], wanted: list[str]) -> dict[str, obje
     quiet = rows.get("none", [])
     windows = sum(int(str(one["windows"])) for one in quiet)
     alarms = sum(int(str(one["alarms"])) for one in quiet)
+    after = {scenario: [int(str(one["named_after_days"])) for one in mine if one["named_after_days"] is not None]
+             for scenario, mine in rows.items()}  # fmt: skip
     return {
         "named_rightly": {scenario: f"{sum(bool(one['right']) for one in mine)} of {len(mine)}"
                           for scenario, mine in rows.items()},
+        "median_days_until_named": {scenario: statistics.median(days) for scenario, days in after.items() if days},
         "alarms_in_30_windows_without_injection": 30 * alarms / windows if windows else None,
         "windows_without_injection": windows,
-        "promoted_on_broken_rows": sum(bool(one.get("learnt")) for one in found),
+        "broken_rows_that_could_be_learnt": sum(int(str(one.get("learnable") or 0)) for one in found),
         "no_first_champion": sum(one["scenario"] == "first champion" for one in found),
     }  # fmt: skip
 
@@ -105,16 +135,18 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Measure how scenarios are named.")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=1, help="first seed")
+    parser.add_argument("--at-once", type=int, default=1, help="seeds that are played at the same time")
     parser.add_argument("--scenario", action="append", choices=list(scenarios.SCENARIOS))
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     given = parser.parse_args()
     names = given.scenario or list(scenarios.SCENARIOS)
-    rows = []
-    for number in range(given.first, given.first + given.seeds):
+    seeds = range(given.first, given.first + given.seeds)
+    if given.seeds > 1:
+        with ThreadPoolExecutor(given.at_once) as pool:
+            rows = [row for several in pool.map(lambda seed: play_alone(seed, names), seeds) for row in several]
+    else:
         with tempfile.TemporaryDirectory(prefix="contender-benchmark-") as scratch:
-            for row in play(number, names, Path(scratch)):
-                rows.append(row)
-                print(json.dumps(row), file=sys.stderr, flush=True)
+            rows = play(given.first, names, Path(scratch))
     answer = summary(rows, names)
     if given.json:
         print(json.dumps(answer | {"runs": rows}, indent=2))

@@ -9,9 +9,12 @@ import pytest
 from deltalake import write_deltalake
 from sklearn import metrics
 
-from contender import lake, performance, readings, views
+from contender import diagnoses, lake, performance, readings, views
 from contender.daily import schema
-from contender.values import BATCH, FILE, KEY, RECEIVED, ROW, TARGET, TIME
+from contender.diagnoses import Kept
+from contender.triage import Diagnosis
+from contender.values import BATCH, FILE, KEY, RECEIVED, ROW, TARGET, TIME, ModelVersion
+from tasks import monitoring
 
 pytestmark = pytest.mark.slow
 
@@ -387,7 +390,7 @@ def test_a_look_from_the_past_is_given_and_leaves_the_table_at_what_is_known_now
     assert (past.rows, past.days, past.whole) == (0, (), False)
     counts = {day.day: (day.tally.volume, day.outcomes, day.tally.known) for day in past.seen}
     assert counts == {row["day"]: (row["predictions"], row["outcomes"], row["mature"]) for row in then.values()}
-    read = readings.read(orders.settings, orders.home.contract, 1, seen=past.seen)
+    read = readings.read(orders.settings, orders.home.contract, 1, readings.View(seen=past.seen))
     assert (read.measured.rows, read.measured.value) == (18, pytest.approx(8 / 9))
     assert read.estimated.rows == 5 * 6
     assert readings.read(orders.settings, orders.home.contract, 1).measured.value < read.measured.value
@@ -595,3 +598,44 @@ def test_readings_put_the_newest_days_beside_the_past(make_orders):
     assert readings.read(orders.settings, orders.home.contract, 7) == readings.Readings(
         "roc_auc", None, None, "no estimate: there are no predictions that the model was not trained on"
     )
+
+
+def test_a_reading_that_ends_earlier_is_the_one_that_was_made_then(make_orders):
+    orders = make_orders(matures_after="2 days", extra='[performance]\nwindow = "2 days"\npast = "4 days"\n')
+    orders.record(*range(8))
+    orders.learn_all(*range(6), after=DAY)
+    orders.update(8)
+    then = readings.read(orders.settings, orders.home.contract, 1)
+    orders.record(*range(8, 14))
+    orders.learn_all(*range(6, 12), truth=[1 - y for y in TRUTH], after=DAY)
+    orders.update(14)
+
+    end = orders.at(8).date()
+    assert readings.read(orders.settings, orders.home.contract, 1, readings.View(end=end)) == then
+    now = readings.read(orders.settings, orders.home.contract, 1)
+    assert now.measured.value < then.measured.value
+
+
+def test_a_champion_that_goes_on_decaying_is_held_against_what_it_was_before(make_orders):
+    orders = make_orders(matures_after="0 days", extra='[performance]\nwindow = "2 days"\npast = "4 days"\n')
+    orders.record(*range(14))
+    orders.learn_all(*range(6))
+    orders.learn_all(*range(6, 14), truth=[1 - y for y in TRUTH])
+    orders.update(14)
+    settings, contract = orders.settings, orders.home.contract
+    champion = ModelVersion("orders", 1, "", "", "", orders.at(0))
+    slid = monitoring.quality_of(settings, contract, champion)
+    assert slid.measured.past == pytest.approx(slid.measured.value), "all of the past has decayed as well"
+
+    for name, day, version in (("decay", 9, 1), ("shift", 6, 1), ("decay", 8, 1), ("decay", 3, 2)):
+        found = Diagnosis(name, "why", decayed=name == "decay", retrain=name == "decay")
+        end = orders.at(day).date()
+        diagnoses.keep(
+            settings, "orders", Kept(orders.at(day), end - timedelta(days=2), end, version, found, (), "", "")
+        )
+    held = monitoring.quality_of(settings, contract, champion)
+    assert diagnoses.first_decay(settings, "orders", 1).end == orders.at(8).date()
+    assert held.measured.value == slid.measured.value
+    assert (held.measured.past, held.measured.past_rows) == (pytest.approx(8 / 9), 4 * 6)
+    assert (held.estimated.past, held.estimated.past_rows) == (pytest.approx(8 / 9), 4 * 6)
+    assert diagnoses.first_decay(settings, "orders", 3) is None

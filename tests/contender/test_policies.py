@@ -19,6 +19,7 @@ from contender.values import Interval
 
 PAYMENTS = Contract.of("payments", Path("data"))
 START = datetime(2026, 5, 4, tzinfo=UTC)  # a Monday
+DAY = date(2026, 5, 5)
 NOT_DUE = Due(False, "7 outcomes are new, 1,000 are needed")
 NOTHING = Seen(START + timedelta(hours=4), START + timedelta(days=6), NOT_DUE)
 CHECK = DriftCheck("payments", 1, date(2026, 5, 4), date(2026, 5, 5), date(2026, 1, 1), date(2026, 3, 1), START, ())
@@ -44,7 +45,7 @@ def test_where_nothing_was_seen_and_nothing_is_due_no_policy_wants_a_challenger(
 
 def test_never_wants_none_whatever_was_seen():
     everything = replace(
-        NOTHING, due=Due(True, "due"), checks=(replace(CHECK, alarming=("amount",)),), quality=measured(0.1, 0.6),
+        NOTHING, due=Due(True, "due"), checks=(replace(CHECK, alarming=("amount",)),), qualities=((DAY, measured(0.1, 0.6)),),
         kept=(kept("decay", "retrain"),),
     )  # fmt: skip
     assert wish("never", PAYMENTS, everything) is None
@@ -83,16 +84,25 @@ def test_drift_wants_one_for_every_alarm_and_names_the_columns():
     ],
 )
 def test_performance_wants_one_when_the_measured_quality_decays(now, past, wanted):
-    found = wish("performance", PAYMENTS, replace(NOTHING, quality=measured(now, past)))
+    found = wish("performance", PAYMENTS, replace(NOTHING, qualities=((DAY, measured(now, past)),)))
     assert (found is not None) is wanted
     if found:
         assert found.decayed
         assert found.alarm
 
 
+def test_performance_wants_one_for_the_first_window_that_decays():
+    readings = tuple((DAY + timedelta(days=n), measured(now, 0.6)) for n, now in enumerate((0.6, 0.3, 0.59)))
+    found = wish("performance", PAYMENTS, replace(NOTHING, qualities=readings))
+    assert "is 0.3 " in found.why
+
+
 def test_performance_does_not_look_at_what_is_only_estimated():
     estimated = measured(0.1, 0.6).measured
-    assert wish("performance", PAYMENTS, replace(NOTHING, quality=Readings("brier", None, estimated, ""))) is None
+    assert (
+        wish("performance", PAYMENTS, replace(NOTHING, qualities=((DAY, Readings("brier", None, estimated, "")),)))
+        is None
+    )
 
 
 def test_ours_wants_what_triage_called_for_with_its_reason():

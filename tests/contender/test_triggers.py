@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from threading import Barrier
 
 import pytest
@@ -93,6 +94,23 @@ def test_a_second_event_waits_for_the_cool_down(settings, contract):
     skipped, _ = triggers.newest(settings, "orders")
     assert (skipped.outcome, skipped.why, skipped.flow_run) == ("skipped", refused.why, "r2")
     assert triggers.may_start(settings, contract, "e3", NOW + timedelta(hours=12), flow_run="r3").allowed
+
+
+def test_drift_that_flaps_for_weeks_never_starts_more_than_the_budget(settings, contract):
+    asked = [NOW + timedelta(hours=6 * number) for number in range(4 * 40)]
+    for number, at in enumerate(asked):
+        keep(settings, f"e{number}", at)
+    started = [
+        at for number, at in enumerate(asked) if triggers.may_start(settings, contract, f"e{number}", at).allowed
+    ]
+
+    limits, month = contract.retraining, timedelta(days=30)
+    assert all(later - earlier >= limits.cool_down for earlier, later in pairwise(started))
+    for at in asked:
+        within = [one for one in started if at - month < one <= at]
+        assert len(within) <= limits.max_per_month
+        assert len([one for one in within if one > at - timedelta(days=1)]) <= limits.max_per_day
+    assert len(started) == 2 * limits.max_per_month, "it starts again when there is room again"
 
 
 def test_a_skipped_retrain_counts_neither_for_the_cool_down_nor_for_the_budget(settings, contract):

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -362,12 +363,15 @@ class Server:
         wait_until(lambda: self.ask("GET", "health") is True, "the server answers")
         self.processes.append(self.start("worker", "start", "--pool", "people", "--type", "process"))
         wait_until(lambda: self.ask("GET", "work_pools/people"), "the worker has made its pool")
-        flow = self.ask("POST", "flows/", {"name": "approve"})["id"]
+        flow = wait_until(lambda: self.ask("POST", "flows/", {"name": "approve"}), "the flow is made")["id"]
         steps = [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
-        self.deployment = self.ask("POST", "deployments/", {
+        deployment = {
             "name": "payments", "flow_id": flow, "entrypoint": "flows.approve.approve", "path": str(ROOT),
             "work_pool_name": "people", "pull_steps": steps,
-        })["id"]  # fmt: skip
+        }  # fmt: skip
+        # Creating it again changes nothing, and a server that has just begun may be busy.
+        made = wait_until(lambda: self.ask("POST", "deployments/", deployment), "the deployment is made")
+        self.deployment = made["id"]
 
     def start(self, *arguments):
         with (self.folder / f"{arguments[0]}.log").open("w") as log:
@@ -388,7 +392,9 @@ class Server:
     def show(self, version):
         """The run that shows a request, as soon as it waits."""
         parameters = {"use_case": "payments", "version": version}
-        run = self.ask("POST", f"deployments/{self.deployment}/create_flow_run", {"parameters": parameters})
+        asked = {"parameters": parameters, "idempotency_key": uuid4().hex}
+        path = f"deployments/{self.deployment}/create_flow_run"
+        run = wait_until(lambda: self.ask("POST", path, asked), "the run is made")
         return self.wait_for(run["id"], "PAUSED")
 
     def run(self, run):
@@ -418,10 +424,12 @@ class Server:
 
 
 def wait_until(true, what):
+    """What `true` answers when it holds at last."""
     until = time.monotonic() + 120
-    while not true():
+    while not (answer := true()):
         assert time.monotonic() < until, f"never happened: {what}"
         time.sleep(0.3)
+    return answer
 
 
 @pytest.fixture(scope="module")

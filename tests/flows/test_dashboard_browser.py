@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import time
 from datetime import UTC, date, datetime, timedelta
-from html import unescape
 from pathlib import Path
 
 import psutil
@@ -24,15 +22,14 @@ from contender.daily import schema
 from contender.drift import ColumnDrift, DriftCheck
 from contender.settings import Settings
 from contender.values import ModelVersion
+from tests.flows.browser import PATIENCE_SECONDS, browse, measure
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 CONTENDER = Path(sys.executable).with_name("contender")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DAYS = [date(2025, 6, 1) + timedelta(days=n) for n in range(366)]
 COLUMNS = [f"a_column_with_a_rather_long_name_{n}" for n in range(60)]
-PATIENCE_SECONDS = 120
 
 # The page itself may run no script: a frame around it looks at it from outside.
 MEASURING = """<!doctype html><body style="margin:0"><iframe id="page" src="{page}" style="border:0;width:{width}px;
@@ -134,33 +131,12 @@ def command(settings, folder, *arguments):
     )  # fmt: skip
 
 
-def browse(folder, address):
-    """What a browser makes of an address, and what it complains of."""
-    if BROWSER is None:
-        pytest.skip("no Chromium or Chrome is on the PATH")
-    done = subprocess.run(
-        [
-            BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
-            "--enable-logging=stderr", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1000", "--virtual-time-budget=8000",
-            "--dump-dom", address,
-        ],
-        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True,
-    )  # fmt: skip
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-
-
 @pytest.fixture(params=[1280, 400], ids=["wide", "phone"])
 def looked_at(request, settings, tmp_path):
     """What a browser makes of the written page at this width, and what it complains of."""
     written = command(settings, tmp_path, "--to", "page.html")
     assert (written.returncode, written.stderr) == (0, "")
-    around = tmp_path / "around.html"
-    around.write_text(MEASURING.format(page="page.html", width=request.param), encoding="utf-8")
-    dom, complaints = browse(tmp_path, around.as_uri())
-    found = re.search(r'<pre id="found">(.*?)</pre>', dom, re.DOTALL)
-    assert found, dom[-2_000:]
-    return json.loads(unescape(found[1])), complaints
+    return measure(tmp_path, MEASURING.format(page="page.html", width=request.param))
 
 
 def test_the_browser_has_nothing_to_complain_of_and_the_page_fits(looked_at):

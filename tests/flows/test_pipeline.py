@@ -557,37 +557,37 @@ def test_after_a_verdict_the_aliases_say_what_the_ledger_says(place, by_hand):
     }[decision]
 
 
-def test_ingest_on_a_worker_goes_on_to_score_and_asks_for_a_retrain_when_one_is_due(place, by_hand, server):
+def on_a_worker(place, script):
+    """What a script that runs a flow printed and told, as a worker runs it."""
     from flows import api
 
-    landed = place.land(DAYS + 2)
-    script = "from flows.ingest import ingest; print(len(ingest('payments')))"
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=place.folder, env=place.environment | api.ENVIRONMENT | {"PYTHONPATH": str(DATA.parent)},
-        capture_output=True, text=True, timeout=240, check=False,
+        [sys.executable, "-c", script], cwd=place.folder,
+        env=place.environment | api.ENVIRONMENT | {"PYTHONPATH": str(DATA.parent)}, capture_output=True, text=True,
+        timeout=240, check=False,
     )  # fmt: skip
-
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "1\n"
+    return done.stdout, " ".join(done.stderr.split())
+
+
+def test_ingest_on_a_worker_goes_on_to_score_and_asks_for_a_retrain_when_one_is_due(place, by_hand, server):
+    landed = place.land(DAYS + 2)
+    printed, told = on_a_worker(place, "from flows.ingest import ingest; print(len(ingest('payments')))")
+
+    assert printed == "1\n"
     assert landed > 0
     assert len(place.keys("records")) > by_hand["records"]
     assert place.keys("predictions") == place.keys("records")
-    assert "a challenger is not due: " in " ".join(done.stderr.split())
+    assert "a challenger is not due: " in told
 
 
 def test_a_retrain_on_schedule_is_skipped_until_enough_outcomes_are_new(place, by_hand, server):
-    from flows import api
-
     verdicts = len(ledger.verdicts(place.settings, "payments", newest=None))
     script = "from flows.retrain import retrain; print(retrain('payments', 'on schedule', if_due=True))"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=place.folder, env=place.environment | api.ENVIRONMENT | {"PYTHONPATH": str(DATA.parent)},
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    printed, told = on_a_worker(place, script)
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "None\n"
-    assert "a challenger is not due: " in " ".join(done.stderr.split())
+    assert printed == "None\n"
+    assert "a challenger is not due: " in told
     assert len(ledger.verdicts(place.settings, "payments", newest=None)) == verdicts
 
 

@@ -52,11 +52,12 @@ kilowatts = { type = "number", required = true }
 candidates = ["ridge"]
 trials = 1
 folds = 2
+window = "6 days"
 min_rows = 50
 
 [judging]
 metric = "rmse"
-newest = "14 days"
+newest = "5 days"
 min_gain = 0.05
 min_rows = 50
 
@@ -78,12 +79,12 @@ retrain = 3
 warning = 20
 critical = 30
 """
-FIRST, DAYS, CHANGED = date(2026, 1, 1), 84, 58
+FIRST, DAYS, CHANGED = date(2026, 1, 1), 72, 38
 
 
 @pytest.fixture
 def place(tmp_path):
-    """A folder with the use case; on day 58 the sun begins to count the other way round."""
+    """A folder with the use case; on day 38 the sun begins to count the other way round."""
     folder = tmp_path / "data" / "power"
     folder.mkdir(parents=True)
     (folder / "contract.toml").write_text(CONTRACT)
@@ -113,7 +114,7 @@ def run(place, *arguments):
 
 @pytest.mark.slow
 def test_a_history_is_played_again_and_measured_by_what_was_known_in_the_end(place):
-    done = run(place, "power", "--policy", "never", "--policy", "contender", "--every", "14 days", "--keep", "--json")
+    done = run(place, "power", "--policy", "never", "--policy", "contender", "--every", "20 days", "--keep", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     never, ours = told["courses"]
@@ -121,10 +122,10 @@ def test_a_history_is_played_again_and_measured_by_what_was_known_in_the_end(pla
 
     # Every record of the time after the first champion is in one period, scored once.
     begun = date.fromisoformat(told["begun"])
-    assert begun == FIRST + timedelta(days=30)
+    assert begun == FIRST + timedelta(days=12)
     for course in (never, ours):
         rows = [period["rows"] for period in course["periods"]]
-        assert rows == [24 * 14, 24 * 14, 24 * 14, 24 * 12]
+        assert rows == [24 * 20] * 3
         assert [period["outcomes"] for period in course["periods"]] == rows
 
     # Quality and cost are those of the predictions as they were made live.
@@ -156,9 +157,9 @@ def test_a_history_is_played_again_and_measured_by_what_was_known_in_the_end(pla
 
 @pytest.mark.slow
 def test_a_history_that_is_too_short_is_refused_and_nothing_is_left_behind(place):
-    short = run(place, "power", "--to", "2026-01-20")
+    short = run(place, "power", "--to", "2026-01-10")
     assert short.returncode == 2
-    assert "30 are needed before the first champion of power" in short.stderr
+    assert "12 are needed before the first champion of power" in short.stderr
     assert not (place / "home" / "replays" / "power").exists()
 
 

@@ -1,16 +1,13 @@
 """The page of a replay in a real browser, without a network: nothing fails or overflows, and points lie where they should."""
 
-import json
-import re
 from datetime import date, timedelta
-from html import unescape
 
 import pytest
 
 from contender.replay_page import page_of
 from contender.replayed import Alarm
 from tests.contender.test_replay_page import START, course, period, replay, retrained
-from tests.flows.test_dashboard_browser import browse
+from tests.flows.browser import measure
 
 pytestmark = pytest.mark.slow
 
@@ -79,12 +76,7 @@ def looked_at(request, tmp_path_factory):
     """What a browser makes of the page at this width, and what it complains of."""
     folder = tmp_path_factory.mktemp("replay")
     (folder / "replay.html").write_text(page_of(REPLAY), encoding="utf-8")
-    around = folder / "around.html"
-    around.write_text(MEASURING.format(width=request.param), encoding="utf-8")
-    dom, complaints = browse(folder, around.as_uri())
-    found = re.search(r'<pre id="found">(.*?)</pre>', dom, re.DOTALL)
-    assert found, dom[-2_000:]
-    return json.loads(unescape(found[1])), complaints
+    return measure(folder, MEASURING.format(width=request.param))
 
 
 def test_the_browser_has_nothing_to_complain_of_and_the_page_fits(looked_at):

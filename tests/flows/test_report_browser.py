@@ -2,12 +2,9 @@
 
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 from datetime import timedelta
-from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +19,12 @@ from contender.guardrails import gains_of_slices
 from contender.report_page import page_of
 from contender.settings import Settings
 from contender.values import ModelVersion
+from tests.flows.browser import measure
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 CONTENDER = Path(sys.executable).with_name("contender")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ROWS = 2_000
 
 # The page itself may run no script: a frame around it looks at it from outside.
@@ -119,22 +116,8 @@ def recorded(tmp_path_factory):
 @pytest.fixture(params=[1280, 400], ids=["wide", "phone"])
 def looked_at(request, recorded):
     """What a browser makes of the page at this width, what it complains of, and the documents."""
-    if BROWSER is None:
-        pytest.skip("no Chromium or Chrome is on the PATH")
     folder, documents = recorded
-    around = folder / f"around-{request.param}.html"
-    around.write_text(MEASURING.format(width=request.param), encoding="utf-8")
-    done = subprocess.run(
-        [
-            BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
-            "--enable-logging=stderr", "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'profile'}",
-            "--window-size=1400,1000", "--virtual-time-budget=5000", "--dump-dom", around.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stderr
-    return json.loads(unescape(found[1])), [line for line in done.stderr.splitlines() if "CONSOLE" in line], documents
+    return *measure(folder, MEASURING.format(width=request.param)), documents
 
 
 def test_the_browser_has_nothing_to_complain_of(looked_at):
