@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -380,14 +381,20 @@ class Server:
             )
 
     def ask(self, method, path, body=None):
-        """What the API answers; None when it does not."""
+        """What the API answers; None when it refuses or cannot. One that is busy is asked again."""
         request = urllib.request.Request(f"{self.url}/{path}", method=method)
         request.add_header("Content-Type", "application/json")
-        try:
-            with urllib.request.urlopen(request, None if body is None else json.dumps(body).encode(), 20) as answer:
-                return json.loads(answer.read())
-        except OSError:
-            return None
+        for _ in range(5):
+            try:
+                with urllib.request.urlopen(request, None if body is None else json.dumps(body).encode(), 60) as answer:
+                    return json.loads(answer.read())
+            except urllib.error.HTTPError as error:
+                if error.code < 500:
+                    return None
+            except OSError:
+                return None
+            time.sleep(1)
+        return None
 
     def show(self, version):
         """The run that shows a request, as soon as it waits."""
@@ -398,7 +405,7 @@ class Server:
         return self.wait_for(run["id"], "PAUSED")
 
     def run(self, run):
-        return self.ask("GET", f"flow_runs/{run}")
+        return wait_until(lambda: self.ask("GET", f"flow_runs/{run}"), "the server tells of the run")
 
     def wait_for(self, run, state):
         def reached():

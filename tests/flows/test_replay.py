@@ -106,13 +106,14 @@ def run(place, *arguments):
         name: value for name, value in os.environ.items() if not name.startswith(("CONTENDER_", "PREFECT_", "MLFLOW_"))
     }
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", "replay", *arguments], cwd=place, capture_output=True, text=True, timeout=580,
+        [sys.executable, "-m", "flows.cli", "replay", *arguments], cwd=place, capture_output=True, text=True, timeout=1100,
         env=environment | {"PYTHONPATH": str(ROOT), "CONTENDER_HOME": str(place / "home"),
                            "CONTENDER_USE_CASES": str(place / "data"), "CONTENDER_SPARK_MEMORY": "1g"},
     )  # fmt: skip
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_history_is_played_again_and_measured_by_what_was_known_in_the_end(place):
     done = run(place, "power", "--policy", "never", "--policy", "contender", "--every", "20 days", "--keep", "--json")
     assert done.returncode == 0, done.stderr
