@@ -12,12 +12,11 @@ from contender.costs import realised_cost
 from contender.daily import Day
 from contender.ranking import Floats
 from contender.readings import days_of
-from contender.replayed import Course, Period
+from contender.replayed import OURS, Course, Period
 from contender.settings import Settings
 from contender.tally import Tally, add_up, metric_of
 from contender.values import Interval
 
-OURS = "contender"
 _DRAWS, _BLOCK_DAYS = 2000, 7
 
 

@@ -10,7 +10,7 @@ from contender.drift import DriftCheck
 from contender.errors import UsageError
 from contender.policy import Due
 from contender.readings import Readings
-from contender.replayed import POLICIES
+from contender.replayed import OURS, POLICIES
 from contender.triage import Signs, diagnose, quality_limits
 
 
@@ -54,12 +54,12 @@ def chosen(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def checks_inputs(policy: str) -> bool:
     """Whether a policy looks at the inputs."""
-    return policy in ("drift", "contender")
+    return policy in ("drift", OURS)
 
 
 def checks_quality(policy: str) -> bool:
     """Whether a policy looks at the quality."""
-    return policy in ("performance", "contender")
+    return policy in ("performance", OURS)
 
 
 def wish(policy: str, contract: Contract, seen: Seen) -> Wish | None:
@@ -71,7 +71,7 @@ def wish(policy: str, contract: Contract, seen: Seen) -> Wish | None:
         return Wish(f"drift of {', '.join(columns)}", alarm=True) if columns else None
     if policy == "performance":
         return next((found for _, quality in seen.qualities if (found := of_quality(contract, quality))), None)
-    if policy == "contender":
+    if policy == OURS:
         calls = [one.diagnosis for one in seen.kept if one.action == "retrain"]
         if calls:
             return Wish(calls[-1].sentence, calls[-1].decayed, alarm=True)

@@ -6,10 +6,8 @@ from datetime import date, timedelta
 from html import escape
 
 from contender.pages import number
-from contender.replayed import Course, Period, Replay
+from contender.replayed import OURS, Course, Period, Replay
 from contender.values import Interval
-
-OURS = "contender"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from html import escape
 from itertools import groupby, pairwise
 
 from contender.dashboard_charts import Days, framed, grid, scale_around
-from contender.replay_answer import OURS
-from contender.replayed import Course, Period, Replay
+from contender.replayed import OURS, Course, Period, Replay
 from contender.report_charts import Scale, key, mark
 
 STYLE = """

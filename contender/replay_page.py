@@ -5,9 +5,9 @@ from html import escape
 
 from contender import dashboard_charts, replay_charts, replay_strips, report_charts
 from contender.pages import card, document, number
-from contender.replay_answer import OURS, Words, answer_of
+from contender.replay_answer import Words, answer_of
 from contender.replay_parts import costs_of, details_of, forest_of, policies_of, quality_of, strips_of
-from contender.replayed import Replay
+from contender.replayed import OURS, Replay
 
 _STYLE = """
 :root { --guess: #b4520a; } @media (prefers-color-scheme: dark) { :root { --guess: #f5a352; } }

@@ -6,9 +6,9 @@ from html import escape
 from contender import replay_charts, replay_strips
 from contender.dashboard_charts import short
 from contender.pages import Figures, number, table
-from contender.replay_answer import OURS, Words, amount, beyond_luck, has_costs, named, ours_of
+from contender.replay_answer import Words, amount, beyond_luck, has_costs, named, ours_of
 from contender.replay_charts import costs_over_time, kind_of, legend, until
-from contender.replayed import POLICIES, Alarm, Course, Period, Replay
+from contender.replayed import OURS, POLICIES, Alarm, Course, Period, Replay
 from contender.report_charts import Scale, axis, interval, key, row, upright
 from contender.report_verdict import SHAPES, numbers
 from contender.values import Interval

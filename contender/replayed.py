@@ -7,12 +7,14 @@ from typing import Any
 
 from contender.values import Interval
 
+OURS = "contender"
+
 POLICIES: Mapping[str, str] = {
     "never": "never, so that the first champion stays",
     "schedule": "whenever the contract's schedule comes round",
     "drift": "whenever a column raises an alarm of drift, whatever the quality",
     "performance": "whenever the measured quality decays",
-    "contender": "when enough outcomes are new or decay is named, and learns nothing from broken rows",
+    OURS: "when enough outcomes are new or decay is named, and learns nothing from broken rows",
 }
 """When a challenger is trained, by the name of the policy. Whether it takes the title, the judge says under all."""
 

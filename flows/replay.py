@@ -20,7 +20,7 @@ from contender.events import DEGRADED, DRIFT
 from contender.history import History
 from contender.ledger import LedgerEntry
 from contender.policies import Seen, Wish
-from contender.replayed import Alarm, Period, Replay, Retrained
+from contender.replayed import OURS, Alarm, Period, Replay, Retrained
 from contender.settings import Settings
 from contender.tally import metric_of
 from contender.values import ModelVersion
@@ -86,6 +86,7 @@ def replay(plan: Plan, tell: Tell) -> Replay:
                 why = first.reason
                 tell(f"{start}: the first champion: {first.decision}; {first.reason}")
                 if first.promoted:
+                    catch_up(base, midnight(start))
                     lives, begun = _branches(plan, base), start
             refused = arrive(plan, base, start, end)
             for life in lives:
@@ -104,6 +105,15 @@ def replay(plan: Plan, tell: Tell) -> Replay:
         courses=courses.compare(measured, plan.settings.seed), seed=plan.settings.seed, made_at=datetime.now(UTC),
         scenario=plan.scenario, injected=plan.injected,
     )  # fmt: skip
+
+
+def catch_up(base: World, at: datetime) -> None:
+    """Do once, with the first champion, what each policy would otherwise do again for all that came before."""
+    held = judging.find_champion.fn(base.settings, base.contract)
+    assert held is not None, "its title was just given"
+    scoring.score_records.fn(base.settings, base.contract, held[1], at)
+    monitoring.bring_samples.fn(base.settings, base.contract)
+    monitoring.measure_performance.fn(base.settings, base.contract, held[1], at)
 
 
 def _branches(plan: Plan, base: World) -> list[Life]:
@@ -153,7 +163,7 @@ def live(life: Life, start: date, end: date, *, train: bool = True) -> tuple[Per
         seen = _look(life, entry, champion, window_end, seen)
     wanted = policies.wish(life.policy, contract, seen)
     retrained = None
-    if train and wanted and (life.policy != courses.OURS or _admitted(life.world, wanted, at)):
+    if train and wanted and (life.policy != OURS or _admitted(life.world, wanted, at)):
         retrained = challenge(life.world, wanted, at)
     estimated = seen.qualities[-1][1].estimated if seen.qualities else None
     return Period(
@@ -235,7 +245,7 @@ def window_ends(contract: Contract, start: date, end: date) -> list[date]:
 
 
 def _alarms(policy: str, contract: Contract, seen: Seen) -> Iterator[Alarm]:
-    if policy == courses.OURS:
+    if policy == OURS:
         for one in seen.kept:
             if one.diagnosis.name not in _QUIET:
                 yield Alarm(one.end - timedelta(days=1), one.diagnosis.name, one.diagnosis.sentence, one.action)

@@ -58,6 +58,7 @@ def play(seed: int, wanted: list[str], folder: Path) -> list[dict[str, object]]:
         crowned = replay.challenge(base, Wish("the first champion"), replay.midnight(begins))
         if not crowned.promoted:
             return [{"seed": seed, "scenario": "first champion", "found": {}, "right": None, "why": crowned.reason}]
+        replay.catch_up(base, replay.midnight(begins))
         return [_one(plan, base, simulation, scenario) for scenario in wanted]
 
 
