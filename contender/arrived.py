@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
-from contender import lake, sampling
+from contender import lake, sampled
 from contender.contract import Contract
 from contender.settings import Settings
 from contender.signs import Arrived
@@ -119,7 +119,7 @@ def _usual_rows(settings: Settings, contract: Contract, start: date, end: date) 
     """
     length, season = end - start, contract.drift.season
     longest = max(_SAME_DAYS * (season or length), _WINDOWS * length)
-    by_day = sampling.rows_by_day(settings, contract, start - longest, start)
+    by_day = sampled.rows_by_day(settings, contract, start - longest, start)
     if not by_day:
         return None
     first = min(by_day)

@@ -4,14 +4,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from contender import lake, sampling
-from contender.clauses import Drift
+from contender import lake, sampled
 from contender.contract import Contract
-from contender.drift import ColumnDrift, Comparison, DriftCheck, before, compare, conclude
+from contender.drift import ColumnDrift, Comparison, DriftCheck, before, conclude
+from contender.drifting import compare
 from contender.ordinary import Side, Source, Watched
 from contender.references import Reference
-from contender.sampling import SOURCES, watched_columns
+from contender.sampled import SOURCES, watched_columns
 from contender.settings import Settings
+from contender.watch_clauses import Drift
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +148,7 @@ def _earlier(settings: Settings, check: DriftCheck, rules: Drift) -> list[DriftC
 
 def _side(settings: Settings, contract: Contract, source: Source, version: int, start: date, end: date) -> Side:
     only = _by(version) if source == "predictions" else None
-    return sampling.side_of(settings, contract, source, start, end, most=contract.drift.window_rows, only=only)
+    return sampled.side_of(settings, contract, source, start, end, most=contract.drift.window_rows, only=only)
 
 
 def _by(version: int) -> "Callable[[pd.DataFrame], Any]":
@@ -176,7 +177,7 @@ def _counterpart(
         back + step * more for more in range(_SEASONS)
     ]  # fmt: skip
     windows = [(start - shift, end - shift) for shift in shifts if end - shift <= one.reference.end]
-    sides = sampling.sides_of(
+    sides = sampled.sides_of(
         settings, contract, one.source, windows, most=contract.drift.window_rows, columns=columns,
         only=_by(version) if one.source == "predictions" else None,
     )  # fmt: skip

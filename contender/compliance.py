@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from contender.clauses import Proof
 from contender.contract import Contract
 from contender.errors import ContractError, UsageError
 from contender.settings import Environment
+from contender.watch_clauses import Proof
 
 _CARD_WORDS = 30
 """A data card of fewer words says neither what a row is nor where it came from."""

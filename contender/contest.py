@@ -120,12 +120,12 @@ def _fairness(
     rules = contract.fairness
     if not rules.columns:
         return [], [], []
-    from contender import fairness
+    from contender import fairness, group_rates
 
     groups = {name: whole[f"by:{name}"].fillna("missing").to_numpy().astype(str) for name in rules.columns}
     threshold = contract.scoring.threshold
     checked, too_small = fairness.check_fairness(y, scores, threshold, groups, rules, settings.seed, clusters=clusters)
-    rates = fairness.measure_fairness(y, scores, threshold, groups, rules)
+    rates = group_rates.measure_fairness(y, scores, threshold, groups, rules)
     return checked, too_small, fairness.document_of(rates, checked)
 
 

@@ -1,7 +1,7 @@
 """The contract of a use case: what its data means, parsed once into frozen, strict models.
 
-Every name that a contract may use is in `clauses`; an unknown one is an error that names the line and the nearest right
-one.
+Every name that a contract may use is in `clauses` or `watch_clauses`; an unknown one is an error that names the line
+and the nearest right one.
 """
 
 import re
@@ -15,31 +15,32 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from contender.clauses import (
     CANDIDATES,
     METRICS,
-    Approval,
     BatchRules,
     ColumnType,
+    History,
+    Judging,
+    Kind,
+    Lookup,
+    Outcome,
+    Records,
+    Scoring,
+    Training,
+)
+from contender.errors import ContractError, UnknownUseCase
+from contender.terms import Name, Strict
+from contender.values import ModelColumn
+from contender.watch_clauses import (
+    Approval,
     Compliance,
     Costs,
     Drift,
     Fairness,
-    History,
-    Judging,
-    Kind,
     Leaks,
-    Lookup,
-    Name,
-    Outcome,
     Performance,
-    Records,
     Retraining,
     Schedule,
-    Scoring,
-    Strict,
-    Training,
     Triage,
 )
-from contender.errors import ContractError, UnknownUseCase
-from contender.values import ModelColumn
 
 
 class Contract(Strict):

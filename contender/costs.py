@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from contender.clauses import Costs
 from contender.tally import Tally
+from contender.watch_clauses import Costs
 
 
 def realised_cost(costs: Costs, tally: Tally) -> float | None:

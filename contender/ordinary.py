@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from contender.clauses import Drift
 from contender.distances import Method, Values, distance
+from contender.watch_clauses import Drift
 
 if TYPE_CHECKING:
     import pandas as pd

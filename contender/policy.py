@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from contender.clauses import Retraining
+from contender.watch_clauses import Retraining
 
 if TYPE_CHECKING:
     from contender.triage import Diagnosis

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from contender import lake, sampling
+from contender import lake, sampled, sampling
 from contender.contract import Contract
 from contender.ordinary import DAY, Ordinary, Side, Source, ordinary_scores, window_starts
-from contender.sampling import SOURCES, watched_columns
+from contender.sampled import SOURCES, watched_columns
 from contender.seen import Hashes
 from contender.settings import Settings
 from contender.values import KEY, ModelVersion
@@ -116,8 +116,8 @@ def _days(contract: Contract, trained: Trained, source: Source, before: date) ->
 def _drawn(settings: Settings, contract: Contract, trained: Trained, source: Source, first: date, end: date) -> Side:
     most = contract.drift.reference_rows
     if source == "predictions":
-        return _scored(sampling.side_of(settings, contract, "features", first, end, most=most), trained)
-    return sampling.side_of(
+        return _scored(sampled.side_of(settings, contract, "features", first, end, most=most), trained)
+    return sampled.side_of(
         settings, contract, source, first, end, most=most,
         only=lambda frame: _in_training(frame, trained.keys),
     )  # fmt: skip
@@ -137,7 +137,7 @@ def _in_training(frame: "pd.DataFrame", keys: Hashes) -> "np.ndarray[Any, Any]":
 def _no_rows(contract: Contract, source: Source) -> "pd.DataFrame":
     import pandas as pd
 
-    types = sampling.types_of(watched_columns(contract, source))
+    types = sampled.types_of(watched_columns(contract, source))
     return pd.DataFrame({name: [] for name in (KEY, DAY, *types)}).astype(types)
 
 
@@ -145,7 +145,7 @@ def _kept_rows(settings: Settings, contract: Contract, version: int, source: Sou
     table = lake.read_small(settings, contract.name, _name(version, source))
     assert table is not None, "it is written before its scores"
     frame: pd.DataFrame = table.to_pandas()
-    types = sampling.types_of(watched_columns(contract, source))
+    types = sampled.types_of(watched_columns(contract, source))
     others = {name: kind for name, kind in types.items() if frame[name].dtype != kind}
     return frame.astype(others) if others else frame
 
@@ -161,13 +161,13 @@ def _windows(
     """Windows of the contract's length from those days; all are read in one go, at one rate."""
     length, rules = contract.drift.window.days, contract.drift
     starts = window_starts(first.toordinal(), end.toordinal(), length)
-    by_day = sampling.rows_by_day(settings, contract, first, end)
+    by_day = sampled.rows_by_day(settings, contract, first, end)
     inside = {start + more for start in starts for more in range(length)}
     by_day = {day: rows for day, rows in by_day.items() if day.toordinal() in inside}
     busiest = max(by_day.values(), default=1) * length
-    rate = sampling.rate_of(contract, by_day, rules.window_rows / busiest)
+    rate = sampled.rate_of(contract, by_day, rules.window_rows / busiest)
     of: Source = "features" if source == "predictions" else source
-    every = Side(first, end, sampling.read_sample(settings, contract, of, list(by_day), rate), 0)
+    every = Side(first, end, sampled.read_sample(settings, contract, of, list(by_day), rate), 0)
     if source == "predictions":
         every = _scored(every, trained)
     names = [column.name for column in watched_columns(contract, source)]
@@ -207,7 +207,7 @@ def _name(version: int, source: Source) -> str:
 
 def _rules(settings: Settings, contract: Contract) -> str:
     """Digest of all that the scores of ordinary windows depend on besides the champion."""
-    text = contract.drift.model_dump_json() + sampling.definition(settings, contract)
+    text = contract.drift.model_dump_json() + sampled.definition(settings, contract)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from contender.clauses import Triage
 from contender.distances import Values, distance
 from contender.drift import ColumnDrift, Comparison, DriftCheck
 from contender.ordinary import DAY, Side, Watched, is_missing
 from contender.triage import ColumnSigns, Reading, Signs, unit_change
 from contender.values import BATCH
+from contender.watch_clauses import Triage
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,10 +21,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from contender.clauses import LOWER_IS_BETTER, Performance, Triage
+from contender.clauses import LOWER_IS_BETTER
 from contender.contract import Contract
 from contender.tally import metric_of
 from contender.values import Interval
+from contender.watch_clauses import Performance, Triage
 
 Name = Literal["broken feed", "decay", "season", "shift", "none", "not enough to tell"]
 

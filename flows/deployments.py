@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from contender import events
-from contender.clauses import Schedule
 from contender.contract import Contract, known_use_cases
 from contender.errors import UsageError
 from contender.settings import Settings
+from contender.watch_clauses import Schedule
 from flows.api import RUN_ENVIRONMENT
 
 POOL = "contender"

@@ -13,7 +13,6 @@ from pathlib import Path
 import click
 
 from contender import history, java, lake, policies, scenarios, worlds
-from contender.clauses import parse_duration
 from contender.contract import Contract
 from contender.errors import UsageError
 from contender.history import SIMULATED, History, LakeHistory, SimulatedHistory
@@ -21,6 +20,7 @@ from contender.locks import at_work
 from contender.replayed import Course, Replay
 from contender.settings import Settings
 from contender.simulator import Simulation
+from contender.terms import parse_duration
 from contender.values import Interval
 from flows import api
 from flows.cli import print_json

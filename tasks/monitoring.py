@@ -23,6 +23,7 @@ from contender import (
     readings,
     references,
     registry,
+    sampled,
     sampling,
     scoring,
     signs,
@@ -69,7 +70,7 @@ def bring_samples(settings: Settings, contract: Contract) -> date | None:
     """The daily samples brought up to date; the newest day of which there are records."""
     with working() as tell:
         days = sampling.update_samples(settings, contract)
-        newest = sampling.newest_day(settings, contract)
+        newest = sampled.newest_day(settings, contract)
         tell(f"samples of {days:,} days are new; the newest day is {newest}" if newest else "no records yet")
         return newest
 

@@ -29,12 +29,12 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import functions as F
 
-from contender import checking, lake, references, sampling
-from contender.clauses import Drift
+from contender import checking, lake, references, sampled, sampling
 from contender.contract import Contract
 from contender.seen import hashes_of
 from contender.settings import Settings
 from contender.values import ModelVersion
+from contender.watch_clauses import Drift
 
 NUMBERS, CATEGORIES, DAYS, NEW_DAYS = 44, 6, 100, 10
 FIRST = date(2026, 1, 1)
@@ -141,7 +141,7 @@ def settings_of(folder: Path) -> Settings:
 
 def forget(settings: Settings) -> None:
     """Leave only the rows, as before the first check."""
-    for table in ("samples", "references", sampling.COUNTS, references.ORDINARY, checking.TABLE):
+    for table in ("samples", "references", sampled.COUNTS, references.ORDINARY, checking.TABLE):
         shutil.rmtree(lake.path_of(settings, "wide", table), ignore_errors=True)
 
 

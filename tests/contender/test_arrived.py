@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from contender import arrived, lake, sampling
+from contender import arrived, lake, sampled
 from contender.landing import _log_schema
 from contender.ordinary import DAY
 from contender.values import BATCH, TIME
@@ -89,6 +89,6 @@ def test_rows_are_usual_on_days_that_had_them(make_home, monkeypatch, rows, usua
     """The window is the day after the 56th, of the weekday of the first."""
     first = date(2026, 1, 5)
     counts = [{DAY: first + timedelta(days=day), "rows": count} for day, count in rows.items()]
-    monkeypatch.setattr(sampling, "_counts", lambda *_: counts)
+    monkeypatch.setattr(sampled, "_counts", lambda *_: counts)
     home, start = make_home(), first + timedelta(days=56)
     assert arrived.arrived(home.settings, home.contract, start, start + A_DAY, []).usual_rows == usual

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from contender.clauses import CANDIDATES, METRICS, parse_duration, parse_newest
+from contender.clauses import CANDIDATES, METRICS
 from contender.contract import Contract, known_use_cases
 from contender.errors import ContractError, UnknownUseCase
+from contender.terms import parse_duration, parse_newest
 
 DATA = Path(__file__).parents[2] / "data"
 PAYMENTS = (DATA / "payments" / "contract.toml").read_text(encoding="utf-8")

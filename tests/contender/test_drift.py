@@ -7,10 +7,11 @@ import pytest
 from scipy import stats
 from scipy.spatial import distance as scipy_distance
 
-from contender.clauses import Drift
 from contender.distances import distance, jensen_shannon, stability_index, wasserstein
-from contender.drift import Comparison, DriftCheck, _holm, compare, conclude
+from contender.drift import Comparison, DriftCheck, conclude
+from contender.drifting import _holm, compare
 from contender.ordinary import DAY, Ordinary, Side, Watched, ordinary_scores, window_starts
+from contender.watch_clauses import Drift
 
 START = date(2026, 1, 5)
 TRAINING_DAYS, WINDOWS = 84, 30

@@ -6,11 +6,11 @@ import pytest
 from scipy.special import expit
 from sklearn import metrics
 
-from contender.clauses import Costs
 from contender.costs import expected_cost, mistakes_in, realised_cost, saved_by
 from contender.errors import ContractError
 from contender.estimates import Calibration, estimate
 from contender.tally import FIELDS, Tally, add_up, bin_of, metric_of
+from contender.watch_clauses import Costs
 
 BINARY = ("roc_auc", "average_precision", "log_loss", "brier", "accuracy", "precision", "recall", "f1")
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 
-from contender.clauses import Fairness
-from contender.fairness import check_fairness, document_of, measure_fairness
+from contender.fairness import check_fairness, document_of
+from contender.group_rates import measure_fairness
+from contender.watch_clauses import Fairness
 
 SELECTION = "selection rate"
 TRUE_POSITIVE = "true positive rate"

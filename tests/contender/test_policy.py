@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from contender.clauses import Retraining
 from contender.policy import Allowed, alarm_may_start, retraining_due
+from contender.watch_clauses import Retraining
 
 RULES = Retraining(min_new_outcomes=1000, min_new_share=0.1)
 

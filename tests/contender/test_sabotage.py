@@ -35,12 +35,12 @@ from contender import (
     archive,
     bootstrap,
     compliance,
+    conformed,
     evaluation,
     expectations,
     fairness,
     guardrails,
     holdout,
-    intake,
     judge,
     landing,
     ledger,
@@ -50,6 +50,7 @@ from contender import (
     mlmodel,
     model_files,
     proving,
+    quarantine,
     scoring,
     seen,
     title,
@@ -57,7 +58,7 @@ from contender import (
     veto,
 )
 from contender.bar import Bar, Opinion
-from contender.clauses import BatchRules, Fairness, Judging, Threshold
+from contender.clauses import BatchRules, Judging, Threshold
 from contender.contract import Contract
 from contender.errors import (
     Busy,
@@ -74,6 +75,7 @@ from contender.errors import (
 )
 from contender.settings import Settings
 from contender.values import Decision, Ingested, ModelColumn, ModelVersion, Rows
+from contender.watch_clauses import Fairness
 from tests.conftest import CONTRACT
 from tests.contender import tampering as by
 
@@ -1443,35 +1445,35 @@ def _(_: Path) -> None:
         Ingested(batch=1, files=1, received=3, accepted=1, quarantined=1, records=1, outcomes=0)
 
 
-def part_of(bad: int, *findings: expectations.Finding) -> intake._Part:
+def part_of(bad: int, *findings: expectations.Finding) -> conformed.Part:
     reasons = Counter({"amount: above 1000": bad})
-    return intake._Part("records", None, 10, bad, reasons, list(findings))  # type: ignore[arg-type]
+    return conformed.Part("records", None, 10, bad, reasons, list(findings))  # type: ignore[arg-type]
 
 
 @guarded(
     "a batch of which too much fails is refused",
-    without(intake._refusal, ("if share > contract.batch.max_bad_share:", "if False:")),
+    without(quarantine.refusal_of, ("if share > contract.batch.max_bad_share:", "if False:")),
 )
 def _(home: Path) -> None:
-    assert intake._refusal(contract_in(home), [part_of(2)], {}) is None
-    assert "30.0% of its 10 records fail" in (intake._refusal(contract_in(home), [part_of(3)], {}) or "")
+    assert quarantine.refusal_of(contract_in(home), [part_of(2)], {}) is None
+    assert "30.0% of its 10 records fail" in (quarantine.refusal_of(contract_in(home), [part_of(3)], {}) or "")
 
 
 @guarded(
     "rows that cannot be read count for the batch",
-    without(intake._refusal, ("unparsed = broken.get(part.source, Counter[str]())", "unparsed = Counter[str]()")),
+    without(quarantine.refusal_of, ("unparsed = broken.get(part.source, Counter[str]())", "unparsed = Counter[str]()")),
 )
 def _(home: Path) -> None:
-    assert intake._refusal(contract_in(home), [part_of(0)], {"records": Counter({"a NUL byte": 5})})
+    assert quarantine.refusal_of(contract_in(home), [part_of(0)], {"records": Counter({"a NUL byte": 5})})
 
 
 @guarded(
     "a batch that is not itself as usual is refused",
-    without(intake._refusal, ("if finding.whole_batch and not finding.holds:", "if False:")),
+    without(quarantine.refusal_of, ("if finding.whole_batch and not finding.holds:", "if False:")),
 )
 def _(home: Path) -> None:
     few = expectations.Finding("table row count to be between", "", False, 10, 10, ("10",), True)
-    assert "row count" in (intake._refusal(contract_in(home), [part_of(0, few)], {}) or "")
+    assert "row count" in (quarantine.refusal_of(contract_in(home), [part_of(0, few)], {}) or "")
 
 
 @guarded(

@@ -3,11 +3,11 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 
-from contender import checking, lake, references, sampling
-from contender.clauses import Drift
+from contender import checking, lake, references, sampled, sampling
 from contender.ordinary import DAY
 from contender.seen import hashes_of
 from contender.values import KEY, ModelVersion
+from contender.watch_clauses import Drift
 
 pytestmark = pytest.mark.slow
 
@@ -32,9 +32,7 @@ def append(home, spark, batch, days, *, rows=ROWS, first=0, factor=1.0) -> None:
 
 
 def sample(home, days) -> list[str]:
-    frame = sampling.read_sample(
-        home.settings, home.contract, "features", [FIRST + timedelta(days=day) for day in days]
-    )
+    frame = sampled.read_sample(home.settings, home.contract, "features", [FIRST + timedelta(days=day) for day in days])
     return sorted(frame[KEY])
 
 
@@ -47,14 +45,14 @@ def test_a_sample_is_bounded_by_day_and_counts_are_exact(home, spark):
     append(home, spark, 1, [0, 1], rows=600)
     append(home, spark, 2, [2], rows=30)
     sampling.update_samples(home.settings, home.contract)
-    found = sampling.side_of(home.settings, home.contract, "features", FIRST, FIRST + timedelta(days=3), most=10_000)
+    found = sampled.side_of(home.settings, home.contract, "features", FIRST, FIRST + timedelta(days=3), most=10_000)
     assert found.rows == 1230
     assert found.missing["colour"] == 150 + 150 + 8
     taken = found.frame.groupby(DAY).size()
     assert taken[FIRST] == pytest.approx(120, abs=45)
     # All days at one rate: a small one is not blown up beside the large ones.
     assert taken[FIRST + timedelta(days=2)] < 20
-    assert sampling.newest_day(home.settings, home.contract) == FIRST + timedelta(days=2)
+    assert sampled.newest_day(home.settings, home.contract) == FIRST + timedelta(days=2)
 
 
 def test_the_sample_is_the_same_in_one_batch_or_in_several_and_reads_only_what_is_new(home, make_home, spark):
@@ -68,7 +66,7 @@ def test_the_sample_is_the_same_in_one_batch_or_in_several_and_reads_only_what_i
     assert sampling.update_samples(other.settings, other.contract) == 1
     assert sampling.update_samples(other.settings, other.contract) == 0
     sides = [
-        sampling.side_of(each.settings, each.contract, "features", FIRST, FIRST + timedelta(days=2), most=10_000)
+        sampled.side_of(each.settings, each.contract, "features", FIRST, FIRST + timedelta(days=2), most=10_000)
         for each in (home, other)
     ]
     assert list(sides[0].frame[KEY]) == list(sides[1].frame[KEY])
@@ -83,7 +81,7 @@ def test_spark_and_this_process_take_the_same_sample(home, make_home, spark, mon
         monkeypatch.setattr(sampling, "_FEW_VALUES", few)
         sampling.update_samples(each.settings, each.contract)
         found.append(
-            sampling.side_of(each.settings, each.contract, "features", FIRST, FIRST + timedelta(days=2), most=10_000)
+            sampled.side_of(each.settings, each.contract, "features", FIRST, FIRST + timedelta(days=2), most=10_000)
         )
     assert found[0].frame.equals(found[1].frame)
     assert (found[0].rows, found[0].missing) == (found[1].rows, found[1].missing)
@@ -98,7 +96,7 @@ def test_a_sampling_that_was_killed_before_it_counted_is_repeated_without_double
     sampling.update_samples(home.settings, home.contract)
     assert len(sample(home, [0])) == len(set(sample(home, [0]))) == 100
     assert (
-        sampling.side_of(home.settings, home.contract, "features", FIRST, FIRST + timedelta(days=1), most=999).rows
+        sampled.side_of(home.settings, home.contract, "features", FIRST, FIRST + timedelta(days=1), most=999).rows
         == 100
     )
 

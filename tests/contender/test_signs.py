@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from contender.clauses import Drift, Performance, Triage
-from contender.drift import Comparison, DriftCheck, compare, conclude
+from contender.drift import Comparison, DriftCheck, conclude
+from contender.drifting import compare
 from contender.ordinary import DAY, Ordinary, Side, Watched, ordinary_scores
 from contender.signs import Arrived, read_signs, suspect_batches
 from contender.triage import diagnose
 from contender.values import BATCH
+from contender.watch_clauses import Drift, Performance, Triage
 
 COLUMNS = (Watched("features", "amount", "number"), Watched("features", "shop", "category"))
 ORDINARY = {column.name: Ordinary(0.05, 0.02, 0.01, 0.005, 1000, 20) for column in COLUMNS}

@@ -3,10 +3,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contender.clauses import Performance, Retraining, Triage
 from contender.policy import Due, next_action
 from contender.triage import ColumnSigns, Diagnosis, Reading, Signs, diagnose, quality_limits, unit_change
 from contender.values import Interval
+from contender.watch_clauses import Performance, Retraining, Triage
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
