@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import datetime
-from itertools import takewhile
 
 from contender import diagnoses, held_out, lake, ledger, policy, triggers
 from contender.contract import Contract
@@ -13,7 +12,7 @@ from contender.settings import Settings
 from contender.triage import Diagnosis
 from contender.values import Decision
 
-_MOST_TRIGGERS, _MOST_DIAGNOSES, _MOST_VERDICTS = 500, 100, 4
+_MOST_TRIGGERS, _MOST_DIAGNOSES = 500, 100
 
 
 def next_action(
@@ -42,11 +41,10 @@ def next_action(
 
 def due(settings: Settings, contract: Contract) -> Due:
     """Whether enough outcomes are new since the last verdict."""
-    last = ledger.verdicts(settings, contract.name, newest=_MOST_VERDICTS)
-    kept = takewhile(lambda verdict: verdict["decision"] == Decision.KEEP.value, last)
+    last = ledger.last_verdict(settings, contract.name)
     return policy.retraining_due(
         contract.retraining, outcomes=lake.count(settings, contract.name, "outcomes"),
-        seen=int(last[0]["outcomes"]) if last else None, kept=len(list(kept)),
+        seen=int(last["outcomes"]) if last else None, kept=bool(last and last["decision"] == Decision.KEEP.value),
     )  # fmt: skip
 
 

@@ -20,25 +20,26 @@ class Due:
     reason: str
 
 
-_MOST_DOUBLINGS = 3
+_AFTER_KEEP = 2
+"""So many times as many outcomes are needed after a challenger that was no better."""
 
 
-def retraining_due(rules: Retraining, *, outcomes: int, seen: int | None, kept: int = 0) -> Due:
+def retraining_due(rules: Retraining, *, outcomes: int, seen: int | None, kept: bool = False) -> Due:
     """Whether enough outcomes have come in since the last challenger was trained.
 
-    Each challenger in a row that was no better doubles what the next one needs, up to eightfold: where the world stands
-    still, training again does not help. An alarm does not wait for that.
+    After a challenger that was no better the next one needs twice as many: where the world stands still, training again
+    hardly helps. Not more, because to wait costs more than to try where errors are dear. An alarm does not wait.
 
     Args:
         outcomes: how many there are now.
         seen: how many there were when the last challenger was judged; None when none ever was.
-        kept: how many of the last verdicts, without a break, kept the champion.
+        kept: whether the last verdict kept the champion.
     """
     if seen is None:
         return Due(True, "no challenger has been judged yet")
-    needed = max(rules.min_new_outcomes, math.ceil(rules.min_new_share * seen)) * 2 ** min(kept, _MOST_DOUBLINGS)
+    needed = max(rules.min_new_outcomes, math.ceil(rules.min_new_share * seen)) * (_AFTER_KEEP if kept else 1)
     new = outcomes - seen
-    after = f" after {kept:,} challengers in a row that were no better" if kept > 1 else ""
+    after = " after a challenger that was no better" if kept else ""
     if new >= needed:
         return Due(True, f"{new:,} outcomes are new since the last challenger, {needed:,} suffice{after}")
     return Due(False, f"{new:,} outcomes are new since the last challenger, {needed:,} are needed{after}")
