@@ -147,7 +147,7 @@ def diagnose(signs: Signs, rules: Triage, quality: Performance, *, floor: float 
     if signs.rows < rules.min_rows:
         found = f"{signs.rows:,} rows are too few to tell; {rules.min_rows:,} are needed"
         return Diagnosis("not enough to tell", f"Not enough to tell: {found}.", (found,))
-    held = estimated or tuple(_held(signs, quality))
+    held = estimated or tuple(_held(signs, quality, max_loss))
     if moved:
         known = held or ("the quality is not known yet, measured or estimated",)
         return Diagnosis("shift", f"The inputs have moved, to be watched: {moved}; {known[0]}.", (moved, *known))
@@ -255,11 +255,17 @@ def _decay(
         yield f"{was}, where luck explains {luck:.2g}"
 
 
-def _held(signs: Signs, rules: Performance) -> Iterator[str]:
+def _held(signs: Signs, rules: Performance, max_loss: float) -> Iterator[str]:
+    sign = -1.0 if signs.metric in LOWER_IS_BETTER else 1.0
     for kind, reading in (("measured", signs.measured), ("estimated", signs.estimated)):
-        if reading is not None and reading.rows >= rules.min_outcomes:
-            past = f" after {reading.past:.4g}" if reading.past is not None else ""
-            yield f"the {kind} {signs.metric} holds at {reading.value:.4g}{past}"
+        if reading is None or reading.rows < rules.min_outcomes:
+            continue
+        if reading.past is None:
+            yield f"the {kind} {signs.metric} holds at {reading.value:.4g}"
+        elif sign * (reading.past - reading.value) < max_loss:
+            yield f"the {kind} {signs.metric} holds at {reading.value:.4g} after {reading.past:.4g}"
+        else:
+            yield f"the {kind} {signs.metric} is {reading.value:.4g} after {reading.past:.4g}, which luck may explain"
 
 
 def _moved(signs: Signs) -> str:

@@ -44,6 +44,12 @@ def with_column(**signs) -> Signs:
         pytest.param(replace(MOVED, estimated=FINE), "shift", "estimated roc_auc holds", id="inputs moved, it holds"),
         pytest.param(replace(MOVED, measured=FINE), "shift", "measured roc_auc holds", id="so does the measured one"),
         pytest.param(replace(CALM, measured=FALLEN), "decay", "a fall of 0.11", id="fallen against its past"),
+        pytest.param(
+            replace(CALM, measured=replace(FALLEN, loss_rise=1.0)),
+            "none",
+            "is 0.75 after 0.86, which luck may explain",
+            id="fallen, but hardly more mistakes",
+        ),
         pytest.param(replace(CALM, measured=LOW), "decay", "beyond the floor of 0.7", id="below the floor"),
         pytest.param(
             replace(MOVED, estimated=FALLEN), "decay", "the estimated roc_auc is 0.75", id="estimated to fall"
