@@ -1,9 +1,10 @@
 """Takes the pictures of the README from what `contender up` runs here, with the system's Chromium.
 
-    uv run python docs/images/take.py [payments]
+    uv run python docs/images/take.py [payments | --replay]
 
 Run it while `contender up` is at work on a home in which the use case has a champion, after a run of its deployment
-`pipeline`, which the Prefect UI starts.
+`pipeline`, which the Prefect UI starts. With `--replay` it only takes that of the kept replay, for which nothing needs
+to run.
 """
 
 import shutil
@@ -22,6 +23,7 @@ from flows import addresses, api
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT, COLOURS = 1280, 900, 64
+REPLAY = HERE.parent / "replays" / "flights.html"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MILLISECONDS = 20_000
 
@@ -81,6 +83,9 @@ def take(address: str, path: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1] if len(sys.argv) > 1 else "payments")
+        if sys.argv[1:] == ["--replay"]:
+            take(REPLAY.as_uri(), HERE / "replay.png")
+        else:
+            main(sys.argv[1] if len(sys.argv) > 1 else "payments")
     except ContenderError as error:
         sys.exit(f"take.py: {error}")
