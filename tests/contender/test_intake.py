@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contender import intake, lake, landing
+from contender import conformed, intake, lake, landing
 from contender.clauses import BatchRules
 from contender.errors import BatchRefused, ContractError, DataError
 from contender.expectations import BatchFacts, expect
@@ -254,7 +254,7 @@ def test_outcomes_in_the_records_own_files_are_split_off(spark, make_home, no_ex
 @pytest.fixture
 def no_expectations(monkeypatch):
     """Great Expectations is looked at elsewhere; without it a batch takes half the time."""
-    monkeypatch.setattr(intake, "expect", lambda *_, **__: [])
+    monkeypatch.setattr(conformed, "expect", lambda *_, **__: [])
 
 
 class CutOffError(Exception):

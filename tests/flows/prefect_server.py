@@ -84,6 +84,10 @@ class Prefect:
                 # A busy SQLite file; Prefect's own clients ask again as well.
                 if error.code != 503 or attempt == 4:
                     raise AssertionError(f"{path}: {error.code} {error.read().decode()}") from None
+            except TimeoutError:
+                # Of what was to be changed nobody knows whether it was; what is only read can be asked for again.
+                if attempt == 4 or not (body is None or path.endswith("/filter")):
+                    raise
             time.sleep(1)
         return None
 
