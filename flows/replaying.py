@@ -187,11 +187,11 @@ def _saved(courses: Sequence[Course], currency: str) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.4f}"
+    return "not known" if value is None else f"{value:.4g}"
 
 
 def _interval(found: Interval | None) -> str:
-    return f"{found.low:.4f} to {found.high:.4f}" if found else ""
+    return f"{found.low:.4g} to {found.high:.4g}" if found else ""
 
 
 def _money(value: float | None) -> str:

@@ -206,16 +206,20 @@ def test_nobody_hears_of_what_is_played_again(monkeypatch):
     assert not telling.is_rehearsal()
 
 
-def test_the_table_of_policies_fits_the_terminal():
+@pytest.mark.parametrize("quality", [0.123456, 204.3580123])
+def test_the_table_of_policies_fits_the_terminal_and_its_columns_stay_apart(quality):
     from contender.replayed import Course, Replay
     from contender.values import Interval
 
-    course = Course("performance", (), 0.123456, Interval(0.1, 0.15), 1_234_567.0, 90.0, 60.0, 12_345.0,
+    ends = Interval(quality - 1.0123456, quality + 5.571429)
+    course = Course("performance", (), quality, ends, 1_234_567.0, 90.0, 60.0, 12_345.0,
                     Interval(-100_000.0, 123_456.0))  # fmt: skip
     day = date(2026, 1, 1)
     played = Replay("payments", "?", "average_precision", False, "EUR", day, day, day, 7, (course,), 1,
                     datetime(2026, 1, 1, tzinfo=UTC))  # fmt: skip
-    assert max(map(len, replaying.lines_of(played))) <= 80
+    lines = replaying.lines_of(played)
+    assert max(map(len, lines)) <= 80
+    assert lines[1].split()[:5] == ["performance", f"{quality:.4g}", f"{ends.low:.4g}", "to", f"{ends.high:.4g}"]
 
 
 def test_a_length_is_whole_days():
