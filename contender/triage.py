@@ -148,13 +148,14 @@ def diagnose(signs: Signs, rules: Triage, quality: Performance, *, floor: float 
         found = f"{signs.rows:,} rows are too few to tell; {rules.min_rows:,} are needed"
         return Diagnosis("not enough to tell", f"Not enough to tell: {found}.", (found,))
     held = estimated or tuple(_held(signs, quality, max_loss))
+    too_few = tuple(_too_few(signs, quality))
     if moved:
-        known = held or ("the quality is not known yet, measured or estimated",)
+        known = held or too_few or ("the quality is not known yet, measured or estimated",)
         return Diagnosis("shift", f"The inputs have moved, to be watched: {moved}; {known[0]}.", (moved, *known))
     if not signs.columns and not held:
         found = "no column was compared and no quality is known"
         return Diagnosis("not enough to tell", f"Not enough to tell: {found}.", (found,))
-    return Diagnosis("none", "No input has moved beyond luck.", held)
+    return Diagnosis("none", "No input has moved beyond luck.", held or too_few)
 
 
 def quality_limits(contract: Contract) -> tuple[float | None, float]:
@@ -266,6 +267,13 @@ def _held(signs: Signs, rules: Performance, max_loss: float) -> Iterator[str]:
             yield f"the {kind} {signs.metric} holds at {reading.value:.4g} after {reading.past:.4g}"
         else:
             yield f"the {kind} {signs.metric} is {reading.value:.4g} after {reading.past:.4g}, which luck may explain"
+
+
+def _too_few(signs: Signs, rules: Performance) -> Iterator[str]:
+    found = signs.measured
+    if found is not None and found.rows < rules.min_outcomes:
+        needed = f"{rules.min_outcomes:,} are needed to tell"
+        yield f"the {signs.metric} was measured on {found.rows:,} outcomes, and {needed}"
 
 
 def _moved(signs: Signs) -> str:

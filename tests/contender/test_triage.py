@@ -41,6 +41,12 @@ def with_column(**signs) -> Signs:
         pytest.param(CALM, "none", "", id="nothing moved"),
         pytest.param(replace(CALM, measured=FINE), "none", "holds at 0.85", id="nothing moved, the quality is known"),
         pytest.param(MOVED, "shift", "not known yet", id="inputs moved, no quality"),
+        pytest.param(
+            replace(CALM, measured=replace(FALLEN, rows=168)),
+            "none",
+            "on 168 outcomes, and 200 are needed",
+            id="too few outcomes for a verdict are told of",
+        ),
         pytest.param(replace(MOVED, estimated=FINE), "shift", "estimated roc_auc holds", id="inputs moved, it holds"),
         pytest.param(replace(MOVED, measured=FINE), "shift", "measured roc_auc holds", id="so does the measured one"),
         pytest.param(replace(CALM, measured=FALLEN), "decay", "a fall of 0.11", id="fallen against its past"),
