@@ -54,8 +54,8 @@ def hashes_of(keys: Iterable[str], seed: int) -> "np.ndarray[Any, Any]":
     return (np.frombuffer(b"".join(digests), dtype=">u8") >> (64 - HASH_BITS)).astype(np.int64)
 
 
-def stored_pieces(files: "ds.FileSystemDataset", after: int) -> Pieces:
-    """The rows of later batches in Parquet files.
+def stored_pieces(files: "ds.FileSystemDataset", types: "pa.Schema", after: int) -> Pieces:
+    """The rows of later batches in Parquet files, with the types of their table.
 
     They are read one file after the other, as the scanner of a dataset reads some whole files ahead.
     """
@@ -64,12 +64,13 @@ def stored_pieces(files: "ds.FileSystemDataset", after: int) -> Pieces:
     from pyarrow.parquet import ParquetFile
 
     def read(names: Sequence[str]) -> "Iterator[pa.Table]":
-        schema = pa.schema([files.schema.field(name) for name in sorted({*names, BATCH})])
+        schema = pa.schema([types.field(name) for name in sorted({*names, BATCH})])
         for file in files.get_fragments():
             with files.filesystem.open_input_file(file.path) as opened:
                 small = opened.size() <= _SMALL_BYTES
                 stored = ParquetFile(opened, buffer_size=0 if small else _BUFFER_BYTES, pre_buffer=small)
-                there = [name for name in schema.names if name in stored.schema_arrow.names]
+                known = set(stored.schema_arrow.names)
+                there = [name for name in schema.names if name in known]
                 for batch in stored.iter_batches(PIECE_ROWS, columns=there):
                     piece = pa.Table.from_batches([batch])
                     for name in set(schema.names) - set(there):

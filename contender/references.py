@@ -14,11 +14,12 @@ import numpy as np
 
 from contender import lake, sampled, sampling
 from contender.contract import Contract
+from contender.new_rows import HASH
 from contender.ordinary import DAY, Ordinary, Side, Source, ordinary_scores, window_starts
 from contender.sampled import SOURCES, watched_columns
 from contender.seen import Hashes
 from contender.settings import Settings
-from contender.values import KEY, ModelVersion
+from contender.values import BATCH, KEY, ModelVersion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +139,7 @@ def _no_rows(contract: Contract, source: Source) -> "pd.DataFrame":
     import pandas as pd
 
     types = sampled.types_of(watched_columns(contract, source))
-    return pd.DataFrame({name: [] for name in (KEY, DAY, *types)}).astype(types)
+    return pd.DataFrame({name: [] for name in (DAY, *types)}).astype(types)
 
 
 def _kept_rows(settings: Settings, contract: Contract, version: int, source: Source) -> "pd.DataFrame":
@@ -187,8 +188,9 @@ def _keep(settings: Settings, contract: Contract, version: int, reference: Refer
 
     rows = []
     for source, side in reference.sides.items():
+        kept = side.frame.drop(columns=[KEY, HASH, BATCH], errors="ignore")
         sampling.replace_small(
-            settings, contract, _name(version, source), pa.Table.from_pandas(side.frame, preserve_index=False)
+            settings, contract, _name(version, source), pa.Table.from_pandas(kept, preserve_index=False)
         )
         for column in watched_columns(contract, source):
             nothing = Ordinary(0.0, 0.0, 0.0, 0.0, 0, 0)

@@ -96,6 +96,8 @@ def train(
     with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         # A search may try settings that lbfgs leaves early; their score says what they are worth.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # Of fewer rows than quantiles there are as many quantiles as rows.
+        warnings.filterwarnings("ignore", message="n_quantiles")
         tried = search(
             task, candidates, frame.iloc[chosen], y[chosen],
             folds=rules.folds, gap=thinned_gap, trials=rules.trials, progress=progress,

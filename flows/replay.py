@@ -74,7 +74,7 @@ def replay(plan: Plan, tell: Tell) -> Replay:
         TooFewOutcomes: no first champion could be trained in the whole history.
     """
     base = worlds.found(plan.settings, plan.history.contract, plan.folder / "base")
-    lake.start(base.settings, small=True)
+    start_spark(base.settings)
     lives: list[Life] = []
     begun, why = plan.begins, "there is no history"
     with rehearsing(lambda _: None):
@@ -105,6 +105,11 @@ def replay(plan: Plan, tell: Tell) -> Replay:
         courses=courses.compare(measured, plan.settings.seed), seed=plan.settings.seed, made_at=datetime.now(UTC),
         scenario=plan.scenario, injected=plan.injected,
     )  # fmt: skip
+
+
+def start_spark(settings: Settings) -> None:
+    """A Spark of this process's own, made for the many small queries of a history."""
+    lake.start(settings, small=True, java_options=lake.MANY_SMALL)
 
 
 def catch_up(base: World, at: datetime) -> None:

@@ -130,12 +130,13 @@ def _of_lake(
     settings: Settings, contract: Contract, asked: Asked, folder: Path, tell: Callable[[str], None]
 ) -> LakeHistory:
     """What the use case has taken in; else what lies in its landing folder, taken in for this."""
+    from flows import replay
     from tasks import ingesting
     from tasks.telling import rehearsing
 
     scratch = worlds.found(settings, contract, folder / "source")
     source = settings
-    lake.start(scratch.settings, small=True)
+    replay.start_spark(scratch.settings)
     if asked.landing is not None or lake.find(settings, contract.name, "records") is None:
         landing = (asked.landing or Path(contract.records.landing)).expanduser().absolute()
         tell(f"taking in what lies in {landing}")

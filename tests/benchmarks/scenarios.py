@@ -1,6 +1,6 @@
 """How often triage names each scenario rightly, in seeded runs of the real steps on simulated payments.
 
-    .venv/bin/python tests/benchmarks/scenarios.py [--seeds 10] [--at-once 1] [--scenario NAME …] [--json]
+    .venv/bin/python tests/benchmarks/scenarios.py [--seeds 10] [--at-once 1] [--scenario NAME …] [--kept FILE] [--json]
 
 For each seed a first champion is trained once; each scenario then lives through four weeks of its own from there, with
 a check for every day. A new fraud scheme has eight weeks: it is seen by outcomes, which come late, and few at first.
@@ -11,6 +11,9 @@ What is right is in `contender.scenarios.EXPECTED`:
 - without one (nothing was injected, or outcomes are late) when no diagnosis leads to an action at all.
 
 Every window with an alarm, watched shifts included, counts for the rate of alarms when nothing is injected.
+
+Ten seeds take two hours on two cores. With `--kept` each seed's runs go into a file as they end, and seeds that are there
+already are not played again.
 """
 
 import argparse
@@ -27,7 +30,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from contender import dataset, history, lake, scenarios, worlds
+from contender import dataset, history, scenarios, worlds
 from contender.contract import Contract
 from contender.history import SimulatedHistory
 from contender.policies import Wish
@@ -51,7 +54,7 @@ def play(seed: int, wanted: list[str], folder: Path) -> list[dict[str, object]]:
     simulation = Simulation(seed=seed, payments=PAYMENTS, days=_days_before(begins) + DAYS, start=FIRST)
     ordinary = SimulatedHistory.make(contract, simulation, "none", begins, folder / "days-none")
     base = worlds.found(settings, contract, folder / "base")
-    lake.start(base.settings, small=True)
+    replay.start_spark(base.settings)
     with rehearsing(lambda _: None):
         plan = replay.Plan(settings, ordinary, ("contender",), timedelta(days=DAYS), begins, folder)
         replay.arrive(plan, base, FIRST, begins)
@@ -102,6 +105,19 @@ def _learnable(world: worlds.World, broken: set[date], end: date) -> int:
     return sum(int(frame[TIME].dt.date.isin(broken).sum()) for frame in frames)
 
 
+class Kept:
+    """The runs of the seeds that were played before, in a file if there is one."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.runs: list[dict[str, object]] = json.loads(path.read_text()) if path and path.is_file() else []
+
+    def add(self, runs: list[dict[str, object]]) -> None:
+        self.runs = sorted([*self.runs, *runs], key=lambda one: int(str(one["seed"])))
+        if self._path:
+            self._path.write_text("[\n" + ",\n".join(json.dumps(one) for one in self.runs) + "\n]\n")
+
+
 def play_alone(seed: int, wanted: list[str]) -> list[dict[str, object]]:
     """One seed in a process of its own, which lets go of Spark's memory when it ends."""
     named = [word for scenario in wanted for word in ("--scenario", scenario)]
@@ -138,16 +154,21 @@ if __name__ == "__main__":
     parser.add_argument("--first", type=int, default=1, help="first seed")
     parser.add_argument("--at-once", type=int, default=1, help="seeds that are played at the same time")
     parser.add_argument("--scenario", action="append", choices=list(scenarios.SCENARIOS))
+    parser.add_argument("--kept", type=Path, help="a file of runs that need not be played again")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     given = parser.parse_args()
     names = given.scenario or list(scenarios.SCENARIOS)
     seeds = range(given.first, given.first + given.seeds)
+    kept = Kept(given.kept)
+    left = [seed for seed in seeds if seed not in {one["seed"] for one in kept.runs}]
     if given.seeds > 1:
         with ThreadPoolExecutor(given.at_once) as pool:
-            rows = [row for several in pool.map(lambda seed: play_alone(seed, names), seeds) for row in several]
-    else:
+            for runs in pool.map(lambda seed: play_alone(seed, names), left):
+                kept.add(runs)
+    elif left:
         with tempfile.TemporaryDirectory(prefix="contender-benchmark-") as scratch:
-            rows = play(given.first, names, Path(scratch))
+            kept.add(play(given.first, names, Path(scratch)))
+    rows = [one for one in kept.runs if one["seed"] in seeds]
     answer = summary(rows, names)
     if given.json:
         print(json.dumps(answer | {"runs": rows}, indent=2))

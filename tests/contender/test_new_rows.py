@@ -48,6 +48,11 @@ def pieces(rows):
     )
 
 
+def in_files(table, after):
+    delta = DeltaTable(table)
+    return stored_pieces(delta.to_pyarrow_dataset(), pa.schema(delta.schema().to_arrow()), after)
+
+
 class Counted:
     """Pieces that count the rows which are held at once: those that came and were not let go of."""
 
@@ -99,11 +104,11 @@ def test_files_are_read_from_the_batch_after_and_lack_what_came_later(tmp_path):
     first, second = stored(2, 50, batch=1).drop_columns("shop"), stored(2, 50, batch=2)
     write_deltalake(tmp_path, first)
     write_deltalake(tmp_path, second, mode="append", schema_mode="merge")
-    read = stored_pieces(DeltaTable(tmp_path).to_pyarrow_dataset(), 0)
+    read = in_files(tmp_path, 0)
     both = pa.concat_tables(read([KEY, BATCH, "shop"]))
     assert both.column_names == [KEY, BATCH, "shop"]
     assert both.filter(pc.field(BATCH) == 1)["shop"].null_count == 100
-    newest = pa.concat_tables(stored_pieces(DeltaTable(tmp_path).to_pyarrow_dataset(), 1)([KEY, "amount"]))
+    newest = pa.concat_tables(in_files(tmp_path, 1)([KEY, "amount"]))
     assert newest.sort_by(KEY).equals(second.select([KEY, "amount"]))
 
 
@@ -115,7 +120,7 @@ def test_the_rows_that_are_held_at_once_do_not_grow_with_the_table(tmp_path, mon
     for days, rows in ((4, 10_000), (4, 100_000), (40, 10_000)):
         table = tmp_path / f"{days}-{rows}"
         write_deltalake(table, stored(days, rows))
-        counted = Counted(pieces_of(stored_pieces(DeltaTable(table).to_pyarrow_dataset(), 0), SEED))
+        counted = Counted(pieces_of(in_files(table, 0), SEED))
         drawing = Drawing(counted, COLUMNS, NAMES, MOST)
         written = [len(piece) for piece in drawing.sample()]
         assert counted.times == 2, "once for the days, once for the rows"
