@@ -4,9 +4,7 @@ The model travels to the workers as the bytes that were approved; each worker ch
 with our own allow-list, and predicts through MLflow's pyfunc contract, one Arrow batch at a time.
 """
 
-import atexit
 import io
-import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -141,13 +139,11 @@ def _loaded(files: bytes, digest: str) -> Any:
 
         from contender.model_files import load_folder
 
-        # Kept until the worker ends: MLflow reads the signature from there when first asked.
-        scratch = tempfile.mkdtemp(prefix="contender-")
-        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-        with tarfile.open(fileobj=io.BytesIO(files)) as archive:
-            archive.extractall(scratch, filter="data")
-        _ready.clear()
-        _ready[digest] = load_folder(Path(scratch) / "model", digest)
+        with tempfile.TemporaryDirectory(prefix="contender-") as scratch:
+            with tarfile.open(fileobj=io.BytesIO(files)) as archive:
+                archive.extractall(scratch, filter="data")
+            _ready.clear()
+            _ready[digest] = load_folder(Path(scratch) / "model", digest)
     return _ready[digest]
 
 

@@ -21,7 +21,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from contender import evaluating, model_files, registry, tracking
+from contender import evaluating, model_files, registry, scoring, tracking
 from contender.clauses import Kind
 from contender.contract import Contract
 from contender.errors import ModelError, TooFewOutcomes, Unavailable, UntrustedModel, UsageError
@@ -169,6 +169,19 @@ def test_a_loaded_model_answers_as_the_one_that_was_logged(settings: Settings, f
     assert loaded.version == first
     shipped = model_files.load_folder(loaded.folder, first.digest)
     np.testing.assert_allclose(shipped.pyfunc.predict(frame), expected)
+
+
+def test_a_spark_worker_keeps_no_copy_of_the_model_on_disk(
+    settings: Settings, first: ModelVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(scoring, "_ready", {})
+    frame, _ = rows("binary")
+    loaded = scoring._loaded(scoring.pack(stored(settings, first)), first.digest)
+    assert not list(tmp_path.iterdir())
+    np.testing.assert_allclose(loaded.answer(frame), fitted("binary").predict_proba(frame))
+    with pytest.raises(ModelError, match="cannot be asked"):
+        loaded.answer(frame.drop(columns="a"))
 
 
 def test_mlflow_itself_gives_the_same_answers(settings: Settings, first: ModelVersion) -> None:
