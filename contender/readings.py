@@ -12,13 +12,14 @@ from contender.blocks import interval_over
 from contender.contract import Contract
 from contender.daily import CALIBRATION_DAYS, Day, before
 from contender.estimates import estimate
-from contender.serial import errors_apart
+from contender.serial import apart
 from contender.settings import Settings
 from contender.tally import Tally, add_up, metric_of
 from contender.triage import Reading
 from contender.values import Interval
 
 TABLE = "performance"
+_LEAST_WINDOWS, _A_DAY = 2, timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,13 @@ def _newest(settings: Settings, contract: Contract, model_version: int, view: Vi
 def _with_past(
     reading: Reading | None, contract: Contract, known: Sequence[Day], last: date, metric: str, rng: np.random.Generator
 ) -> Reading | None:
-    """The reading beside what was measured on the contract's number of past days, up to `last`."""
-    past = _between(known, last - contract.performance.past, last)
-    if reading is None or not past:
+    """The reading beside what was measured on the contract's number of past days, up to `last`.
+
+    A past of less than two windows tells nothing of how far windows lie apart.
+    """
+    rules = contract.performance
+    past = _between(known, last - rules.past, last)
+    if reading is None or not past or last - known[0].day < min(_LEAST_WINDOWS * rules.window, rules.past) - _A_DAY:
         return reading
     value, interval = _measure(past, metric, rng)
     spread = _spread(contract, known, last, metric, rng)
@@ -137,12 +142,12 @@ def _with_past(
 def _with_losses(
     reading: Reading | None, contract: Contract, known: Sequence[Day], now: Sequence[Tally], last: date
 ) -> Reading | None:
-    """The reading with how far the mean loss of now lies above that of the past days up to `last`."""
-    if reading is None:
-        return None
+    """The reading that has a past, with how far the mean loss of now lies above that of the past days up to `last`."""
+    if reading is None or reading.past is None:
+        return reading
     past = _between(known, last - contract.performance.past, last)
     series = (np.array([tally.loss for tally in tallies], dtype=np.float64) for tallies in (now, past))
-    return replace(reading, loss_rise=errors_apart(*series))
+    return replace(reading, loss=apart(*series))
 
 
 def _spread(contract: Contract, known: Sequence[Day], last: date, metric: str, rng: np.random.Generator) -> float:

@@ -105,11 +105,11 @@ def _few(
     rows = sum(count for batch, count in newest if batch > done)
     if rows * (len(watched_columns(contract, source)) + _BESIDE) > _FEW_VALUES:
         return None
+    types = pa.schema(delta.schema().to_arrow())
     # With all its columns the data set would state the smallest and largest value of each.
-    files = delta.to_pyarrow_dataset(
-        file_pruning_predicate=f"{BATCH} > {done}", schema=pa.schema([pa.field(BATCH, pa.int64())])
-    )
-    new = new_rows.stored_pieces(files, pa.schema(delta.schema().to_arrow()), done)
+    stated = pa.schema([field for field in types if field.name in (BATCH, *delta.metadata().partition_columns)])
+    files = delta.to_pyarrow_dataset(file_pruning_predicate=f"{BATCH} > {done}", schema=stated)
+    new = new_rows.stored_pieces(files, types, done)
     if source != "outcomes":
         return new_rows.pieces_of(new, settings.seed)
     location = lake.path_of(settings, contract.name, table_of(settings, contract, "features"))

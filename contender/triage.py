@@ -23,6 +23,7 @@ from typing import Literal
 
 from contender.clauses import LOWER_IS_BETTER
 from contender.contract import Contract
+from contender.serial import Apart
 from contender.tally import metric_of
 from contender.values import Interval
 from contender.watch_clauses import Performance, Triage
@@ -37,10 +38,6 @@ _STAND_IN_LOSS = 0.02
 
 _INTERVAL, _BEYOND_LUCK = 1.6448536269514722, 2.3263478740408408
 """Standard errors to the end of a 90 % interval, and to where luck leads once in 100 windows."""
-
-FAR = 3.0
-"""Standard errors of a mean loss that luck leads to hardly ever: more than the 2.3 of a normal distribution, because
-the error itself is estimated from few weeks (Kiefer & Vogelsang 2005, Econometric Theory 21(6))."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,8 @@ class Reading:
 
     `rows` are those it rests on: mature outcomes where it is measured, predictions where it is estimated. `past_spread`
     is the standard deviation of windows of the past around each other, beyond what the luck of their rows explains.
-    `loss_rise` is by how many standard errors the mean loss lies above that of the past, see `Tally.loss`; None where
-    it is not measured, or the past is too short.
+    `loss` is how far the mean loss lies above that of the past, see `Tally.loss`; None where it is not measured. Of
+    a past that is too short nothing is known: `past` is None then.
     """
 
     value: float
@@ -78,7 +75,7 @@ class Reading:
     past_interval: Interval | None = None
     past_rows: int = 0
     past_spread: float = 0.0
-    loss_rise: float | None = None
+    loss: Apart | None = None
 
 
 @dataclass(frozen=True)
@@ -246,10 +243,10 @@ def _decay(
     if fall < max_loss:
         return
     was = f"{told}, and was {reading.past:.4g}: a {'rise' if sign < 0 else 'fall'} of {fall:.4g}"
-    if reading.loss_rise is not None:
-        if reading.loss_rise >= FAR:
-            errors = f"{reading.loss_rise:.1f} standard errors above its past"
-            yield f"{was}, with a mean loss {errors}, where luck explains {FAR:g}"
+    if reading.loss is not None:
+        if reading.loss.beyond_luck:
+            errors = f"{reading.loss.errors:.1f} standard errors above its past"
+            yield f"{was}, with a mean loss {errors}, where luck explains {reading.loss.luck:.1f}"
         return
     luck = _BEYOND_LUCK * math.hypot(_error(reading.interval), _error(reading.past_interval), reading.past_spread)
     if fall > luck:
@@ -262,7 +259,7 @@ def _held(signs: Signs, rules: Performance, max_loss: float) -> Iterator[str]:
         if reading is None or reading.rows < rules.min_outcomes:
             continue
         if reading.past is None:
-            yield f"the {kind} {signs.metric} holds at {reading.value:.4g}"
+            yield f"the {kind} {signs.metric} is {reading.value:.4g}, with too short a past to compare it with"
         elif sign * (reading.past - reading.value) < max_loss:
             yield f"the {kind} {signs.metric} holds at {reading.value:.4g} after {reading.past:.4g}"
         else:

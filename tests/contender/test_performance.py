@@ -600,6 +600,21 @@ def test_readings_put_the_newest_days_beside_the_past(make_orders):
     )
 
 
+def test_a_past_shorter_than_two_windows_tells_nothing(make_orders):
+    orders = make_orders(matures_after="0 days", extra='[performance]\nwindow = "2 days"\npast = "6 days"\n')
+    orders.record(*range(6))
+    orders.learn_all(*range(5))
+    orders.update(6)
+    short = readings.read(orders.settings, orders.home.contract, 1)
+    orders.learn_all(5)
+    orders.update(7)
+    enough = readings.read(orders.settings, orders.home.contract, 1)
+
+    assert short.measured.rows == enough.measured.rows == 2 * 6
+    assert (short.measured.past, short.measured.loss, short.estimated.past) == (None, None, None)
+    assert (enough.measured.past, enough.measured.past_rows) == (pytest.approx(8 / 9), 4 * 6)
+
+
 def test_a_reading_that_ends_earlier_is_the_one_that_was_made_then(make_orders):
     orders = make_orders(matures_after="2 days", extra='[performance]\nwindow = "2 days"\npast = "4 days"\n')
     orders.record(*range(8))

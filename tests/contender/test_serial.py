@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from contender.serial import LEAST_DAYS, errors_apart
+from contender.serial import LEAST_DAYS, apart
 
 
 def autocorrelated(rng, days, strength):
@@ -15,13 +15,23 @@ def autocorrelated(rng, days, strength):
     return series[50:]
 
 
+@pytest.mark.parametrize("window", [14, 21])
+@pytest.mark.parametrize("past", [42, 56, 180])
 @pytest.mark.parametrize("strength", [0.0, 0.5, 0.8])
-def test_three_errors_are_rare_without_a_change_also_where_days_resemble_each_other(strength):
+def test_what_is_beyond_luck_is_rare_without_a_change_also_where_days_resemble_each_other(strength, past, window):
     rng = np.random.default_rng(5)
-    found = [
-        errors_apart(series[56:], series[:56]) for series in (autocorrelated(rng, 70, strength) for _ in range(400))
-    ]
-    assert np.mean([one >= 3 for one in found]) <= (0.02, 0.03, 0.08)[[0.0, 0.5, 0.8].index(strength)]
+    drawn = (autocorrelated(rng, past + window, strength) for _ in range(1000))
+    found = [apart(series[past:], series[:past]) for series in drawn]
+    assert np.mean([one.beyond_luck for one in found]) <= {0.0: 0.015, 0.5: 0.03, 0.8: 0.05}[strength]
+
+
+def test_the_shorter_the_past_the_further_luck_leads():
+    rng = np.random.default_rng(7)
+    now, past = rng.normal(size=14), rng.normal(size=600)
+    luck = [apart(now, past[:days]).luck for days in (42, 56, 180, 600)]
+    assert luck == sorted(luck, reverse=True)
+    assert luck[0] == pytest.approx(2.3263 + 4.1618 / 3 + 0.5368 / 9 - 0.9060 / 27)
+    assert luck[-1] == pytest.approx(2.42, abs=0.01)
 
 
 def test_independent_errors_would_cry_wolf_where_days_resemble_each_other():
@@ -31,21 +41,21 @@ def test_independent_errors_would_cry_wolf_where_days_resemble_each_other():
         series = autocorrelated(rng, 70, 0.8)
         now, past = series[56:], series[:56]
         naive += (now.mean() - past.mean()) / (past.std() * math.sqrt(1 / 14 + 1 / 56)) >= 3
-        ours += errors_apart(now, past) >= 3
+        ours += apart(now, past).errors >= 3
     assert ours < naive / 2
 
 
 def test_a_change_of_the_level_is_found():
     rng = np.random.default_rng(6)
-    assert errors_apart(rng.normal(3, 1, 14), rng.normal(0, 1, 56)) > 6
-    assert errors_apart(rng.normal(-3, 1, 14), rng.normal(0, 1, 56)) < -6
+    assert apart(rng.normal(3, 1, 14), rng.normal(0, 1, 56)).errors > 6
+    assert apart(rng.normal(-3, 1, 14), rng.normal(0, 1, 56)).errors < -6
 
 
 def test_a_past_that_is_too_short_tells_nothing():
-    assert errors_apart(np.ones(14), np.arange(LEAST_DAYS - 1.0)) is None
-    assert errors_apart(np.ones(14), np.arange(float(LEAST_DAYS))) is not None
-    assert errors_apart(np.empty(0), np.arange(30.0)) is None
+    assert apart(np.ones(14), np.arange(LEAST_DAYS - 1.0)) is None
+    assert apart(np.ones(14), np.arange(float(LEAST_DAYS))) is not None
+    assert apart(np.empty(0), np.arange(30.0)) is None
 
 
 def test_a_past_that_never_moved_tells_nothing():
-    assert errors_apart(np.full(7, 2.0), np.ones(28)) is None
+    assert apart(np.full(7, 2.0), np.ones(28)) is None

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from contender.policy import Due, next_action
+from contender.serial import Apart
 from contender.triage import ColumnSigns, Diagnosis, Reading, Signs, diagnose, quality_limits, unit_change
 from contender.values import Interval
 from contender.watch_clauses import Performance, Retraining, Triage
@@ -40,6 +41,9 @@ def with_column(**signs) -> Signs:
     [
         pytest.param(CALM, "none", "", id="nothing moved"),
         pytest.param(replace(CALM, measured=FINE), "none", "holds at 0.85", id="nothing moved, the quality is known"),
+        pytest.param(
+            replace(CALM, measured=reading(0.85)), "none", "too short a past", id="nothing moved, the quality is new"
+        ),
         pytest.param(MOVED, "shift", "not known yet", id="inputs moved, no quality"),
         pytest.param(
             replace(CALM, measured=replace(FALLEN, rows=168)),
@@ -51,7 +55,7 @@ def with_column(**signs) -> Signs:
         pytest.param(replace(MOVED, measured=FINE), "shift", "measured roc_auc holds", id="so does the measured one"),
         pytest.param(replace(CALM, measured=FALLEN), "decay", "a fall of 0.11", id="fallen against its past"),
         pytest.param(
-            replace(CALM, measured=replace(FALLEN, loss_rise=1.0)),
+            replace(CALM, measured=replace(FALLEN, loss=Apart(1.0, 3.0))),
             "none",
             "is 0.75 after 0.86, which luck may explain",
             id="fallen, but hardly more mistakes",
@@ -142,9 +146,11 @@ def test_a_feed_that_is_not_broken_is_not_called_so(signs):
         pytest.param(reading(0.845, past=0.86, error=0.001), False, id="less than what may be lost"),
         pytest.param(reading(0.80, past=0.86, error=0.03), False, id="more, but it may be luck"),
         pytest.param(reading(0.80, past=0.86, spread=0.05), False, id="the past went up and down as much"),
-        pytest.param(replace(reading(0.80, past=0.86), loss_rise=2.9), False, id="the loss rose by luck"),
-        pytest.param(replace(reading(0.80, past=0.86, spread=0.05), loss_rise=3.0), True, id="the loss rose too"),
-        pytest.param(replace(reading(0.845, past=0.86), loss_rise=9.0), False, id="a loss nobody minds"),
+        pytest.param(replace(reading(0.80, past=0.86), loss=Apart(2.9, 3.0)), False, id="the loss rose by luck"),
+        pytest.param(
+            replace(reading(0.80, past=0.86, spread=0.05), loss=Apart(3.0, 3.0)), True, id="the loss rose too"
+        ),
+        pytest.param(replace(reading(0.845, past=0.86), loss=Apart(9.0, 3.0)), False, id="a loss nobody minds"),
         pytest.param(reading(0.80, past=0.86, rows=199), False, id="too few outcomes"),
         pytest.param(reading(0.80, past=0.86, past_rows=199), False, id="too few outcomes in the past"),
         pytest.param(reading(0.80), False, id="no past"),

@@ -33,7 +33,7 @@ SMALL = (
     ("max = 50000 }", "max = 50000000 }"),
     ("[drift]\n", "[drift]\nmin_rows = 50\n"),
     ("[triage]\n", "[triage]\nmin_rows = 50\n"),
-    ("max_loss = 0.1\n", "max_loss = 0.9\n"),
+    ("max_loss = 0.07\n", "max_loss = 0.9\n"),
     ("cool_down = \"12 hours\"", "cool_down = \"1 second\""),
 )  # fmt: skip
 
