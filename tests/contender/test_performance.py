@@ -611,7 +611,7 @@ def test_a_past_shorter_than_two_windows_tells_nothing(make_orders):
     enough = readings.read(orders.settings, orders.home.contract, 1)
 
     assert short.measured.rows == enough.measured.rows == 2 * 6
-    assert (short.measured.past, short.measured.loss, short.estimated.past) == (None, None, None)
+    assert (short.measured.past, short.measured.loss) == (None, None)
     assert (enough.measured.past, enough.measured.past_rows) == (pytest.approx(8 / 9), 4 * 6)
 
 

@@ -1,6 +1,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from contender import checking, lake, references, sampled, sampling
@@ -152,7 +153,10 @@ def test_a_kept_reference_is_found_as_it_was_made_and_not_under_other_rules(watc
     made = references.make_reference(home.settings, home.contract, trained, FIRST + timedelta(days=40))
     found = references.find_reference(home.settings, home.contract, 1)
     assert found is not None
-    assert found.ordinary == made.ordinary
-    assert found.sides["features"].frame[KEY].tolist() == made.sides["features"].frame[KEY].tolist()
+    told = {source: {name: one for name, one in all_.items() if one.windows} for source, all_ in made.ordinary.items()}
+    assert found.ordinary == told
+    kept, drawn = (one.sides["features"].frame for one in (found, made))
+    pd.testing.assert_frame_equal(kept, drawn[list(kept)])
+    assert KEY not in kept, "who was trained on is nobody's business here"
     other = home.contract.model_copy(update={"drift": Drift(min_rows=60)})
     assert references.find_reference(home.settings, other, 1) is None
