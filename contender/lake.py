@@ -166,7 +166,7 @@ _SHORT_LIVED = (
 )  # fmt: skip
 """A day's batch spends more on the thorough compiler and on collecting class data than on the rows.
 
-Java reserves a fifth of that room for code that is compiled quickly only, and compiles nothing more once it is full.
+For code that is compiled quickly only, Java would reserve a fifth of that room, and compile no more once it is full.
 """
 
 MANY_SMALL = (

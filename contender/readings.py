@@ -131,7 +131,7 @@ def _with_past(
     """
     rules = contract.performance
     past = _between(known, last - rules.past, last)
-    if reading is None or not past or last - known[0].day < min(_LEAST_WINDOWS * rules.window, rules.past) - _A_DAY:
+    if reading is None or not past or last - known[0].day + _A_DAY < min(_LEAST_WINDOWS * rules.window, rules.past):
         return reading
     value, interval = _measure(past, metric, rng)
     spread = _spread(contract, known, last, metric, rng)

@@ -15,7 +15,7 @@ _REACH_DAYS = 10
 class Apart:
     """By how many standard errors one mean lies above another, and from how many on that is beyond luck.
 
-    Luck leads so far once in a hundred times.
+    Luck is to lead so far once in a hundred times; where neighbouring days are very much alike, it may be three.
     """
 
     errors: float

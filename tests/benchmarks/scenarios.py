@@ -12,8 +12,8 @@ What is right is in `contender.scenarios.EXPECTED`:
 
 Every window with an alarm, watched shifts included, counts for the rate of alarms when nothing is injected.
 
-Ten seeds take two hours on two cores. With `--kept` each seed's runs go into a file as they end, and seeds that are there
-already are not played again.
+Ten seeds take two hours on two cores. With `--kept` each seed's runs go into a file as they end, and what is there already
+is not played again.
 """
 
 import argparse
@@ -112,6 +112,11 @@ class Kept:
         self._path = path
         self.runs: list[dict[str, object]] = json.loads(path.read_text()) if path and path.is_file() else []
 
+    def missing(self, seed: int, wanted: list[str]) -> list[str]:
+        """The scenarios that were not played with this seed; none where no first champion took the title."""
+        there = {one["scenario"] for one in self.runs if one["seed"] == seed}
+        return [] if "first champion" in there else [name for name in wanted if name not in there]
+
     def add(self, runs: list[dict[str, object]]) -> None:
         self.runs = sorted([*self.runs, *runs], key=lambda one: int(str(one["seed"])))
         if self._path:
@@ -160,14 +165,14 @@ if __name__ == "__main__":
     names = given.scenario or list(scenarios.SCENARIOS)
     seeds = range(given.first, given.first + given.seeds)
     kept = Kept(given.kept)
-    left = [seed for seed in seeds if seed not in {one["seed"] for one in kept.runs}]
+    left = {seed: missing for seed in seeds if (missing := kept.missing(seed, names))}
     if given.seeds > 1:
         with ThreadPoolExecutor(given.at_once) as pool:
-            for runs in pool.map(lambda seed: play_alone(seed, names), left):
+            for runs in pool.map(lambda seed: play_alone(seed, left[seed]), left):
                 kept.add(runs)
     elif left:
         with tempfile.TemporaryDirectory(prefix="contender-benchmark-") as scratch:
-            kept.add(play(given.first, names, Path(scratch)))
+            kept.add(play(given.first, left[given.first], Path(scratch)))
     rows = [one for one in kept.runs if one["seed"] in seeds]
     answer = summary(rows, names)
     if given.json:
