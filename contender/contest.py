@@ -33,8 +33,7 @@ def measure(
     frame, y, slices = judging_rows(contract, dataset.load(settings, contract, rows))
     loaded = registry.load(settings, model, model.digest)
     name = dataset.name_of(rows, rows.versions[-1])
-    mine = evaluating.evaluate(settings, contract, loaded, frame, y, rows=name)
-    dummy = evaluating.evaluate(settings, contract, loaded, frame, y, rows=name, dummy=True)
+    mine, dummy = evaluating.evaluate(settings, contract, loaded, frame, y, rows=name)
     scores, indices = answers(contract, loaded, frame, y, classes_of(loaded))
     scorecard = Scorecard(
         model=model,

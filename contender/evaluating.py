@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from contender import plots
+from contender import evaluation, plots
 from contender.clauses import LOWER_IS_BETTER
 from contender.contract import Contract
 from contender.errors import ModelError, TooFewOutcomes
@@ -33,7 +33,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics by MLflow's names (and `brier`), of a model or of the dummy, on named rows; `run_id` has the plots."""
+    """Metrics by MLflow's names (and `brier`), of a model or of the dummy, on named rows, as run `run_id` has them."""
 
     who: str
     rows: str
@@ -67,20 +67,21 @@ def evaluate(
     y: NDArray[Any],
     *,
     rows: str,
-    dummy: bool = False,
-) -> Measured:
-    """Metrics of a loaded model on rows with outcomes, in an MLflow run below the one that trained it.
+) -> tuple[Measured, Measured]:
+    """Metrics of a loaded model, and of the dummy, on rows with outcomes, in an MLflow run below the training's.
 
     The model is asked once, through its signature; MLflow's evaluator is given these answers, so that labels are cut
     at the contract's threshold and nothing but the files that we checked is loaded. The metrics are linked to the
     logged model by its id.
 
+    The dummy is the best constant answer for these very rows: their shares of the classes, or their mean. It knows more
+    than a dummy of the training rows, so beating it means more. Its metrics are in the same run as `dummy_…`; they are
+    our own formulas, which agree with MLflow's, because nobody looks at the plots of a constant.
+
     Args:
         frame: the model's input.
         y: shape (rows,), what came true, as the model was fitted on it.
         rows: name of the rows, such as "payments judging 2026-04-01..2026-05-01 as of …".
-        dummy: measure, instead of the model, the best constant answer for these very rows: their shares of the
-            classes, or their mean. It knows more than a dummy of the training rows, so beating it means more.
 
     Raises:
         TooFewOutcomes: there are no rows, or a class of the model does not occur in them.
@@ -89,26 +90,28 @@ def evaluate(
     """
     classes = None if contract.kind == "regression" else np.asarray(loaded.model.classes_)
     _check_enough(y, classes, rows)
-    predicted = _best_constant(y, classes) if dummy else np.asarray(loaded.pyfunc.predict(frame), dtype=np.float64)
+    predicted = np.asarray(loaded.pyfunc.predict(frame), dtype=np.float64)
     if not np.isfinite(predicted).all():
         raise ModelError(f"{loaded.version} gives answers that are not finite numbers on {rows}.")
-    who = "dummy" if dummy else str(loaded.version)
+    constant = _of_dummy(contract, y, classes)
     with connected(settings) as client, _ONE_AT_A_TIME:
         import mlflow
 
         run = mlflow.start_run(
             experiment_id=experiment(client, settings, contract.name),
-            run_name=f"judging {who} on {rows}",
+            run_name=f"judging {loaded.version} on {rows}",
             tags={
                 "mlflow.parentRunId": loaded.version.run_id,
                 "use_case": contract.name,
-                "judged": who,
-                "model_version": "" if dummy else str(loaded.version.version),
+                "judged": str(loaded.version),
+                "model_version": str(loaded.version.version),
             },
         )
         with run:
-            found = _measure(contract, loaded, frame, y, classes, predicted, rows, dummy)
-        return Measured(who=who, rows=rows, metrics=found, run_id=run.info.run_id)
+            found = _measure(contract, loaded, frame, y, classes, predicted, rows)
+            mlflow.log_metrics({f"dummy_{name}": value for name, value in constant.items()})
+        run_id = run.info.run_id
+        return Measured(str(loaded.version), rows, found, run_id), Measured("dummy", rows, constant, run_id)
 
 
 def validate(contract: Contract, challenger: Measured, dummy: Measured) -> list[str]:
@@ -116,10 +119,8 @@ def validate(contract: Contract, challenger: Measured, dummy: Measured) -> list[
 
     A metric that is missing or not a number counts as a failure.
     """
-    from contender.evaluation import MLFLOW_NAMES
-
     absolute = {
-        MLFLOW_NAMES.get(name, name): {
+        _mlflow_name(name): {
             "threshold": limit.max if limit.min is None else limit.min,
             "greater_is_better": limit.max is None,
         }
@@ -128,7 +129,7 @@ def validate(contract: Contract, challenger: Measured, dummy: Measured) -> list[
     deciding = contract.judging.metric
     beating = {
         # The smallest step that MLflow takes; a tie with the dummy is a failure.
-        MLFLOW_NAMES.get(deciding, deciding): {
+        _mlflow_name(deciding): {
             "min_absolute_change": 1e-9,
             "greater_is_better": deciding not in LOWER_IS_BETTER,
         }
@@ -176,10 +177,20 @@ def _check_enough(y: NDArray[Any], classes: NDArray[Any] | None, rows: str) -> N
         )
 
 
-def _best_constant(y: NDArray[Any], classes: NDArray[Any] | None) -> Floats:
+def _of_dummy(contract: Contract, y: NDArray[Any], classes: NDArray[Any] | None) -> dict[str, float]:
+    """The metrics of the best constant answer for these rows, by MLflow's names."""
     if classes is None:
-        return np.full(len(y), float(np.mean(y)))
-    return np.tile([float((y == name).mean()) for name in classes], (len(y), 1))
+        truth, scores = y, np.full(len(y), float(np.mean(y)))
+    else:
+        truth = (y[:, None] == classes).argmax(axis=1)
+        shares = np.bincount(truth, minlength=len(classes)) / len(truth)
+        scores = np.full(len(y), shares[1]) if contract.kind == "binary" else np.tile(shares, (len(y), 1))
+    found = evaluation.metrics(contract.kind, truth, scores, contract.scoring.threshold)
+    return {_mlflow_name(name): value for name, value in found.items()}
+
+
+def _mlflow_name(metric: str) -> str:
+    return evaluation.MLFLOW_NAMES.get(metric, metric)
 
 
 def _measure(
@@ -190,7 +201,6 @@ def _measure(
     classes: NDArray[Any] | None,
     predicted: Floats,
     rows: str,
-    dummy: bool,
 ) -> dict[str, float]:
     import matplotlib
     import mlflow
@@ -227,9 +237,9 @@ def _measure(
             evaluators="default",
             evaluator_config=config,
             extra_metrics=extra or None,
-            model_id=None if dummy else loaded.version.model_id or None,
+            model_id=loaded.version.model_id or None,
         )
-    if classes is None and not dummy:
+    if classes is None:
         mlflow.log_figure(plots.residuals(y, predicted), "residuals.png")
     return {name: float(value) for name, value in result.metrics.items()}
 

@@ -6,11 +6,13 @@ batches of the same days did not move: where each day is a batch, a day that dif
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from contender.contract import Contract
 from contender.distances import Values, distance
 from contender.drift import ColumnDrift, Comparison, DriftCheck
 from contender.ordinary import DAY, Side, Watched, is_missing
@@ -76,6 +78,27 @@ def read_signs(compared: Comparison, check: DriftCheck, arrived: Arrived, rules:
 def with_quality(signs: Signs, measured: Reading | None, estimated: Reading | None) -> Signs:
     """The signs beside the quality that is known."""
     return replace(signs, measured=measured, estimated=estimated)
+
+
+def with_echoes(signs: Signs, contract: Contract, start: date, broken: Collection[date]) -> Signs:
+    """The signs that say which columns still count rows of broken days, and so move without a cause in the world.
+
+    These are the history features that reach back from the window to such a day, and with them the model's answers.
+
+    Args:
+        start: first day of the window.
+        broken: days whose rows are held out because the feed was broken.
+    """
+    ends = [datetime.combine(day + timedelta(days=1), time()) for day in broken if day < start]
+    opens = datetime.combine(start, time())
+    counting = {name for name, feature in contract.history.items() if any(opens - feature.over < end for end in ends)}
+    if not counting:
+        return signs
+    columns = [
+        replace(column, echoes=column.name in counting or column.name.startswith("predictions."))
+        for column in signs.columns
+    ]
+    return replace(signs, columns=tuple(columns))
 
 
 def suspect_batches(signs: Signs, batches: Sequence[int]) -> list[int]:

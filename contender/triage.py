@@ -9,7 +9,8 @@ Named in this order, and the first that fits is the name:
 3. *season*: the inputs moved as they did in the same season before. An estimate follows its inputs, so that it may fall
    with the season too; a measured fall it does not explain.
 4. *decay*: the estimated quality says what the measured one says in 2; but an estimate that fell while no input moved
-   tells of a few easy cases more or less, and not of decay.
+   tells of a few easy cases more or less, and not of decay; nor does one that fell while what moved were averages and
+   counts of the past, if rows of a broken feed are still among them.
 5. *shift*: the inputs moved, and the quality holds as far as it is known.
 6. *none*: nothing moved. *not enough to tell* where too little was there to look at, which is never an all-clear.
 
@@ -46,7 +47,7 @@ class ColumnSigns:
 
     `missing` and `usual_missing` are shares of the rows. `ratios` are quantiles now over the same quantiles then, such
     as the quartiles, of columns whose values are above zero; empty otherwise. `drifted` is the verdict of the check
-    of drift, with its score.
+    of drift, with its score. `echoes` says that the values still count rows of a feed that was broken before.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ColumnSigns:
     drifted: bool = False
     score: float | None = None
     source: str = ""
+    echoes: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def diagnose(signs: Signs, rules: Triage, quality: Performance, *, floor: float 
         reasons = (moved, "the same season looked like this before")
         return Diagnosis("season", f"It is the season: {moved}, as it did before.", reasons)
     estimated = tuple(_decay("estimated", signs.metric, signs.estimated, quality, floor, max_loss))
-    if estimated and moved:
+    echo = _echo(signs)
+    if estimated and moved and not echo:
         return _decayed((*estimated, moved))
     if signs.rows < rules.min_rows:
         found = f"{signs.rows:,} rows are too few to tell; {rules.min_rows:,} are needed"
@@ -147,7 +150,7 @@ def diagnose(signs: Signs, rules: Triage, quality: Performance, *, floor: float 
     held = estimated or tuple(_held(signs, quality, max_loss))
     too_few = tuple(_too_few(signs, quality))
     if moved:
-        known = held or too_few or ("the quality is not known yet, measured or estimated",)
+        known = (*echo, *(held or too_few or ("the quality is not known yet, measured or estimated",)))
         return Diagnosis("shift", f"The inputs have moved, to be watched: {moved}; {known[0]}.", (moved, *known))
     if not signs.columns and not held:
         found = "no column was compared and no quality is known"
@@ -281,6 +284,14 @@ def _moved(signs: Signs) -> str:
     if not names:
         return "the inputs moved as a whole"
     return f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''} moved"
+
+
+def _echo(signs: Signs) -> tuple[str, ...]:
+    """That all which moved is what a broken feed left behind; nothing where the world may have moved."""
+    moved = [column for column in signs.columns if column.drifted]
+    if not moved or not all(column.echoes for column in moved):
+        return ()
+    return ("what moved still counts rows of a feed that was broken",)
 
 
 def _error(interval: Interval) -> float:

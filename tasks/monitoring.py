@@ -127,6 +127,7 @@ def look_at_window(
         path = settings.state / "reports" / contract.name / "drift.html"
         compared = report and evidently_report.write_report(path, comparisons, check.columns)
         found = signs.read_signs(features, check, came, contract.triage, metric)
+        found = signs.with_echoes(found, contract, check.start, _broken_days(settings, contract))
         return Looked(check, found, batches, partly, path if compared else None)
 
 

@@ -16,8 +16,10 @@ import pytest
 import skops.io
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import ColumnTransformer
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import Ridge
+from sklearn.metrics import average_precision_score, log_loss, r2_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
@@ -309,8 +311,7 @@ def test_evaluation_agrees_with_ours_and_validation_names_what_fails(settings: S
     of, impossible = contract(f"of_{kind}", kind), contract(f"of_{kind}", kind, **strict[kind])
     version = log(settings, of, fitted(kind))
     loaded = registry.load(settings, version, version.digest)
-    found = evaluating.evaluate(settings, of, loaded, frame, y, rows="judging rows")
-    dummy = evaluating.evaluate(settings, of, loaded, frame, y, rows="judging rows", dummy=True)
+    found, dummy = evaluating.evaluate(settings, of, loaded, frame, y, rows="judging rows")
 
     scores = np.asarray(loaded.pyfunc.predict(frame))
     if kind == "binary":
@@ -330,6 +331,30 @@ def test_evaluation_agrees_with_ours_and_validation_names_what_fails(settings: S
         drawn = {file.path for file in client.list_artifacts(found.run_id)}
     assert "judging rows" in linked
     assert {"roc_curve_plot.png", "confusion_matrix.png"} <= drawn or "residuals.png" in drawn
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
+def test_the_dummy_is_measured_as_scikit_learn_measures_a_constant(settings: Settings, kind: Kind) -> None:
+    frame, y = rows(kind)
+    of = contract(f"of_{kind}", kind)
+    loaded = registry.load(settings, version := log(settings, of, fitted(kind)), version.digest)
+    found, dummy = evaluating.evaluate(settings, of, loaded, frame, y, rows="judging rows")
+
+    simple = DummyRegressor() if kind == "regression" else DummyClassifier(strategy="prior")
+    simple.fit(np.zeros((len(y), 1)), y)
+    answers = (simple.predict if kind == "regression" else simple.predict_proba)(np.zeros((len(y), 1)))
+    names = [str(name) for name in getattr(simple, "classes_", [])]
+    expected = {
+        "binary": lambda: {"roc_auc": 0.5, "precision_recall_auc": average_precision_score(y, answers[:, 1])},
+        "multiclass": lambda: {"roc_auc": 0.5, "accuracy_score": np.mean(y == simple.predict(np.zeros((len(y), 1))))},
+        "regression": lambda: {"root_mean_squared_error": float(np.std(y)), "r2_score": r2_score(y, answers)},
+    }[kind]()
+    if kind != "regression":
+        expected["log_loss"] = log_loss(y, answers, labels=names if kind == "multiclass" else None)
+    assert {name: dummy.metrics[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+    with registry.connected(settings) as client:
+        logged = client.get_run(found.run_id).data.metrics
+    assert {name: logged[f"dummy_{name}"] for name in dummy.metrics} == pytest.approx(dict(dummy.metrics))
 
 
 def test_judging_on_nothing_or_on_a_class_too_few_is_refused(settings: Settings, first: ModelVersion) -> None:

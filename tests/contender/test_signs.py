@@ -2,21 +2,29 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from contender.clauses import History
+from contender.contract import Contract
 from contender.drift import Comparison, DriftCheck, conclude
 from contender.drifting import compare
 from contender.ordinary import DAY, Ordinary, Side, Watched, ordinary_scores
-from contender.signs import Arrived, read_signs, suspect_batches
-from contender.triage import diagnose
+from contender.signs import Arrived, read_signs, suspect_batches, with_echoes
+from contender.triage import ColumnSigns, Signs, diagnose
 from contender.values import BATCH
 from contender.watch_clauses import Drift, Performance, Triage
 
 COLUMNS = (Watched("features", "amount", "number"), Watched("features", "shop", "category"))
 ORDINARY = {column.name: Ordinary(0.05, 0.02, 0.01, 0.005, 1000, 20) for column in COLUMNS}
+HISTORY = {
+    "visits_36h": History(take="count", by=["shop"], over=timedelta(hours=36)),
+    "visits_7d": History(take="count", by=["shop"], over=timedelta(days=7)),
+}
+DATA = Path(__file__).parents[2] / "data"
 TODAY, RULES, USUAL = date(2026, 3, 2), Triage(), Arrived(usual_rows=1000)
 
 
@@ -53,6 +61,27 @@ def signs_of(*frames, arrived=USUAL, earlier=1, counterpart=None):
 
 def name_of(signs) -> str:
     return diagnose(signs, RULES, Performance(), floor=None, max_loss=0.02).name
+
+
+@pytest.mark.parametrize(
+    ("back", "echoing"),
+    [
+        pytest.param(1, {"visits_36h", "visits_7d", "predictions.score"}, id="yesterday"),
+        pytest.param(2, {"visits_36h", "visits_7d", "predictions.score"}, id="a day and a half reaches into two"),
+        pytest.param(3, {"visits_7d", "predictions.score"}, id="three days ago"),
+        pytest.param(7, {"visits_7d", "predictions.score"}, id="the first day that a week reaches"),
+        pytest.param(8, set(), id="before all averages"),
+        pytest.param(0, set(), id="today, whose own rows are what is broken"),
+    ],
+)
+def test_columns_that_still_count_rows_of_a_broken_day_are_named(back, echoing):
+    names = ("amount", "visits_36h", "visits_7d", "predictions.score", "outcomes.target")
+    contract = Contract.of("payments", DATA).model_copy(update={"history": HISTORY})
+    signs = Signs("roc_auc", rows=1000, columns=tuple(ColumnSigns(name, drifted=True) for name in names))
+
+    found = with_echoes(signs, contract, TODAY, {TODAY - timedelta(days=back)})
+
+    assert {column.name for column in found.columns if column.echoes} == echoing
 
 
 def test_a_window_like_the_training_shows_nothing():

@@ -195,6 +195,27 @@ def test_where_little_is_seen_it_is_said_and_nothing_passes(signs, why):
     assert (diagnosis.retrain, diagnosis.hold_out) == (False, False)
 
 
+@pytest.mark.parametrize(
+    ("columns", "name"),
+    [
+        pytest.param((ColumnSigns("average", drifted=True, echoes=True),), "shift", id="an average of broken rows"),
+        pytest.param(
+            (ColumnSigns("average", drifted=True, echoes=True), ColumnSigns("shop", drifted=True)), "decay",
+            id="something else moved too",
+        ),
+        pytest.param(
+            (ColumnSigns("average", echoes=True), ColumnSigns("shop", drifted=True)), "decay", id="only else moved"
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_broken_feed_left_behind_is_no_decay_until_it_is_measured(columns, name):
+    signs = replace(MOVED, columns=columns, estimated=LOW)
+
+    assert name_of(signs).name == name
+    assert ("still counts rows of a feed that was broken" in name_of(signs).sentence) is (name == "shift")
+    assert name_of(replace(signs, measured=FALLEN)).name == "decay"
+
+
 def test_decay_that_was_measured_is_told_although_the_window_is_empty():
     assert name_of(Signs("roc_auc", rows=3, measured=FALLEN)).name == "decay"
 
