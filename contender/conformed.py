@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from contender import lake
@@ -58,17 +58,20 @@ def conform_part(
         rows = mark_repeated(rows, known, contract.records.columns, key)
         checks += key_checks(key)
     # Written down rather than cached: what reads it then plans one scan, not all that went before.
-    conformed = staged.folder / f"conformed-{source}"
+    conformed, counted = staged.folder / f"conformed-{source}", Observation()
+    rows = rows.observe(counted, F.count("*").alias("total"), F.count_if(F.size("_reasons") > 0).alias("bad"))
     rows.withColumn("_raw", F.to_json("_raw")).write.mode("overwrite").parquet(str(conformed))
     rows = spark.read.parquet(str(conformed))
-    counted = rows.select(F.explode("_reasons").alias("reason")).groupBy("reason").count().collect()
-    total, bad = rows.agg(F.count("*"), F.count_if(F.size("_reasons") > 0)).head() or (0, 0)
+    total, bad = int(counted.get["total"]), int(counted.get["bad"])
+    reasons: Counter[str] = Counter()
+    if bad:
+        found = rows.select(F.explode("_reasons").alias("reason")).groupBy("reason").count().collect()
+        reasons.update({row["reason"]: row["count"] for row in found})
     facts = BatchFacts(total, sum(file.source == source for file in batch.files), None, batch.at)
     if of_records:
         facts = BatchFacts(total, facts.files, batch.usual_rows_per_file, batch.at)
     with _expecting:
         findings = expect(rows, checks, facts, contract.batch, time=time, clean=bad == 0) if total else []
-    reasons = Counter({row["reason"]: row["count"] for row in counted})
     return Part(source, rows, total, bad, reasons, findings)
 
 

@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, QuantileTransformer, StandardScaler, TargetEncoder
 
 from contender.clauses import Kind
-from contender.record_features import OwnFeatures, RecordFeatures
+from contender.record_features import CategoryCodes, OwnFeatures, RecordFeatures
 from contender.values import ModelColumn
 
 _TREE_CATEGORIES = 250
@@ -134,6 +134,7 @@ def build(
         [
             *([("own", clone(own))] if own else []),
             ("features", RecordFeatures({c.name: c.kind for c in every}, candidate in ("logistic", "ridge"))),
+            *([("places", CategoryCodes(categories))] if categories else []),
             ("columns", ColumnTransformer(encoders if categories else [], remainder=rest)),
             ("model", model),
         ]

@@ -11,6 +11,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from contender.errors import ModelError
 from contender.values import ModelColumn
 
+_FEW = 100
+"""Values that Python is done with before pandas has found out what they are."""
+
 _DAY_SECONDS = 86_400.0
 _YEAR_SECONDS = 366 * _DAY_SECONDS
 
@@ -115,6 +118,8 @@ def _as_kind(name: str, column: pd.Series, kind: str) -> np.ndarray[Any, Any]:
 def _as_strings(column: pd.Series) -> np.ndarray[Any, Any]:
     """Strings, missing as the empty one: encoders then treat it as a category of its own."""
     values = column.to_numpy(dtype=object)
+    if len(values) > _FEW and pd.api.types.infer_dtype(values) in ("string", "empty"):
+        return np.where(pd.isna(values), "", values)
     return np.array(["" if pd.isna(value) else str(value) for value in values], dtype=object)
 
 
@@ -190,3 +195,27 @@ class RecordFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     parts |= {f"{part}_sin{k}": np.sin(k * angle), f"{part}_cos{k}": np.cos(k * angle)}
             parts.pop("month", None)
         return {f"{name}.{part}": values for part, values in parts.items()}
+
+
+class CategoryCodes(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Turns strings into their places among those seen in training, in alphabetic order; others become -1.
+
+    scikit-learn's encoders count and compare strings one by one in Python, and numbers in C. What they learn of the
+    places is what they would learn of the strings.
+
+    Args:
+        columns: the names of the columns that hold strings.
+    """
+
+    def __init__(self, columns: list[str]) -> None:
+        self.columns = columns
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        """Learn the strings of each column, from features of shape (rows, features)."""
+        self.seen_ = {name: np.array(sorted(set(X[name])), dtype=object) for name in self.columns}
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """The features, shape (rows, features), with int64 codes in place of strings."""
+        codes = {name: pd.Index(self.seen_[name], dtype=object).get_indexer(pd.Index(X[name])) for name in self.columns}
+        return X.assign(**codes)

@@ -37,6 +37,7 @@ _BUILT_BY: Mapping[str, frozenset[str]] = {
         {
             "contender.calibration.Calibrated",
             "contender.estimator.LogTarget",
+            "contender.record_features.CategoryCodes",
             "contender.record_features.OwnFeatures",
             "contender.record_features.RecordFeatures",
             "sklearn._loss.link.IdentityLink",

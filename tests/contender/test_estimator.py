@@ -12,7 +12,7 @@ from contender.calibration import Calibrated, fit_sigmoid
 from contender.clauses import CANDIDATES
 from contender.errors import ModelError
 from contender.estimator import build
-from contender.record_features import OwnFeatures, RecordFeatures
+from contender.record_features import CategoryCodes, OwnFeatures, RecordFeatures
 from contender.values import ModelColumn
 
 COLUMNS = (
@@ -45,6 +45,55 @@ def test_unseen_categories_and_missing_or_infinite_values_never_fail(kind, candi
 
     assert np.isfinite(model.predict(odd)).all()
     assert np.isfinite(model.predict(frame.head(1))).all()
+
+
+@pytest.mark.parametrize("rows", [8, 800])
+@pytest.mark.parametrize(
+    ("values", "strings"),
+    [
+        pytest.param(["b", None, "a", float("nan")], ["b", "", "a", ""], id="strings, some missing"),
+        pytest.param([1, "1", True, 1.0], ["1", "1", "True", "1.0"], id="values that are equal, and differ as strings"),
+        pytest.param([None, None, pd.NA, pd.NaT], ["", "", "", ""], id="all missing"),
+        pytest.param([2, None, 10, 2], ["2", "", "10", "2"], id="numbers"),
+    ],
+)
+def test_categories_become_strings_however_many_there_are(rows, values, strings):
+    frame = pd.DataFrame({"shop": pd.Series(values * (rows // 4), dtype=object)})
+
+    found = RecordFeatures({"shop": "category"}).fit(frame).transform(frame)["shop"]
+
+    assert found.tolist() == strings * (rows // 4)
+
+
+def test_strings_become_their_places_in_alphabetic_order_and_unseen_ones_minus_one():
+    codes = CategoryCodes(["shop"]).fit(pd.DataFrame({"shop": ["b", "", "a", "b"], "size": 1.0}))
+
+    found = codes.transform(
+        pd.DataFrame({"shop": ["a", "z", "b", ""], "size": [1.0, 2.0, 3.0, 4.0]}, index=[7, 5, 3, 1])
+    )
+
+    assert found["shop"].tolist() == [1, -1, 2, 0]
+    assert found["size"].tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert found.index.tolist() == [7, 5, 3, 1]
+    assert codes.fit(pd.DataFrame({"shop": pd.Series([], dtype=object)})).seen_["shop"].tolist() == []
+
+
+@pytest.mark.parametrize(("kind", "candidate"), [(kind, name) for kind, names in CANDIDATES.items() for name in names])
+def test_codes_in_place_of_strings_change_no_prediction(kind, candidate):
+    frame, random = records(600), np.random.default_rng(3)
+    # Many shops, of which a few are common: encoders put the others together.
+    frame["shop"] = [f"shop {int(number)}" for number in random.zipf(1.3, 600).clip(max=100)]
+    signal = frame["shop"].str.len().to_numpy() + random.normal(size=600)
+    y = {"binary": (signal > 7) * 1, "multiclass": np.digitize(signal, [6, 7.5]), "regression": signal}[kind]
+    own = OwnFeatures(HOOK).fit(frame)
+    model = build(candidate, kind, COLUMNS, own, {}, seed=0)
+    plain = build(candidate, kind, COLUMNS, own, {}, seed=0)
+    plain.steps = [step for step in plain.steps if step[0] != "places"]
+    odd = frame.tail(200).assign(shop=random.choice(["shop 1", "shop 9", "never seen", None], 200))
+
+    said, expected = (fitted.fit(frame, y).predict(odd) for fitted in (model, plain))
+
+    assert said.tolist() == expected.tolist()
 
 
 def test_a_time_becomes_its_calendar_parts():
