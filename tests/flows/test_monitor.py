@@ -15,6 +15,7 @@ from contender.landing import _read_log
 from contender.settings import Settings
 from contender.simulator import Simulation, write
 from flows.engines import engines
+from tasks import judging, monitoring
 
 pytestmark = [
     pytest.mark.slow,
@@ -234,6 +235,16 @@ def test_dearer_payments_are_a_shift_from_the_second_time_on_and_told_once(deare
     assert again.done.event == ""
     alarms = {checked.done.columns for checked in found if checked.done.diagnosis.name == "shift"}
     assert len(notices_of(loop, "drift")) == len(alarms)
+
+
+def test_averages_in_which_broken_rows_still_count_are_known(dearer):
+    loop, _, _ = dearer
+    entry, champion = judging.find_champion.fn(loop.settings, loop.contract)
+    looked = monitoring.look_at_window.fn(loop.settings, loop.contract, entry, champion, loop.midnight, report=False)
+    echoing = {column.name for column in looked.signs.columns if column.echoes}
+    # The last broken day lies three days before the window.
+    assert {"customer_amount_28d", "terminal_payments_7d"} <= echoing
+    assert not echoing & {"amount", "distance_from_home", "customer_payments_1d"}
 
 
 def test_a_shift_calls_for_a_retrain_where_the_contract_wants_it_and_once(dearer):
