@@ -75,8 +75,8 @@ def evaluate(
     logged model by its id.
 
     The dummy is the best constant answer for these very rows: their shares of the classes, or their mean. It knows more
-    than a dummy of the training rows, so beating it means more. Its metrics are in the same run as `dummy_…`; they are
-    our own formulas, which agree with MLflow's, because nobody looks at the plots of a constant.
+    than a dummy of the training rows, so beating it means more. Its metrics are in the same run as `dummy_…`, by our
+    own formulas, which agree with MLflow's: the evaluator would draw the plots of a constant, at which nobody looks.
 
     Args:
         frame: the model's input.
@@ -179,12 +179,8 @@ def _check_enough(y: NDArray[Any], classes: NDArray[Any] | None, rows: str) -> N
 
 def _of_dummy(contract: Contract, y: NDArray[Any], classes: NDArray[Any] | None) -> dict[str, float]:
     """The metrics of the best constant answer for these rows, by MLflow's names."""
-    if classes is None:
-        truth, scores = y, np.full(len(y), float(np.mean(y)))
-    else:
-        truth = (y[:, None] == classes).argmax(axis=1)
-        shares = np.bincount(truth, minlength=len(classes)) / len(truth)
-        scores = np.full(len(y), shares[1]) if contract.kind == "binary" else np.tile(shares, (len(y), 1))
+    truth = y if classes is None else (y[:, None] == classes).argmax(axis=1)
+    scores = evaluation.dummy_scores(contract.kind, truth, len(truth), None if classes is None else len(classes))
     found = evaluation.metrics(contract.kind, truth, scores, contract.scoring.threshold)
     return {_mlflow_name(name): value for name, value in found.items()}
 

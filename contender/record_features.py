@@ -119,7 +119,9 @@ def _as_strings(column: pd.Series) -> np.ndarray[Any, Any]:
     """Strings, missing as the empty one: encoders then treat it as a category of its own."""
     values = column.to_numpy(dtype=object)
     if len(values) > _FEW and pd.api.types.infer_dtype(values) in ("string", "empty"):
-        return np.where(pd.isna(values), "", values)
+        places, found = pd.factorize(values)
+        # Strings of NumPy's own type too, which no stored model may hold; the place of a missing one is -1.
+        return np.array([*map(str, found), ""], dtype=object)[places]
     return np.array(["" if pd.isna(value) else str(value) for value in values], dtype=object)
 
 

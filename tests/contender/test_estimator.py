@@ -55,6 +55,7 @@ def test_unseen_categories_and_missing_or_infinite_values_never_fail(kind, candi
         pytest.param([1, "1", True, 1.0], ["1", "1", "True", "1.0"], id="values that are equal, and differ as strings"),
         pytest.param([None, None, pd.NA, pd.NaT], ["", "", "", ""], id="all missing"),
         pytest.param([2, None, 10, 2], ["2", "", "10", "2"], id="numbers"),
+        pytest.param([np.str_("b"), None, "b", np.str_("a")], ["b", "", "b", "a"], id="strings of NumPy's type"),
     ],
 )
 def test_categories_become_strings_however_many_there_are(rows, values, strings):
@@ -63,6 +64,7 @@ def test_categories_become_strings_however_many_there_are(rows, values, strings)
     found = RecordFeatures({"shop": "category"}).fit(frame).transform(frame)["shop"]
 
     assert found.tolist() == strings * (rows // 4)
+    assert set(map(type, found)) == {str}, "a stored model may hold no other type"
 
 
 def test_strings_become_their_places_in_alphabetic_order_and_unseen_ones_minus_one():
