@@ -16,7 +16,7 @@ from contender.contracts.sections import LOWER_IS_BETTER
 from contender.drift.drift_check import DriftCheck
 from contender.errors import BatchRefused, LeakFound, TooFewOutcomes
 from contender.events import DEGRADED, DRIFT
-from contender.lake import tables
+from contender.lake import spark_session
 from contender.performance import performance_table
 from contender.performance.score_counts import metric_of
 from contender.promotion.ledger import LedgerEntry
@@ -113,7 +113,7 @@ def replay(plan: Plan, tell: Tell) -> Replay:
 
 def start_spark(settings: Settings) -> None:
     """A Spark of this process's own, made for the many small queries of a history."""
-    tables.start(settings, small=True, java_options=tables.MANY_SMALL)
+    spark_session.start(settings, small=True, java_options=spark_session.MANY_SMALL)
 
 
 def catch_up(base: World, at: datetime) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from contender.contracts.contract import Contract
 from contender.ingestion import batches, intake
-from contender.lake import tables
+from contender.lake import spark_session, tables
 from contender.settings import Settings
 from contender.values import Ingested
 
@@ -133,12 +133,12 @@ def spark(tmp_path_factory):
     home = tmp_path_factory.mktemp("spark")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-        session = tables.session(Settings(home=home, spark_memory="1g"))
+        session = spark_session.session(Settings(home=home, spark_memory="1g"))
     session.conf.set("spark.sql.codegen.wholeStage", "false")
     session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
     session.conf.set("spark.sql.shuffle.partitions", "1")
     yield session
-    tables.stop()
+    spark_session.stop()
 
 
 @pytest.fixture(scope="session")

@@ -185,15 +185,13 @@ def progress_of(settings: Settings, contract: Contract, source: Source) -> Progr
 
     Each file of the counts is of one update of one table, until somebody joins them.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
-    from deltalake import DeltaTable
 
-    location = tables.path_of(settings, contract.name, COUNTS)
-    if not DeltaTable.is_deltatable(location):
+    delta = tables.opened(settings, contract.name, COUNTS)
+    if delta is None:
         return Progress()
-    delta, mine = DeltaTable(location), {"source": source, "definition": definition(settings, contract)}
-    log = pa.table(delta.get_add_actions(flatten=True))
+    mine = {"source": source, "definition": definition(settings, contract)}
+    log = tables.log_of(delta)
     names = {"until": "max.until", "version": "max.version", DAY: f"max.{DAY}"}
     if any(not log[f"min.{name}"].equals(log[f"max.{name}"]) for name in mine):
         names = {name: name for name in names}
@@ -235,20 +233,18 @@ def _each_once(rows: "pa.Table") -> "pa.Table":
 def _of_days(location: str, days: Sequence[date], names: Sequence[str], wanted: "ds.Expression") -> "pa.Table | None":
     """Rows of a table that has `_day`, in whose files the other days are skipped; None without table or days."""
     import pyarrow.dataset as ds
-    from deltalake import DeltaTable
 
-    if not len(days) or not DeltaTable.is_deltatable(location):
+    delta = tables.opened_at(location) if len(days) else None
+    if delta is None:
         return None
     first, last = min(days), max(days)
-    every = DeltaTable(location).to_pyarrow_dataset(file_pruning_predicate=f"{DAY} >= '{first}' AND {DAY} <= '{last}'")
+    every = delta.to_pyarrow_dataset(file_pruning_predicate=f"{DAY} >= '{first}' AND {DAY} <= '{last}'")
     within = (ds.field(DAY) >= first) & (ds.field(DAY) <= last)
     return every.to_table(columns=list(names), filter=within & wanted)
 
 
 def _is_sampled(settings: Settings, contract: Contract, source: Source) -> bool:
-    from deltalake import DeltaTable
-
-    return bool(DeltaTable.is_deltatable(tables.path_of(settings, contract.name, table_of(settings, contract, source))))
+    return tables.opened(settings, contract.name, table_of(settings, contract, source)) is not None
 
 
 def _counts(

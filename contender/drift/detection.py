@@ -95,10 +95,9 @@ def past_checks(
         ends: those of windows that end after the first of these days, and not after the second, only.
     """
     import pyarrow.dataset as ds
-    from deltalake import DeltaTable
 
-    location = tables.path_of(settings, use_case, TABLE)
-    if not DeltaTable.is_deltatable(location):
+    delta = tables.opened(settings, use_case, TABLE)
+    if delta is None:
         return []
     # Each check is a file, and most files of a long past are not opened.
     where = f"check_start >= '{since}' AND check_end > '{ends[0]}' AND check_end <= '{ends[1]}'"
@@ -107,7 +106,7 @@ def past_checks(
     if version is not None:
         where += f" AND model_version = {version}"
         wanted &= ds.field("model_version") == version
-    found = DeltaTable(location).to_pyarrow_dataset(file_pruning_predicate=where).to_table(filter=wanted)
+    found = delta.to_pyarrow_dataset(file_pruning_predicate=where).to_table(filter=wanted)
     checks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in found.to_pylist():
         checks.setdefault((row["checked_at"], row["model_version"], row["check_start"]), []).append(row)

@@ -9,7 +9,6 @@ Source: Thorup (2013), Bottom-k and priority sampling, set similarity and subset
 import sys
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pyspark.sql import Column as SparkColumn
@@ -36,7 +35,6 @@ from contender.values import BATCH, KEY, TIME, TableVersion
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-    from deltalake import DeltaTable
 
 _FEW_VALUES = 60_000_000
 """So many new values at once pass through this process, a million rows of 55 columns; of more, Spark samples."""
@@ -66,12 +64,9 @@ def replace_small(settings: Settings, contract: Contract, name: str, rows: "pa.T
 
 
 def _update(settings: Settings, contract: Contract, source: Source) -> int:
-    from deltalake import DeltaTable
-
-    location = tables.path_of(settings, contract.name, source)
-    if not DeltaTable.is_deltatable(location):
+    delta = tables.opened(settings, contract.name, source)
+    if delta is None:
         return 0
-    delta = DeltaTable(location)
     table, done = TableVersion(contract.name, source, delta.version()), progress_of(settings, contract, source)
     if table.version <= done.version:
         return 0
@@ -101,13 +96,12 @@ def _update(settings: Settings, contract: Contract, source: Source) -> int:
 
 
 def _few(
-    settings: Settings, contract: Contract, delta: "DeltaTable", source: Source, done: int
+    settings: Settings, contract: Contract, delta: "tables.Delta", source: Source, done: int
 ) -> small_batch_sampler.Pieces | None:
     """The rows of the batches after `done`, where they are few by the table's log; starting Spark would cost more."""
     import pyarrow as pa
-    from deltalake import DeltaTable
 
-    log = pa.table(delta.get_add_actions(flatten=True))
+    log = tables.log_of(delta)
     if f"max.{BATCH}" not in log.column_names or log["num_records"].null_count or log[f"max.{BATCH}"].null_count:
         return None
     newest = zip(log[f"max.{BATCH}"].to_pylist(), log["num_records"].to_pylist(), strict=True)
@@ -121,10 +115,10 @@ def _few(
     new = small_batch_sampler.stored_pieces(files, types, done)
     if source != "outcomes":
         return small_batch_sampler.pieces_of(new, settings.seed)
-    location = tables.path_of(settings, contract.name, table_of(settings, contract, "features"))
-    if not DeltaTable.is_deltatable(location):
+    sampled = tables.opened(settings, contract.name, table_of(settings, contract, "features"))
+    if sampled is None:
         return lambda _: iter(())
-    return small_batch_sampler.pieces_of_known(new, DeltaTable(location).to_pyarrow_dataset())
+    return small_batch_sampler.pieces_of_known(new, sampled.to_pyarrow_dataset())
 
 
 def _many(settings: Settings, contract: Contract, table: TableVersion, source: Source, done: int) -> DataFrame:
@@ -193,21 +187,19 @@ def _write(
 ) -> None:
     """Write one piece after the other, as they come."""
     import pyarrow as pa
-    from deltalake import ColumnProperties, WriterProperties, write_deltalake
 
-    location = tables.path_of(settings, contract.name, name)
-    if "://" not in location:
-        Path(location).mkdir(parents=True, exist_ok=True)
     first = next(pieces)
     batches = (batch for piece in chain([first], pieces) for batch in piece.to_batches())
     # Hardly two numbers are equal; a dictionary of them takes longer to write and to read than they do.
     repeated = [field.name for field in first.schema if field.name != KEY and pa.types.is_string(field.type)]
-    properties = WriterProperties(
-        max_row_group_size=_GROUP_ROWS, default_column_properties=ColumnProperties(dictionary_enabled=False),
-        column_properties={name: ColumnProperties(dictionary_enabled=True) for name in repeated},
-    )  # fmt: skip
-    write_deltalake(
-        location, pa.RecordBatchReader.from_batches(first.schema, batches), mode=mode,
-        schema_mode="overwrite" if mode == "overwrite" else None, target_file_size=_FILE_BYTES,
-        writer_properties=properties, configuration=_SKIPPING,
-    )  # fmt: skip
+    tables.write_batches(
+        settings,
+        contract.name,
+        name,
+        pa.RecordBatchReader.from_batches(first.schema, batches),
+        overwrite=mode == "overwrite",
+        repeated=repeated,
+        group_rows=_GROUP_ROWS,
+        file_bytes=_FILE_BYTES,
+        configuration=_SKIPPING,
+    )

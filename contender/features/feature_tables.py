@@ -14,7 +14,7 @@ from contender.features import transforms
 from contender.ingestion import staging
 from contender.ingestion.file_reader import digest
 from contender.ingestion.row_checks import complete, conform
-from contender.lake import tables
+from contender.lake import spark_session, tables
 from contender.settings import Settings
 from contender.values import BATCH, KEY, ROW, TIME, TableVersion
 
@@ -40,7 +40,9 @@ def update_lookups(settings: Settings, contract: Contract, folder: Path) -> list
         if tables.note_of(settings, contract.name, table) == content:
             continue
         staged = staging.stage_lookup(settings, contract, name, path)
-        rows = conform(tables.session(settings).read.parquet(str(staged)), lookup.columns, [], contract.records.missing)
+        rows = conform(
+            spark_session.session(settings).read.parquet(str(staged)), lookup.columns, [], contract.records.missing
+        )
         keys = [F.col(f"`{column}`") for column in lookup.key]
         first = rows.withColumn("_rank", F.row_number().over(Window.partitionBy(*keys).orderBy(ROW))).where("_rank = 1")
         facts = first.dropna(subset=list(lookup.key)).select(*[F.col(f"`{column}`") for column in lookup.columns])

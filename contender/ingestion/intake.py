@@ -21,7 +21,7 @@ from contender.ingestion.batches import Plan, Source
 from contender.ingestion.expectations import Finding
 from contender.ingestion.staging import Staged
 from contender.ingestion.validation import Part, conform_part
-from contender.lake import tables
+from contender.lake import spark_session, tables
 from contender.settings import Settings
 from contender.values import BATCH, FILE, KEY, RECEIVED, ROW, TARGET, TIME, Ingested
 
@@ -40,7 +40,7 @@ def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progr
         BatchRefused: more rows fail than the contract allows, or the batch as a whole breaks an expectation. All of
             its rows are in `quarantine` then.
     """
-    spark = tables.session(settings)
+    spark = spark_session.session(settings)
     staged = staging.stage(settings, contract, batch, progress)
     sources: list[Source] = [source for source in SOURCES if _has_rows(staged, batch, source)]
     # Side by side, as also below: for a day's rows Spark plans longer than it computes, on one core.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from contender.lake import tables
+from contender.lake import spark_session, tables
 from contender.settings import Settings
 from contender.values import KEY, TIME, TableVersion
 
@@ -86,7 +86,7 @@ class Parts:
             return tables.read(self.settings, self.table)
         from pyspark.sql.types import StructType
 
-        session, schema = tables.session(self.settings), StructType.fromJson(json.loads(self.schema))
+        session, schema = spark_session.session(self.settings), StructType.fromJson(json.loads(self.schema))
         if not self.files:
             return session.createDataFrame([], schema)
         folder = tables.path_of(self.settings, self.table.use_case, self.table.table)
@@ -98,11 +98,10 @@ class Parts:
 
 def parts_of(settings: Settings, table: TableVersion) -> Parts:
     """All files of a table at its version."""
-    import pyarrow as pa
-    from deltalake import DeltaTable
-
-    delta = DeltaTable(tables.path_of(settings, table.use_case, table.table), version=table.version)
-    actions = pa.table(delta.get_add_actions(flatten=True))
+    delta = tables.opened(settings, table.use_case, table.table, table.version)
+    if delta is None:
+        raise FileNotFoundError(f"{table} is not in the lake.")
+    actions = tables.log_of(delta)
     names = [f"{end}.{column}" for column in (KEY, TIME) for end in ("min", "max")]
     rows = actions.select([name for name in ("path", *names) if name in actions.column_names]).to_pylist()
     files = tuple(Part(row["path"], _range(row, KEY), _range(row, TIME)) for row in rows)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from filelock import FileLock, Timeout
 
 from contender.errors import Busy, ContenderError, Unavailable
-from contender.lake import shared_spark, spark_workers, tables
+from contender.lake import shared_spark, spark_session, spark_workers
 from contender.lake.shared_spark import Address
 from contender.settings import Settings
 
@@ -72,14 +72,14 @@ def keep(settings: Settings) -> NoReturn:
     # Else the C library keeps a heap for each thread, and what was freed in it.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     try:
-        session = tables.start(settings, java_options=LASTING, more=FRUGAL)
+        session = spark_session.start(settings, java_options=LASTING, more=FRUGAL)
         shared_spark.hush(session)
         rehearse(settings, session)
         gateway: Any = session.sparkContext._gateway
         parameters = gateway.java_parameters
         address = Address(
             pid=os.getpid(), java=gateway.proc.pid, port=parameters.port, secret=parameters.auth_token,
-            configured=tables.configured(settings),
+            configured=spark_session.configured(settings),
         )  # fmt: skip
         own = _bindings(gateway)
         _rest(settings, session, own)

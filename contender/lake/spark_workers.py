@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.daemon import manager
 
-from contender.lake import tables
+from contender.lake import spark_session
 from contender.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LOADED = (
 
 def start(settings: Settings) -> None:
     """Have Spark start the process from which workers are forked, and wait until it is ready."""
-    tables.session(settings).range(1, numPartitions=1).mapInArrow(_as_they_are, "id bigint").collect()
+    spark_session.session(settings).range(1, numPartitions=1).mapInArrow(_as_they_are, "id bigint").collect()
 
 
 def _as_they_are(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":

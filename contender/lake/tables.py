@@ -1,197 +1,23 @@
-"""The door to Spark and Delta: one session per process, tables by name, idempotent appends.
+"""The door to Delta: tables by name, at a version, with idempotent appends.
 
 Spark reads, joins and writes what grows with the data. Small look-ups (a table's version, a count, the list of files)
 go through delta-rs, which needs no JVM.
 """
 
-import hashlib
-import os
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from contender.errors import Unavailable
-from contender.lake import java, shared_spark
+from contender.lake import shared_spark, spark_session
 from contender.settings import Settings
 from contender.values import KEY, TableVersion
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
-_starting = Lock()
-
-
-def session(settings: Settings, *, small: bool = False, tiny: bool = False) -> "SparkSession":
-    """The one Spark session of this process, in the warm Spark if there is a fitting one, else in one of its own.
-
-    Args:
-        small: there is little to do, so that compiling Java thoroughly would take longer than it saves.
-        tiny: there is so little that Spark's own compiling of each query would, too.
-
-    Raises:
-        Unavailable: Java or the Delta JARs are missing, with what installs them; or the warm Spark ended.
-    """
-    with _starting:
-        if present := shared_spark.attached():
-            return present
-        os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-        from pyspark.sql import SparkSession
-
-        if SparkSession._instantiatedSession is None and (address := _fitting(settings)):
-            with suppress(Unavailable):
-                return shared_spark.attach(settings, address, _asking(settings, small=small, tiny=tiny))
-        return start(settings, small=small, tiny=tiny, java_options=_SHORT_LIVED if small else ())
-
-
-def start(
-    settings: Settings,
-    *,
-    small: bool = False,
-    tiny: bool = False,
-    java_options: Iterable[str] = (),
-    more: Mapping[str, str] | None = None,
-) -> "SparkSession":
-    """A Spark of this process's own, or the one that it has started before.
-
-    Args:
-        java_options: of the JVM, beside those that it always needs.
-        more: options of Spark, likewise.
-
-    Raises:
-        Unavailable: Java or the Delta JARs are missing, with what installs them; or Java does not start.
-    """
-    os.environ.update(java.environment())
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    if settings.spark_master.startswith("local"):
-        # Elsewhere the workers of a cluster must be able to reach this driver.
-        os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    from pyspark.errors import PySparkRuntimeError
-    from pyspark.sql import SparkSession
-
-    scratch = _scratch(settings)
-    scratch.mkdir(parents=True, exist_ok=True)
-    logging = Path(__file__).with_name("log4j2.properties")
-    options = [f"-Dlog4j2.configurationFile={logging.as_uri()}", f"-Dderby.system.home={scratch}"]
-    builder = SparkSession.builder.appName("contender")
-    for name, value in {
-        **_launching(settings),
-        "spark.driver.extraJavaOptions": " ".join([*options, *java.jvm_options(), *java_options]),
-        **_asking(settings, small=small, tiny=tiny),
-        **(more or {}),
-    }.items():
-        builder = builder.config(name, value)
-    log = settings.home / "logs" / "spark.log"
-    with _java_speaks_to(log):
-        try:
-            return builder.getOrCreate()
-        except PySparkRuntimeError as error:
-            if error.getCondition() != "JAVA_GATEWAY_EXITED":
-                raise
-            raise Unavailable(f"Java ended before Spark was up; mend what its last words in {log} name.") from error
-
-
-def configured(settings: Settings) -> dict[str, str]:
-    """All that a Spark was started with and that cannot be changed afterwards, the code of its workers too."""
-    code = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        code.update(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}\n".encode())
-    return {**_launching(settings), "lake": settings.lake, "python": sys.executable, "code": code.hexdigest()}
-
-
-def _fitting(settings: Settings) -> shared_spark.Address | None:
-    """A warm Spark that answers and was started as one of our own would be."""
-    address = shared_spark.find(settings)
-    if address is None or dict(address.configured) != configured(settings) or not shared_spark.answers(address):
-        return None
-    return address
-
-
-def _launching(settings: Settings) -> dict[str, str]:
-    """What a Spark is started with."""
-    local = settings.spark_master.startswith("local")
-    return {
-        "spark.master": settings.spark_master,
-        "spark.jars": ",".join(str(path) for path in java.jar_paths()),
-        "spark.driver.memory": settings.spark_memory,
-        "spark.local.dir": str(_scratch(settings)),
-        "spark.sql.warehouse.dir": str(_scratch(settings) / "warehouse"),
-        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-        "spark.python.daemon.module": "contender.lake.spark_workers",
-        # Each core has a task of its own; threads inside it would only wait for one another.
-        "spark.executorEnv.OMP_NUM_THREADS": "1",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        **({"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"} if local else {}),
-    }
-
-
-def _asking(settings: Settings, *, small: bool, tiny: bool) -> dict[str, str]:
-    """What one session asks of a Spark."""
-    return {
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.execution.arrow.pyspark.enabled": "true",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
-        **({"spark.sql.adaptive.enabled": "false"} if small else {}),
-        **(_AS_IT_IS if tiny else {}),
-        **(_SMALL_MACHINE if settings.spark_master.startswith("local") else {}),
-    }
-
-
-def _scratch(settings: Settings) -> Path:
-    return settings.home / "scratch" / "spark"
-
-
-@contextmanager
-def _java_speaks_to(log: Path) -> Iterator[None]:
-    """Send what a JVM started inside the block ever prints to a file: people get our sentence, not a page of Java."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    kept = os.dup(2)
-    with log.open("ab") as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-_SHORT_LIVED = (
-    "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:MetaspaceSize=256m", "-XX:ReservedCodeCacheSize=240m",
-)  # fmt: skip
-"""A day's batch spends more on the thorough compiler and on collecting class data than on the rows.
-
-For code that is compiled quickly only, Java would reserve a fifth of that room, and compile no more once it is full.
-"""
-
-MANY_SMALL = (
-    "-XX:+UseSerialGC", "-XX:ReservedCodeCacheSize=512m", "-XX:Tier4InvocationThreshold=50000",
-    "-XX:Tier4MinInvocationThreshold=6000", "-XX:Tier4CompileThreshold=150000", "-XX:Tier4BackEdgeThreshold=400000",
-)  # fmt: skip
-"""For a process that runs thousands of small queries: only what runs ten times as often as Java's own limits ask is
-compiled thoroughly, which else takes one of two cores for minutes."""
-
-_AS_IT_IS = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
-"""A query over a day's rows has run before it would be compiled."""
-
-_SMALL_MACHINE = {
-    "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),
-    "spark.databricks.delta.snapshotPartitions": "2",
-}
-"""Without these a small table costs hundreds of empty tasks."""
-
-
-def stop() -> None:
-    """End this process's session, if there is one; a warm Spark stays."""
-    from pyspark.sql import SparkSession
-
-    if active := SparkSession._instantiatedSession:
-        active.stop()
+    Delta: TypeAlias = DeltaTable
 
 
 def path_of(settings: Settings, use_case: str, table: str) -> str:
@@ -201,23 +27,22 @@ def path_of(settings: Settings, use_case: str, table: str) -> str:
 
 def find(settings: Settings, use_case: str, table: str) -> TableVersion | None:
     """The table at its newest version, or None when nothing was ever written to it."""
-    delta = _open(settings, use_case, table)
+    delta = opened(settings, use_case, table)
     return TableVersion(use_case, table, delta.version()) if delta is not None else None
 
 
 def count(settings: Settings, use_case: str, table: str) -> int:
     """Number of rows of a table, from its log alone; 0 when it was never written."""
-    delta = _open(settings, use_case, table)
+    delta = opened(settings, use_case, table)
     if delta is None:
         return 0
-    import pyarrow as pa
 
-    return int(sum(pa.table(delta.get_add_actions(flatten=True)).column("num_records").to_pylist()))
+    return int(sum(log_of(delta).column("num_records").to_pylist()))
 
 
 def last_transaction(settings: Settings, use_case: str, table: str, application: str) -> int:
     """Highest transaction version that `application` committed to a table; -1 when none."""
-    delta = _open(settings, use_case, table)
+    delta = opened(settings, use_case, table)
     version = delta.transaction_version(application) if delta is not None else None
     return -1 if version is None else int(version)
 
@@ -225,7 +50,7 @@ def last_transaction(settings: Settings, use_case: str, table: str, application:
 @shared_spark.answering()
 def read(settings: Settings, table: TableVersion) -> "DataFrame":
     """A table at its version, as a Spark frame."""
-    reader = session(settings).read.format("delta").option("versionAsOf", table.version)
+    reader = spark_session.session(settings).read.format("delta").option("versionAsOf", table.version)
     return reader.load(path_of(settings, table.use_case, table.table))
 
 
@@ -238,7 +63,7 @@ def read_small(
     Args:
         where: conditions that rows must meet, such as ("day", ">=", date(2026, 1, 1)); None takes the table whole.
     """
-    delta = _open(settings, use_case, table, version)
+    delta = opened(settings, use_case, table, version)
     if delta is None:
         return None
     return delta.to_pyarrow_table(columns=list(columns) if columns else None, filters=list(where) if where else None)
@@ -255,7 +80,7 @@ def read_key(settings: Settings, use_case: str, table: str, key: str, version: i
     Raises:
         FileNotFoundError: files of an old version were cleared away.
     """
-    delta = _open(settings, use_case, table, version)
+    delta = opened(settings, use_case, table, version)
     if delta is None:
         return None
     import pyarrow.dataset as ds
@@ -273,14 +98,14 @@ def read_newest(
     Raises:
         FileNotFoundError: files of an old version were cleared away.
     """
-    delta = _open(settings, use_case, table, version)
+    delta = opened(settings, use_case, table, version)
     if delta is None:
         return None
     import numpy as np
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    every, actions = delta.to_pyarrow_dataset(), pa.table(delta.get_add_actions(flatten=True))
+    every, actions = delta.to_pyarrow_dataset(), log_of(delta)
     written = dict(zip(actions["path"].to_pylist(), actions["modification_time"].to_pylist(), strict=True))
     files, within = [], 0
     for file in sorted(every.get_fragments(), key=lambda file: (-written.get(file.path, 0), file.path)):
@@ -342,7 +167,7 @@ def replace(settings: Settings, use_case: str, table: str, frame: "DataFrame", *
 
 def note_of(settings: Settings, use_case: str, table: str) -> str:
     """The note of a table's newest commit; empty when there is none."""
-    delta = _open(settings, use_case, table)
+    delta = opened(settings, use_case, table)
     return str(delta.history(1)[0].get("userMetadata") or "") if delta is not None else ""
 
 
@@ -383,7 +208,7 @@ def changed_files(settings: Settings, table: TableVersion, since: int) -> list[s
 
     None when this cannot be told, because the log of that version, or one of its files, was cleared away.
     """
-    old, new = (_open(settings, table.use_case, table.table, version) for version in (since, table.version))
+    old, new = (opened(settings, table.use_case, table.table, version) for version in (since, table.version))
     if old is None or new is None:
         return None
     before, after = ({str(uri) for uri in delta.file_uris()} for delta in (old, new))
@@ -393,15 +218,71 @@ def changed_files(settings: Settings, table: TableVersion, since: int) -> list[s
     return sorted(before ^ after)
 
 
+def log_of(delta: "Delta") -> "pa.Table":
+    """The log of a table: a row per Parquet file, with the counts, smallest and largest values that it states."""
+    import pyarrow as pa
+
+    return pa.table(delta.get_add_actions(flatten=True))
+
+
+def write_batches(
+    settings: Settings,
+    use_case: str,
+    table: str,
+    rows: "pa.RecordBatchReader",
+    *,
+    overwrite: bool = False,
+    repeated: Sequence[str] = (),
+    group_rows: int,
+    file_bytes: int,
+    configuration: Mapping[str, str | None],
+) -> None:
+    """Write rows as they come, in one commit and in bounded memory, without Spark.
+
+    Args:
+        overwrite: in place of all rows and columns that were there.
+        repeated: columns whose values come again and again, which a dictionary makes small.
+        group_rows: rows of a group in a file.
+        file_bytes: size of a file.
+        configuration: properties of a table that is new.
+    """
+    from deltalake import ColumnProperties, WriterProperties, write_deltalake
+
+    location = path_of(settings, use_case, table)
+    if "://" not in location:
+        Path(location).mkdir(parents=True, exist_ok=True)
+    properties = WriterProperties(
+        max_row_group_size=group_rows,
+        default_column_properties=ColumnProperties(dictionary_enabled=False),
+        column_properties={name: ColumnProperties(dictionary_enabled=True) for name in repeated},
+    )
+    write_deltalake(
+        location,
+        rows,
+        mode="overwrite" if overwrite else "append",
+        schema_mode="overwrite" if overwrite else None,
+        target_file_size=file_bytes,
+        writer_properties=properties,
+        configuration=configuration,
+    )
+
+
+def unreadable() -> type[Exception]:
+    """The error of a table that is damaged, or whose files are gone."""
+    from deltalake.exceptions import DeltaError
+
+    return DeltaError
+
+
 def files_of(settings: Settings, use_case: str, table: str) -> list[str]:
     """Addresses of the Parquet files that make up a table now, for tools that read no Delta; empty without one."""
-    delta = _open(settings, use_case, table)
+    delta = opened(settings, use_case, table)
     return [] if delta is None else sorted(str(uri) for uri in delta.file_uris())
 
 
 def delete_batch(settings: Settings, use_case: str, table: str, batch: int) -> None:
     """Take back what an abandoned batch wrote."""
-    delta = _open(settings, use_case, table)
+    delta = opened(settings, use_case, table)
     if delta is not None:
         delta.delete(f"_batch = {batch}")
 
@@ -412,11 +293,16 @@ def _written(settings: Settings, use_case: str, table: str) -> TableVersion:
     return written
 
 
-def _open(settings: Settings, use_case: str, table: str, version: int | None = None) -> "DeltaTable | None":
+def opened(settings: Settings, use_case: str, table: str, version: int | None = None) -> "Delta | None":
+    """A table through delta-rs; None when it was never written, or the version is not known."""
+    return opened_at(path_of(settings, use_case, table), version)
+
+
+def opened_at(location: str, version: int | None = None) -> "Delta | None":
+    """The table at an address through delta-rs; None where there is none, or the version is not known."""
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
-    location = path_of(settings, use_case, table)
     if not DeltaTable.is_deltatable(location):
         return None
     try:

@@ -7,9 +7,10 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from contender.operations.findings import Finding, extra_command, without_login
+from contender.operations.findings import Finding, extra_command
 from contender.operations.server_checks import host_answers, server_answers
 from contender.operations.storage_checks import nearest, owning
+from contender.redact import without_login
 from contender.settings import Settings
 
 

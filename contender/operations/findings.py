@@ -1,6 +1,5 @@
 """What an examination finds: one value per question, and for each that is answered badly the command that mends it."""
 
-import re
 import shlex
 import shutil
 import sys
@@ -31,18 +30,6 @@ class Finding:
 def healthy(findings: Iterable[Finding]) -> bool:
     """Whether nothing failed; warnings do not count."""
     return all(finding.status != "failed" for finding in findings)
-
-
-def without_login(address: str) -> str:
-    """An address as it may be shown: no user, no password, no parameters."""
-    scheme, separator, rest = address.partition("://")
-    if not separator:
-        return address
-    login, at, place = rest.rpartition("@")
-    # A password may hold any sign, and parameters may hold a password: where one cannot tell them apart, show neither.
-    if at and ("?" in login or "#" in login):
-        return f"{scheme}://..."
-    return f"{scheme}://{re.split('[?#]', place)[0]}"
 
 
 def checkout() -> Path | None:

@@ -10,7 +10,8 @@ import urllib.request
 from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
-from contender.operations.findings import Finding, without_login
+from contender.operations.findings import Finding
+from contender.redact import without_login
 from contender.settings import Settings
 
 SECONDS = 2

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from contender.contracts.contract import Contract
-from contender.lake import tables
+from contender.lake import spark_session, tables
 from contender.lake.file_pruning import Parts, parts_of
 from contender.performance.daily_row import CALIBRATION_DAYS, Day, before, row_of, schema
 from contender.performance.quality_readings import TABLE, days_of, reach_of
@@ -141,7 +141,7 @@ def _read_files(settings: Settings, files: Sequence[str]) -> "DataFrame | None":
     if not files:
         return None
     # Named, because Spark would open a file to learn them; outcomes have no time, and get none.
-    return tables.session(settings).read.schema(f"{KEY} string, {TIME} timestamp").parquet(*files)
+    return spark_session.session(settings).read.schema(f"{KEY} string, {TIME} timestamp").parquet(*files)
 
 
 def _days_of(rows: "DataFrame") -> list[date]:

@@ -9,17 +9,36 @@ import numpy as np
 
 from contender.contracts.contract import Contract
 from contender.lake import tables
-from contender.performance.autocorrelation import apart
+from contender.performance.autocorrelation import Apart, apart
 from contender.performance.daily_row import CALIBRATION_DAYS, Day, before
 from contender.performance.estimates import estimate
 from contender.performance.intervals import interval_over
 from contender.performance.score_counts import Tally, add_up, metric_of
-from contender.retraining.triage import Reading
 from contender.settings import Settings
 from contender.values import Interval
 
 TABLE = "performance"
 _LEAST_WINDOWS, _A_DAY = 2, timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A quality in the metric's own units, with 90 % intervals, now and in its own past.
+
+    `rows` are those it rests on: mature outcomes where it is measured, predictions where it is estimated. `past_spread`
+    is the standard deviation of windows of the past around each other, beyond what the luck of their rows explains.
+    `loss` is how far the mean loss lies above that of the past, see `Tally.loss`; None where it is not measured. Of
+    a past that is too short nothing is known: `past` is None then.
+    """
+
+    value: float
+    interval: Interval | None
+    rows: int
+    past: float | None = None
+    past_interval: Interval | None = None
+    past_rows: int = 0
+    past_spread: float = 0.0
+    loss: Apart | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ import numpy as np
 
 from contender.errors import Unavailable, UntrustedModel, UsageError
 from contender.features.training_keys import Hashes
+from contender.redact import without_logins
 from contender.registry.model_files import STAMP, Loaded, check_folder, digest_of, load_folder
 from contender.settings import Settings
 from contender.timing import clock
@@ -94,7 +94,8 @@ def connected(settings: Settings) -> Iterator["MlflowClient"]:
         address = mlflow.get_tracking_uri()
         advice = "Start it, or correct MLFLOW_TRACKING_URI," if _is_served(address) else "See to its file and disk,"
         raise Unavailable(
-            f"MLflow at {_shown(address)} does not answer ({_said(error)}). {advice} and run the same command again."
+            f"MLflow at {without_logins(address)} does not answer ({_said(error)}). {advice} and run the same command "
+            "again."
         ) from error
 
 
@@ -138,16 +139,11 @@ def _is_served(uri: str) -> bool:
     return uri.startswith(("http:", "https:"))
 
 
-def _shown(text: str) -> str:
-    """A text without the user and password of the addresses in it."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
-
-
 def _said(error: BaseException) -> str:
     # SQLAlchemy puts the statement and its own advice around what the database said.
     said = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
     lines = str(said).strip().splitlines() or ["no reason given"]
-    return _shown(lines[0])[:200]
+    return without_logins(lines[0])[:200]
 
 
 def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
@@ -335,7 +331,7 @@ def fetch(settings: Settings, use_case: str, uri: str) -> Path:
             try:
                 mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(copy))
             except (OSError, MlflowException) as error:
-                place = _shown(mlflow.get_tracking_uri())
+                place = without_logins(mlflow.get_tracking_uri())
                 raise Unavailable(
                     f"The artifacts of {uri} cannot be fetched from MLflow at {place} ({_said(error)}). See that they "
                     "are still there and that it runs, and run the same command again."

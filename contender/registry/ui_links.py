@@ -3,7 +3,7 @@
 import json
 from urllib.parse import quote
 
-from contender.operations.findings import without_login
+from contender.redact import without_login
 from contender.settings import Settings
 from contender.values import ModelVersion
 

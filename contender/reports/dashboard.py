@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from contender.contracts.contract import Contract, known_use_cases
 from contender.errors import ContenderError
+from contender.lake.tables import unreadable
 from contender.operations import notices
 from contender.promotion import ledger
 from contender.promotion.approval_request import WAITING, Request, told
@@ -102,12 +103,10 @@ class _Tries:
             return otherwise
 
     def lake(self, table: str, otherwise: Found, read: Callable[[], Found]) -> Found:
-        from deltalake.exceptions import DeltaError
-
         try:
             return read()
         # Arrow's errors are these, or of these; a table of another release lacks columns.
-        except (DeltaError, ContenderError, OSError, ValueError, KeyError) as error:
+        except (unreadable(), ContenderError, OSError, ValueError, KeyError) as error:
             self._note(f"The table '{table}' cannot be read just now; 'contender doctor' may say why.", error)
             return otherwise
 

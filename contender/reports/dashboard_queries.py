@@ -17,7 +17,6 @@ from contender.values import BATCH, RECEIVED, TIME
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from deltalake import DeltaTable
 
 _FRUGAL = {"batch_size": 16_384, "batch_readahead": 1, "fragment_readahead": 1}
 
@@ -41,7 +40,7 @@ class Counts:
 
 def read_quality(settings: Settings, use_case: str) -> list[QualityDay]:
     """The last year of `performance`, one model version for each day; at most 366 rows for each version are held."""
-    since = _a_year_before(_newest_in(_open(settings, use_case, "performance"), "day"))
+    since = _a_year_before(_newest_in(tables.opened(settings, use_case, "performance"), "day"))
     if since is None:
         return []
     rows = tables.read_small(settings, use_case, "performance", _QUALITY, where=[("day", ">=", since)])
@@ -50,7 +49,7 @@ def read_quality(settings: Settings, use_case: str) -> list[QualityDay]:
 
 def read_drift(settings: Settings, use_case: str) -> Heat | None:
     """The last year of `drift`: for each column and day the check that was made last; that many cells are held."""
-    delta = _open(settings, use_case, "drift")
+    delta = tables.opened(settings, use_case, "drift")
     newest = _newest_in(delta, "check_end")
     since = _a_year_before(newest)
     if delta is None or newest is None or since is None:
@@ -73,7 +72,7 @@ def read_drift(settings: Settings, use_case: str) -> Heat | None:
 
 def count_days(settings: Settings, use_case: str, table: str) -> Counts:
     """Rows by the day of the record, for the last 366 days up to the newest."""
-    delta = _open(settings, use_case, table)
+    delta = tables.opened(settings, use_case, table)
     if delta is None:
         return Counts({}, 0)
     import pyarrow as pa
@@ -103,7 +102,7 @@ def count_days(settings: Settings, use_case: str, table: str) -> Counts:
 
 def read_quarantine(settings: Settings, use_case: str) -> tuple[list[Batch], int]:
     """The newest batches with quarantined rows, and all such rows; only as many files are read as these are in."""
-    delta = _open(settings, use_case, "quarantine")
+    delta = tables.opened(settings, use_case, "quarantine")
     if delta is None:
         return [], 0
     import pyarrow as pa
@@ -138,7 +137,7 @@ def _a_year_before(newest: date | None) -> date | None:
     return None if newest is None else newest - timedelta(days=DAYS - 1)
 
 
-def _newest_in(delta: "DeltaTable | None", column: str) -> date | None:
+def _newest_in(delta: "tables.Delta | None", column: str) -> date | None:
     """The latest day in a column: from the table's log, and where that does not tell, from the rows."""
     if delta is None:
         return None
@@ -153,7 +152,7 @@ def _newest_in(delta: "DeltaTable | None", column: str) -> date | None:
 
 
 def _stream(
-    delta: "DeltaTable", columns: Sequence[str], least: tuple[str, date] | None = None
+    delta: "tables.Delta", columns: Sequence[str], least: tuple[str, date] | None = None
 ) -> "Iterator[pa.RecordBatch]":
     """Rows of a table, some at a time; those whose column of that name is at least so much, or all."""
     import pyarrow.dataset as ds
@@ -162,7 +161,7 @@ def _stream(
     yield from delta.to_pyarrow_dataset().to_batches(columns=list(columns), filter=condition, **_FRUGAL)
 
 
-def _batches(delta: "DeltaTable", paths: set[str], columns: Sequence[str]) -> "Iterator[pa.RecordBatch]":
+def _batches(delta: "tables.Delta", paths: set[str], columns: Sequence[str]) -> "Iterator[pa.RecordBatch]":
     """Columns of some of a table's files."""
     if not paths:
         return
@@ -173,10 +172,3 @@ def _batches(delta: "DeltaTable", paths: set[str], columns: Sequence[str]) -> "I
     yield from ds.FileSystemDataset(files, every.schema, every.format, every.filesystem).to_batches(
         columns=list(columns), **_FRUGAL
     )
-
-
-def _open(settings: Settings, use_case: str, table: str) -> "DeltaTable | None":
-    from deltalake import DeltaTable
-
-    location = tables.path_of(settings, use_case, table)
-    return DeltaTable(location) if DeltaTable.is_deltatable(location) else None

@@ -87,13 +87,10 @@ def _live_arrivals(settings: Settings, use_case: str) -> list[datetime]:
 
 def _newest_records(settings: Settings, use_case: str) -> dict[int, datetime]:
     """The time of the newest record of each batch, from the table's log."""
-    import pyarrow as pa
-    from deltalake import DeltaTable
-
-    location = tables.path_of(settings, use_case, "records")
-    if not DeltaTable.is_deltatable(location):
+    delta = tables.opened(settings, use_case, "records")
+    if delta is None:
         return {}
-    log, names = pa.table(DeltaTable(location).get_add_actions(flatten=True)), (f"max.{BATCH}", f"max.{TIME}")
+    log, names = tables.log_of(delta), (f"max.{BATCH}", f"max.{TIME}")
     if not {*names} <= {*log.column_names}:
         return {}
     found: dict[int, datetime] = {}

@@ -17,7 +17,8 @@ from contender.contracts.loop_sections import Triage
 from contender.drift.baseline import DAY, Side, Watched, is_missing
 from contender.drift.distances import Values, distance
 from contender.drift.drift_check import ColumnDrift, Comparison, DriftCheck
-from contender.retraining.triage import ColumnSigns, Reading, Signs, unit_change
+from contender.performance.quality_readings import Reading
+from contender.retraining.triage import ColumnSigns, Signs, unit_change
 from contender.values import BATCH
 
 if TYPE_CHECKING:

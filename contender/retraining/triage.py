@@ -25,7 +25,7 @@ from typing import Literal
 from contender.contracts.contract import Contract
 from contender.contracts.loop_sections import Performance, Triage
 from contender.contracts.sections import LOWER_IS_BETTER
-from contender.performance.autocorrelation import Apart
+from contender.performance.quality_readings import Reading
 from contender.performance.score_counts import metric_of
 from contender.values import Interval
 
@@ -58,26 +58,6 @@ class ColumnSigns:
     score: float | None = None
     source: str = ""
     echoes: bool = False
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A quality in the metric's own units, with 90 % intervals, now and in its own past.
-
-    `rows` are those it rests on: mature outcomes where it is measured, predictions where it is estimated. `past_spread`
-    is the standard deviation of windows of the past around each other, beyond what the luck of their rows explains.
-    `loss` is how far the mean loss lies above that of the past, see `Tally.loss`; None where it is not measured. Of
-    a past that is too short nothing is known: `past` is None then.
-    """
-
-    value: float
-    interval: Interval | None
-    rows: int
-    past: float | None = None
-    past_interval: Interval | None = None
-    past_rows: int = 0
-    past_spread: float = 0.0
-    loss: Apart | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from contender.drift.drift_check import ColumnDrift
-from contender.retraining.triage import Reading
+from contender.performance.quality_readings import Reading
 from flows.monitor import Checked
 
 

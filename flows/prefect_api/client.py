@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from contender.errors import Unavailable
-from contender.operations.findings import without_login
+from contender.redact import without_login
 from contender.settings import Settings
 from flows.prefect_api.discovery import find_running
 

@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from contender.errors import Unavailable
-from contender.operations.findings import without_login
+from contender.redact import without_login
 from contender.settings import Settings
 from flows.prefect_api import discovery
 from flows.prefect_api.logins import login_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from contender.contracts.contract import Contract
 from contender.ingestion import batches
-from contender.lake import java, shared_spark, spark_workers, tables
+from contender.lake import java, shared_spark, spark_session, spark_workers, tables
 from contender.lake.locks import loading
 from contender.settings import Settings
 from flows.prefect_api import prefect_server
@@ -91,7 +91,7 @@ def _warm_up(
 ) -> None:
     """Start Spark, then load in the background what the next steps need, in their order."""
     try:
-        tables.session(settings, small=size.small, tiny=size.tiny)
+        spark_session.session(settings, small=size.small, tiny=size.tiny)
     except Exception as error:  # noqa: BLE001 - told by the main thread
         failures.append(error)
         return

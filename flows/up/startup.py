@@ -16,7 +16,7 @@ import click
 
 from contender.contracts.contract import Contract
 from contender.errors import Unavailable
-from contender.operations.findings import without_login
+from contender.redact import without_login
 from contender.settings import Settings
 from flows.cli.main import print_json
 from flows.prefect_api import discovery, prefect_server

@@ -33,7 +33,7 @@ from contender.contracts.contract import Contract
 from contender.contracts.loop_sections import Drift
 from contender.drift import daily_samples, detection, reference_sample, spark_sampler
 from contender.features.training_keys import hashes_of
-from contender.lake import tables
+from contender.lake import spark_session, tables
 from contender.settings import Settings
 from contender.values import ModelVersion
 
@@ -87,7 +87,7 @@ def make_contract(folder: Path) -> Contract:
 def write_days(settings: Settings, contract: Contract, first: int, last: int, rows: int, batch: int) -> None:
     """Append the rows of the days in `[first, last)` to the features, in one batch."""
     per_day = rows // DAYS
-    every = tables.session(settings).range(first * per_day, last * per_day)
+    every = spark_session.session(settings).range(first * per_day, last * per_day)
     day = (F.col("id") / per_day).cast("int")
     is_new = day >= DAYS - NEW_DAYS
     columns = [
@@ -219,7 +219,7 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
     """Both ratios, with the seconds and the memory behind them."""
     whole, quarter, day_after, again = (folder / name for name in ("whole", "quarter", "day-after", "again"))
     settings = settings_of(whole)
-    starting, _ = seconds_of(lambda: tables.session(settings))
+    starting, _ = seconds_of(lambda: spark_session.session(settings))
     contract = make_table(whole, rows)
     make_table(quarter, rows // 4)
     trained = trained_of(whole)
@@ -227,7 +227,7 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
     check(settings, contract, trained, DAYS)
     shutil.copytree(whole, day_after)
     write_days(settings_of(day_after), contract, DAYS, DAYS + 1, rows, batch=2)
-    tables.stop()
+    spark_session.stop()
     ours, theirs, incremental = [], [], []
     # In turns, so that none has the quieter machine; the best of each, as others only ever slow it down.
     for _ in range(TURNS):
@@ -283,7 +283,7 @@ if __name__ == "__main__":
         __import__("os")._exit(0)
     with tempfile.TemporaryDirectory(prefix="contender-benchmark-") as scratch:
         answer = measure(Path(scratch), given.rows)
-        tables.stop()
+        spark_session.stop()
     if given.json:
         print(json.dumps(answer, indent=2))
     else:

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DoubleType
 
 from contender.contracts.contract import Contract
-from contender.lake import tables
+from contender.lake import spark_session, tables
 from contender.registry import model_versions
 from contender.scoring.batch_scoring import with_scores
 from contender.settings import Settings
@@ -89,7 +89,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="contender-benchmark-") as scratch:
         found = measure(Path(scratch), given.rows)
-        tables.stop()
+        spark_session.stop()
     if given.json:
         print(json.dumps(found, indent=2))
     else:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from contender.errors import Unavailable
-from contender.lake import shared_spark, tables
+from contender.lake import shared_spark, spark_session, tables
 from contender.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ BEGINNING = """
 import json, os, sys, time
 from pathlib import Path
 from contender.lake import shared_spark
-from contender.lake import tables
+from contender.lake import spark_session, tables
 from contender.settings import Settings
 settings, folder = Settings(), Path(sys.argv[1])
 """
@@ -106,7 +106,7 @@ def test_only_this_user_on_this_machine_gets_in_and_only_with_the_secret(warm):
 
 @pytest.mark.parametrize("small", [True, False])
 def test_an_attached_session_asks_for_what_one_of_its_own_would(warm, tmp_path, small):
-    asked = tables._launching(warm[1]) | tables._asking(warm[1], small=small, tiny=small)
+    asked = spark_session._launching(warm[1]) | spark_session._asking(warm[1], small=small, tiny=small)
     code = f"""
 session = lake.session(settings, small={small}, tiny={small})
 names = {list(asked)}
@@ -216,8 +216,8 @@ def test_claiming_leaves_the_work_of_others_that_live(warm, tmp_path):
     ],
 )
 def test_a_spark_that_was_started_otherwise_is_not_taken(warm, change):
-    assert tables._fitting(warm[1])
-    assert tables._fitting(warm[1].model_copy(update=change)) is None
+    assert spark_session._fitting(warm[1])
+    assert spark_session._fitting(warm[1].model_copy(update=change)) is None
 
 
 def test_a_second_keeper_of_one_home_is_refused(warm):
@@ -240,11 +240,11 @@ def test_what_a_keeper_that_is_gone_left_behind_is_ignored(tmp_path):
     gone.wait()
     settings.running.mkdir(parents=True)
     address = shared_spark.Address(
-        pid=gone.pid, java=gone.pid, port=9, secret="s", configured=tables.configured(settings)
+        pid=gone.pid, java=gone.pid, port=9, secret="s", configured=spark_session.configured(settings)
     )
     shared_spark.offer(settings, address)
     assert shared_spark.find(settings) == address
-    assert tables._fitting(settings) is None
+    assert spark_session._fitting(settings) is None
     shared_spark.end_orphans(settings)
     shared_spark.offered(settings).write_text("{")
     assert shared_spark.find(settings) is None

@@ -32,6 +32,7 @@ from contender.operations import (
     server_checks,
     storage_checks,
 )
+from contender.redact import without_login
 from contender.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -496,7 +497,7 @@ def test_nothing_of_a_login_is_told_when_nobody_answers(settings, monkeypatch):
     ],
 )
 def test_an_address_is_shown_without_any_piece_of_its_login(address, shown):
-    assert findings.without_login(address) == shown
+    assert without_login(address) == shown
 
 
 def test_an_address_whose_password_is_not_encoded_is_told_without_it(settings):

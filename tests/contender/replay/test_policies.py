@@ -9,12 +9,12 @@ import pytest
 from contender.contracts.contract import Contract
 from contender.drift.drift_check import DriftCheck
 from contender.errors import UsageError
-from contender.performance.quality_readings import Readings
+from contender.performance.quality_readings import Reading, Readings
 from contender.replay import policies
 from contender.replay.policies import Seen, Wish, wish
 from contender.retraining.diagnoses import Kept
 from contender.retraining.policy import Due
-from contender.retraining.triage import Diagnosis, Reading
+from contender.retraining.triage import Diagnosis
 from contender.values import Interval
 
 PAYMENTS = Contract.of("payments", Path("data"))

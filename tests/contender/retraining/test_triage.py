@@ -5,8 +5,9 @@ import pytest
 
 from contender.contracts.loop_sections import Performance, Retraining, Triage
 from contender.performance.autocorrelation import Apart
+from contender.performance.quality_readings import Reading
 from contender.retraining.policy import Due, next_action
-from contender.retraining.triage import ColumnSigns, Diagnosis, Reading, Signs, diagnose, quality_limits, unit_change
+from contender.retraining.triage import ColumnSigns, Diagnosis, Signs, diagnose, quality_limits, unit_change
 from contender.values import Interval
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -21,12 +21,12 @@ pytestmark = [
 FAILING = """
 import errno
 from prefect import flow, task
-from contender.lake import tables
+from contender.lake import spark_session, tables
 from contender.errors import BatchRefused
 from contender.settings import Settings
 from flows.runtime.flow_runs import in_one_sentence, tags_of
 
-def spark(): return tables.session(Settings(), small=True)
+def spark(): return spark_session.session(Settings(), small=True)
 def refused(): raise BatchRefused("The batch is refused: 9.0% of its 400 records fail.")
 def full(): raise OSError(errno.ENOSPC, "No space left on device", "/lake/records")
 def java(): spark().sparkContext._jvm.java.util.ArrayList(-1)
@@ -230,7 +230,7 @@ def test_a_retrain_that_the_cool_down_forbids_ends_as_skipped(server, tmp_path):
 PROGRESS = """
 import time
 from prefect import flow, task
-from contender.lake import tables
+from contender.lake import spark_session, tables
 from contender.settings import Settings
 from tasks import progress
 from tasks.run_log import working
@@ -244,7 +244,7 @@ def slow(batches):
 @task
 def long(seconds):
     settings = Settings()
-    spark = tables.session(settings, small=True)
+    spark = spark_session.session(settings, small=True)
     with working() as tell, progress.progressing(settings, "payments", "scoring with version 1", tell):
         spark.range(16, numPartitions=16).mapInArrow(slow, "id bigint").collect() if seconds else None
 
