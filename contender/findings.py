@@ -55,7 +55,7 @@ def checkout() -> Path | None:
 def setup_command() -> str:
     """What makes Java and JARs ready, in whatever way this was installed."""
     root = checkout()
-    return _in(root, "bin/setup") if root else f"{shlex.quote(sys.executable)} -m contender.java"
+    return _in(root, "bin/setup") if root else f"{shlex.quote(sys.executable)} -m contender.java_setup"
 
 
 def reinstall_command(requirement: str) -> str:
