@@ -103,7 +103,7 @@ class _Download:
             longest = max(size, longest)
             if fruitless > len(PAUSES_SECONDS):
                 raise Unavailable(
-                    f"{self.repository.name} {reason}, {fruitless} times in a row, at {jar.coordinate}; what came "
+                    f"{self.repository.subject} {reason}, {fruitless} times in a row, at {jar.coordinate}; what came "
                     f"is kept: run it again later, or {self._name_another('a mirror')}."
                 )
             pause = PAUSES_SECONDS[max(fruitless - 1, 0)]
@@ -129,7 +129,7 @@ class _Download:
 
     def _check(self, jar: Jar, answer: httpx.Response) -> None:
         """Raise what an answer means that does not bring the file."""
-        name, status = self.repository.name, answer.status_code
+        name, status = self.repository.subject, answer.status_code
         if status in (408, 425, 429) or status >= 500:
             wait = answer.headers.get("Retry-After", "")
             raise _Passing(f"answered {status}", float(wait) if wait.isdigit() else 0)
@@ -154,7 +154,7 @@ class _Download:
     @contextmanager
     def _told(self) -> Iterator[None]:
         """Errors of the network by what can be done about them."""
-        name = self.repository.name
+        name = self.repository.subject
         try:
             yield
         except httpx.ProxyError as error:
@@ -174,8 +174,9 @@ class _Download:
                 ) from error
             if any(isinstance(cause, gaierror) or getattr(cause, "errno", None) in NO_WAY for cause in causes):
                 by_proxy = f" by the proxy {self._proxy()}" if self._proxy() else ""
+                check = "check that proxy" if by_proxy else "check the network, name its proxy in HTTPS_PROXY"
                 raise Unavailable(
-                    f"{name} cannot be reached{by_proxy} ({error}); check the network, name its proxy in HTTPS_PROXY, "
+                    f"{name} cannot be reached{by_proxy} ({error}); {check}, "
                     f"or {self._name_another('a mirror that you reach')}."
                 ) from error
             raise _Passing(f"cannot be reached ({error})") from error
@@ -188,7 +189,7 @@ class _Download:
         if not keep_part:
             jar.part.unlink(missing_ok=True)
         return Unavailable(
-            f"{self.repository.name} delivered a file {found} as {jar.coordinate}; nothing of it was kept. Look "
+            f"{self.repository.subject} delivered a file {found} as {jar.coordinate}; nothing of it was kept. Look "
             f"at what it answers at {self.repository.url_of(jar)}, or {self._name_another('another mirror')}."
         )
 

@@ -34,6 +34,11 @@ class Repository:
     proxy: str = field(default="", repr=False)
     """The one that Maven's settings name; empty where the environment decides."""
 
+    @property
+    def subject(self) -> str:
+        """Its name at the beginning of a sentence."""
+        return self.name[0].upper() + self.name[1:]
+
     def url_of(self, jar: Jar) -> str:
         """The address of one JAR."""
         return f"{self.address}/{jar.place}"
@@ -148,9 +153,9 @@ class _MavenSettings:
             for mirror in self.root.iterfind("{*}mirrors/{*}mirror")
             if _covers(self.text(mirror, "mirrorOfLayouts") or "default", "default")
         ]
-        alone = (mirror for mirror in mirrors if self.text(mirror, "mirrorOf") == "central")
-        by_pattern = (mirror for mirror in mirrors if _covers(self.text(mirror, "mirrorOf"), "central"))
-        return next(alone, None) or next(by_pattern, None)
+        alone = [mirror for mirror in mirrors if self.text(mirror, "mirrorOf") == "central"]
+        by_pattern = [mirror for mirror in mirrors if _covers(self.text(mirror, "mirrorOf"), "central")]
+        return next(iter(alone + by_pattern), None)
 
     def login_of(self, server: str) -> tuple[str, str] | None:
         """Name and password for the mirror of that id."""

@@ -146,6 +146,7 @@ def refused(match: str) -> str:
     with pytest.raises(Unavailable, match=match) as told:
         fetch()
     assert os.linesep not in str(told.value)
+    assert str(told.value)[0].isupper()
     assert str(told.value).endswith(".")
     return str(told.value)
 
@@ -336,6 +337,13 @@ def test_a_machine_that_refuses_is_told_at_once(repository, monkeypatch):
         place = closed.place
     monkeypatch.setenv("CONTENDER_MAVEN_MIRROR", f"http://{place}")
     refused("cannot be reached .*refused.*check the network.*HTTPS_PROXY.*now: CONTENDER_MAVEN_MIRROR")
+
+
+def test_a_proxy_that_refuses_is_told_by_its_address(repository, monkeypatch):
+    with running(Repository()) as closed:
+        place = closed.place
+    monkeypatch.setenv("HTTP_PROXY", place)
+    refused(f"cannot be reached by the proxy .*{place} .*refused.*check that proxy")
 
 
 def test_without_a_network_the_sentence_says_so(repository, monkeypatch):
