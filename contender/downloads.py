@@ -86,9 +86,7 @@ class _Download:
             left = 0
 
     def _fill(self, jar: Jar) -> None:
-        """Ask until the part has the size of the JAR."""
-        if came(jar) > jar.size:
-            jar.part.unlink()
+        """Ask until the part is as long as the JAR; one that is longer is left to the look at its digest."""
         longest, fruitless = came(jar), 0
         while (size := came(jar)) < jar.size:
             reason, pause_seconds = "cut the connection", 0.0

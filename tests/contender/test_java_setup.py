@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 
+import certifi
 import pytest
 
 from contender import downloads, java, java_setup
@@ -110,13 +111,45 @@ def refuse(answer: Answer, status: int = 503, **headers: str) -> None:
     answer.begin(status, 0, **headers)
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory) -> Path:
+    """A certificate for 127.0.0.1 that nobody else trusts, with its key, in one file."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a network of our own")])
+    now = datetime.now(UTC)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(True, *[False] * 4, True, *[False] * 3), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    path = tmp_path_factory.mktemp("certificate") / "own.pem"
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + pem)
+    return path
+
+
 @pytest.fixture
-def repository(tmp_path, monkeypatch) -> Iterator[Repository]:
+def repository(tmp_path, monkeypatch, certificate) -> Iterator[Repository]:
     """Named as the mirror of a machine without proxies, in an empty home; no pauses, and one JAR to fetch."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"]:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+    # Reading the certificates of the whole world takes longer than most of these tests.
+    for name in downloads.CERTIFICATES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     monkeypatch.setattr(java, "SHARE", tmp_path / "share")
     monkeypatch.setattr(java, "JARS", (pinned("delta"),))
     monkeypatch.setattr(downloads, "PAUSES_SECONDS", (0.0, 0.0))
@@ -431,42 +464,13 @@ def test_a_proxy_that_cannot_be_used_is_told(repository, monkeypatch, address):
 
 
 @pytest.fixture
-def certificate(tmp_path) -> Path:
-    """A certificate for 127.0.0.1 that nobody else trusts, with its key, in one file."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a network of our own")])
-    now = datetime.now(UTC)
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(True, *[False] * 4, True, *[False] * 3), critical=True)
-        .add_extension(identifier, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    path = tmp_path / "own.pem"
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + pem)
-    return path
-
-
-@pytest.fixture
 def over_tls(repository, certificate, monkeypatch):
     """The repository behind a certificate of its own; no variable names it yet."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     repository.socket = context.wrap_socket(repository.socket, server_side=True)
     monkeypatch.setenv("CONTENDER_MAVEN_MIRROR", f"https://{repository.place}")
-    for name in downloads.CERTIFICATES:
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE")
     return repository
 
 
@@ -481,15 +485,17 @@ def test_own_certificates_are_trusted(over_tls, certificate, monkeypatch, variab
     assert kept() == ["delta-1.0.jar"]
 
 
-def test_a_folder_of_own_certificates_is_trusted(over_tls, certificate, monkeypatch):
+@pytest.mark.parametrize("file", ["", certifi.where()], ids=["alone", "beside a file"])
+def test_a_folder_of_own_certificates_is_trusted(over_tls, certificate, tmp_path, monkeypatch, file):
     # OpenSSL looks for a file that is called by the hash of the certificate's name.
     from cryptography import x509
 
     name = x509.load_pem_x509_certificate(certificate.read_bytes()).subject
-    folder = certificate.parent / "certificates"
+    folder = tmp_path / "certificates"
     folder.mkdir()
     (folder / f"{name_hash(name)}.0").write_bytes(certificate.read_bytes())
     monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+    monkeypatch.setenv("SSL_CERT_FILE", file)
     fetch()
     assert kept() == ["delta-1.0.jar"]
 
@@ -507,8 +513,7 @@ def name_hash(name) -> str:
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
 def test_certificates_that_cannot_be_read_are_told(repository, tmp_path, monkeypatch, variable):
-    for name in downloads.CERTIFICATES:
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE")
     monkeypatch.setenv(variable, str(tmp_path / "gone.pem"))
     refused(f"The certificates cannot be read .*correct or unset these: {variable}=.*gone.pem")
 
