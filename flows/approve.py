@@ -11,14 +11,14 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
 
-from contender import approvals
-from contender.contract import Contract
+from contender.contracts.contract import Contract
 from contender.errors import TitleError
-from contender.request import WAITING, Request, refusal, told
+from contender.promotion import approval_requests
+from contender.promotion.approval_request import WAITING, Request, refusal, told
 from contender.settings import Settings
-from flows.running import UseCase, in_one_sentence
-from tasks.announcing import tell_crowned
-from tasks.approving import finish_approval, give_title, refuse_title, show_request
+from flows.runtime.flow_runs import UseCase, in_one_sentence
+from tasks.announcements import tell_crowned
+from tasks.approvals import finish_approval, give_title, refuse_title, show_request
 
 GRACE = timedelta(days=1)
 """How long after a request's end Prefect keeps its run, which then fails if nobody has ended it in good order."""
@@ -45,13 +45,13 @@ def approve(use_case: UseCase, version: Annotated[int, Field(ge=1)]) -> State[An
     """
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
-    request = approvals.find(settings, use_case, version)
+    request = approval_requests.find(settings, use_case, version)
     if request is None:
         raise refusal(use_case, None, version)
     if request.state != WAITING:
         # An answer may have been cut off before the title changed.
         finish_approval(settings, contract)
-        return _ended(use_case, approvals.find(settings, use_case, version) or request)
+        return _ended(use_case, approval_requests.find(settings, use_case, version) or request)
     if request.flow_run != flow_run.id:
         request = show_request(settings, contract, request, flow_run.id)
     answer = _wait_for_answer(use_case, request)
@@ -64,7 +64,7 @@ def approve(use_case: UseCase, version: Annotated[int, Field(ge=1)]) -> State[An
     except TitleError as error:
         # Somebody else was faster, or it was too late; what stands in the ledger counts.
         return Completed(name="Void", message=str(error))
-    return _ended(use_case, approvals.find(settings, use_case, version) or request)
+    return _ended(use_case, approval_requests.find(settings, use_case, version) or request)
 
 
 def _wait_for_answer(use_case: str, request: Request) -> Answer:

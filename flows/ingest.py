@@ -5,19 +5,19 @@ from pathlib import Path
 
 from prefect import flow
 
-from contender.contract import Contract
+from contender.contracts.contract import Contract
 from contender.errors import BatchRefused
-from contender.locks import at_work
+from contender.lake.locks import at_work
 from contender.settings import Settings
 from contender.values import Ingested
-from flows.engines import begin_on_worker
-from flows.patience import patience_seconds, settled_seconds
-from flows.running import UseCase, in_one_sentence, name_of_run
+from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run
+from flows.runtime.wait_times import patience_seconds, settled_seconds
+from flows.runtime.warm_up import begin_on_worker
 from flows.score import score_what_is_new
-from tasks.announcing import tell_ingested, tell_refused
-from tasks.approving import expire_requests, finish_approval
-from tasks.deciding import ask_for_retraining
-from tasks.ingesting import find_batch, refresh_features, take_in
+from tasks.announcements import tell_ingested, tell_refused
+from tasks.approvals import expire_requests, finish_approval
+from tasks.ingestion import find_batch, refresh_features, take_in
+from tasks.retraining import ask_for_retraining
 
 
 @in_one_sentence

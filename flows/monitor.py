@@ -5,16 +5,15 @@ from datetime import UTC, datetime
 
 from prefect import flow
 
-from contender.contract import Contract
-from contender.diagnoses import Kept
-from contender.drift import DriftCheck
-from contender.locks import at_work
-from contender.readings import Readings
+from contender.contracts.contract import Contract
+from contender.drift.drift_check import DriftCheck
+from contender.lake.locks import at_work
+from contender.performance.quality_readings import Readings
+from contender.retraining.diagnoses import Kept
 from contender.settings import Settings
-from flows.engines import begin_on_worker
-from flows.patience import patience_seconds
-from flows.running import UseCase, in_one_sentence, name_of_run
-from tasks.judging import find_champion
+from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run
+from flows.runtime.wait_times import patience_seconds
+from flows.runtime.warm_up import begin_on_worker
 from tasks.monitoring import (
     act,
     bring_samples,
@@ -25,6 +24,7 @@ from tasks.monitoring import (
     measure_performance,
     moment_of,
 )
+from tasks.promotion import find_champion
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,18 @@ from dataclasses import dataclass
 
 from prefect import flow
 
-from contender.contract import Contract
+from contender.contracts.contract import Contract
 from contender.errors import BatchRefused, DataError, TooFewOutcomes
-from contender.locks import at_work
-from contender.policy import Due
+from contender.lake.locks import at_work
+from contender.retraining.policy import Due
 from contender.settings import Settings
 from contender.values import Ingested, Scored, Verdict
 from flows.ingest import ingest
-from flows.patience import patience_seconds
 from flows.retrain import retrain
-from flows.running import UseCase, in_one_sentence, tags_of
+from flows.runtime.flow_runs import UseCase, in_one_sentence, tags_of
+from flows.runtime.wait_times import patience_seconds
 from flows.score import score
-from tasks.deciding import decide_retraining
+from tasks.retraining import decide_retraining
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 
 from prefect import flow
 
-from contender.contract import Contract
-from contender.holdout import unseen
-from contender.locks import at_work
+from contender.contracts.contract import Contract
+from contender.lake.locks import at_work
+from contender.promotion.judging_window import unseen
 from contender.settings import Environment, Settings
 from contender.values import ModelVersion, Scorecard
-from flows.patience import patience_seconds
-from flows.running import UseCase, in_one_sentence
-from tasks.releasing import copy_champion, validate_there
+from flows.runtime.flow_runs import UseCase, in_one_sentence
+from flows.runtime.wait_times import patience_seconds
+from tasks.release import copy_champion, validate_there
 from tasks.training import split_rows
 
 

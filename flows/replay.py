@@ -11,22 +11,25 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import NAMESPACE_OID, uuid5
 
-from contender import courses, lake, outlook, performance, policies, triggers, worlds
-from contender.clauses import LOWER_IS_BETTER
-from contender.contract import Contract
-from contender.drift import DriftCheck
+from contender.contracts.contract import Contract
+from contender.contracts.sections import LOWER_IS_BETTER
+from contender.drift.drift_check import DriftCheck
 from contender.errors import BatchRefused, LeakFound, TooFewOutcomes
 from contender.events import DEGRADED, DRIFT
-from contender.history import History
-from contender.ledger import LedgerEntry
-from contender.policies import Seen, Wish
-from contender.replayed import OURS, Alarm, Period, Replay, Retrained
+from contender.lake import tables
+from contender.performance import performance_table
+from contender.performance.score_counts import metric_of
+from contender.promotion.ledger import LedgerEntry
+from contender.replay import policies, policy_outcomes, sandboxes
+from contender.replay.history import History
+from contender.replay.policies import Seen, Wish
+from contender.replay.replay_results import OURS, Alarm, Period, Replay, Retrained
+from contender.replay.sandboxes import World
+from contender.retraining import next_action, triggers
 from contender.settings import Settings
-from contender.tally import metric_of
 from contender.values import ModelVersion
-from contender.worlds import World
-from tasks import ingesting, judging, monitoring, scoring, training
-from tasks.telling import rehearsing
+from tasks import ingestion, monitoring, promotion, scoring, training
+from tasks.run_log import rehearsing
 
 Tell = Callable[[str], None]
 _QUIET = ("none", "not enough to tell")
@@ -73,7 +76,7 @@ def replay(plan: Plan, tell: Tell) -> Replay:
     Raises:
         TooFewOutcomes: no first champion could be trained in the whole history.
     """
-    base = worlds.found(plan.settings, plan.history.contract, plan.folder / "base")
+    base = sandboxes.found(plan.settings, plan.history.contract, plan.folder / "base")
     start_spark(base.settings)
     lives: list[Life] = []
     begun, why = plan.begins, "there is no history"
@@ -102,19 +105,20 @@ def replay(plan: Plan, tell: Tell) -> Replay:
         use_case=contract.name, question=contract.question, metric=metric_of(contract.kind, contract.judging.metric),
         lower_is_better=contract.judging.metric in LOWER_IS_BETTER, currency=contract.costs.currency,
         first=plan.history.first, last=plan.history.last, begun=begun, every_days=plan.every.days,
-        courses=courses.compare(measured, plan.settings.seed), seed=plan.settings.seed, made_at=datetime.now(UTC),
+        courses=policy_outcomes.compare(measured, plan.settings.seed), seed=plan.settings.seed,
+        made_at=datetime.now(UTC),
         scenario=plan.scenario, injected=plan.injected,
     )  # fmt: skip
 
 
 def start_spark(settings: Settings) -> None:
     """A Spark of this process's own, made for the many small queries of a history."""
-    lake.start(settings, small=True, java_options=lake.MANY_SMALL)
+    tables.start(settings, small=True, java_options=tables.MANY_SMALL)
 
 
 def catch_up(base: World, at: datetime) -> None:
     """Do once, with the first champion, what each policy would otherwise do again for all that came before."""
-    held = judging.find_champion.fn(base.settings, base.contract)
+    held = promotion.find_champion.fn(base.settings, base.contract)
     assert held is not None, "its title was just given"
     scoring.score_records.fn(base.settings, base.contract, held[1], at)
     monitoring.bring_samples.fn(base.settings, base.contract)
@@ -122,7 +126,7 @@ def catch_up(base: World, at: datetime) -> None:
 
 
 def _branches(plan: Plan, base: World) -> list[Life]:
-    return [Life(policy, worlds.branch(base, plan.folder / policy)) for policy in plan.policies]
+    return [Life(policy, sandboxes.branch(base, plan.folder / policy)) for policy in plan.policies]
 
 
 def arrive(plan: Plan, base: World, start: date, end: date) -> str:
@@ -133,13 +137,13 @@ def arrive(plan: Plan, base: World, start: date, end: date) -> str:
 
 def _take_in(base: World, at: datetime) -> str:
     refused = ""
-    batch = ingesting.find_batch.fn(base.settings, base.contract, base.landing, at)
+    batch = ingestion.find_batch.fn(base.settings, base.contract, base.landing, at)
     if batch is not None:
         try:
-            ingesting.take_in.fn(base.settings, base.contract, batch)
+            ingestion.take_in.fn(base.settings, base.contract, batch)
         except BatchRefused as error:
             refused = str(error)
-    ingesting.refresh_features.fn(base.settings, base.contract, base.landing)
+    ingestion.refresh_features.fn(base.settings, base.contract, base.landing)
     for file in base.landing.iterdir():
         file.unlink()
     return refused
@@ -155,11 +159,11 @@ def live(life: Life, start: date, end: date, *, train: bool = True) -> tuple[Per
         The period, not measured yet, and all that the policy saw of it.
     """
     settings, contract, at = life.world.settings, life.world.contract, midnight(end)
-    held = judging.find_champion.fn(settings, contract)
+    held = promotion.find_champion.fn(settings, contract)
     assert held is not None, "all worlds begin with a champion"
     entry, champion = held
     scoring.score_records.fn(settings, contract, champion, at)
-    seen = Seen(midnight(start), at, outlook.due(settings, contract))
+    seen = Seen(midnight(start), at, next_action.due(settings, contract))
     if policies.checks_inputs(life.policy):
         monitoring.bring_samples.fn(settings, contract)
     if policies.checks_quality(life.policy):
@@ -209,17 +213,17 @@ def challenge(world: World, wanted: Wish, at: datetime) -> Retrained:
     """A challenger trained on what was known at `at`, and judged."""
     settings, contract = world.settings, world.contract
     try:
-        held = judging.find_champion.fn(settings, contract)
+        held = promotion.find_champion.fn(settings, contract)
         entry, champion = held or (None, None)
         rows = training.split_rows.fn(settings, contract, at)
-        unseen = judging.hold_out.fn(settings, contract, rows.judging, champion)
+        unseen = promotion.hold_out.fn(settings, contract, rows.judging, champion)
         challenger = training.train_challenger.fn(settings, contract, rows)
-        scorecard, failures = judging.evaluate.fn(settings, contract, challenger, unseen)
-        verdict = judging.compare.fn(
+        scorecard, failures = promotion.evaluate.fn(settings, contract, challenger, unseen)
+        verdict = promotion.compare.fn(
             settings, contract, scorecard, champion, unseen, failures, wanted.decayed
         )  # fmt: skip
         if verdict.promotes:
-            judging.crown.fn(settings, contract, challenger, entry, verdict, unseen)
+            promotion.crown.fn(settings, contract, challenger, entry, verdict, unseen)
     except (TooFewOutcomes, LeakFound) as error:
         return Retrained(at, wanted.why, "NONE", str(error))
     return Retrained(
@@ -228,7 +232,7 @@ def challenge(world: World, wanted: Wish, at: datetime) -> Retrained:
     )  # fmt: skip
 
 
-def _settle(plan: Plan, base: World, lives: Sequence[Life]) -> list[courses.Measured]:
+def _settle(plan: Plan, base: World, lives: Sequence[Life]) -> list[policy_outcomes.Measured]:
     """Take in the outcomes that came late, and measure every day by outcomes that will not change any more."""
     at = plan.history.settle(base.landing)
     _take_in(base, at)
@@ -237,9 +241,9 @@ def _settle(plan: Plan, base: World, lives: Sequence[Life]) -> list[courses.Meas
     measured = []
     for life in lives:
         began = time.perf_counter()
-        performance.update(life.world.settings, final, at)
+        performance_table.update(life.world.settings, final, at)
         seconds = life.seconds + time.perf_counter() - began
-        measured.append(courses.measure(life.world.settings, final, life.policy, life.periods, seconds=seconds))
+        measured.append(policy_outcomes.measure(life.world.settings, final, life.policy, life.periods, seconds=seconds))
     return measured
 
 

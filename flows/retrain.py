@@ -8,18 +8,18 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
 
-from contender.contract import Contract
+from contender.contracts.contract import Contract
 from contender.events import DRIFT
-from contender.locks import at_work
+from contender.lake.locks import at_work
 from contender.settings import Settings
 from contender.values import Verdict
-from flows.engines import begin_on_worker
-from flows.patience import patience_seconds
-from flows.running import UseCase, in_one_sentence, name_of_run
-from tasks.announcing import tell_crowned
-from tasks.approving import ask_approval
-from tasks.deciding import admit, decide_retraining
-from tasks.judging import compare, crown, evaluate, find_champion, hold_out, publish_report
+from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run
+from flows.runtime.wait_times import patience_seconds
+from flows.runtime.warm_up import begin_on_worker
+from tasks.announcements import tell_crowned
+from tasks.approvals import ask_approval
+from tasks.promotion import compare, crown, evaluate, find_champion, hold_out, publish_report
+from tasks.retraining import admit, decide_retraining
 from tasks.training import split_rows, train_challenger
 
 

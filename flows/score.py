@@ -4,15 +4,15 @@ from datetime import UTC, datetime
 
 from prefect import flow
 
-from contender.contract import Contract
-from contender.locks import at_work
+from contender.contracts.contract import Contract
+from contender.lake.locks import at_work
 from contender.settings import Settings
 from contender.values import Scored
-from flows.engines import begin_on_worker
-from flows.patience import patience_seconds
-from flows.running import UseCase, in_one_sentence, name_of_run
-from tasks.announcing import tell_scored
-from tasks.judging import find_champion
+from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run
+from flows.runtime.wait_times import patience_seconds
+from flows.runtime.warm_up import begin_on_worker
+from tasks.announcements import tell_scored
+from tasks.promotion import find_champion
 from tasks.scoring import score_records
 
 

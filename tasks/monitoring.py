@@ -8,43 +8,30 @@ from pathlib import Path
 
 from prefect import task
 
-from contender import (
-    arrived,
-    checking,
-    diagnoses,
-    evidently_report,
-    held_out,
-    ledger,
-    links,
-    locks,
-    notifying,
-    outlook,
-    performance,
-    readings,
-    references,
-    registry,
-    sampled,
-    sampling,
-    scoring,
-    signs,
-    triage,
-    views,
-)
-from contender.contract import Contract
-from contender.daily import Day
-from contender.diagnoses import Kept
-from contender.drift import DriftCheck, conclude
+from contender.contracts.contract import Contract
+from contender.drift import daily_samples, detection, evidently_report, reference_sample, spark_sampler
+from contender.drift.drift_check import DriftCheck, conclude
+from contender.drift.reference_sample import Reference, Trained
 from contender.errors import UntrustedModel, UsageError
-from contender.ledger import LedgerEntry
-from contender.readings import Readings
-from contender.references import Reference, Trained
+from contender.features import exclusions
+from contender.lake import locks
+from contender.operations import delivery
+from contender.performance import performance_table, quality_readings, sql_views
+from contender.performance.daily_row import Day
+from contender.performance.quality_readings import Readings
+from contender.performance.score_counts import metric_of
+from contender.promotion import ledger
+from contender.promotion.ledger import LedgerEntry
+from contender.registry import model_versions, ui_links
+from contender.retraining import diagnoses, feed_health, next_action, symptoms, triage
+from contender.retraining.diagnoses import Kept
+from contender.retraining.triage import Diagnosis, Signs
+from contender.scoring import batch_scoring
 from contender.settings import Settings
-from contender.tally import metric_of
-from contender.triage import Diagnosis, Signs
 from contender.values import BATCH, ModelVersion
-from tasks.announcing import TOLD, tell_finding
-from tasks.retrying import TRIES
-from tasks.telling import show, table, working
+from tasks.announcements import TOLD, tell_finding
+from tasks.retries import TRIES
+from tasks.run_log import show, table, working
 
 _MANY = 100
 """So many earlier diagnoses are looked through."""
@@ -69,8 +56,8 @@ class Looked:
 def bring_samples(settings: Settings, contract: Contract) -> date | None:
     """The daily samples brought up to date; the newest day of which there are records."""
     with working() as tell:
-        days = sampling.update_samples(settings, contract)
-        newest = sampled.newest_day(settings, contract)
+        days = spark_sampler.update_samples(settings, contract)
+        newest = daily_samples.newest_day(settings, contract)
         tell(f"samples of {days:,} days are new; the newest day is {newest}" if newest else "no records yet")
         return newest
 
@@ -79,13 +66,13 @@ def bring_samples(settings: Settings, contract: Contract) -> date | None:
 def look_for_stop(settings: Settings, contract: Contract) -> str | None:
     """That nothing comes any more, which leaves no window to look at; people are told of each stop once."""
     with working() as tell:
-        found = arrived.stopped(settings, contract, datetime.now(UTC))
+        found = feed_health.stopped(settings, contract, datetime.now(UTC))
         tell(f"the feed has stopped: {found.why}" if found else "the feed is on time, or its times are not known")
         if found is None:
             return None
         sentence = f"The feed looks broken: {found.why}."
         what = f"stopped {settings.name_of(contract.name)} {found.since.isoformat()}"
-        notifying.notify(settings, "broken feed", contract.name, sentence, id=what)
+        delivery.notify(settings, "broken feed", contract.name, sentence, id=what)
         return sentence
 
 
@@ -112,22 +99,22 @@ def look_at_window(
     with working() as tell:
         start = as_of.date() - contract.drift.window
         reference = _reference(settings, contract, entry, champion, start)
-        check, comparisons = checking.check_drift(settings, contract, reference, champion.version, as_of)
+        check, comparisons = detection.check_drift(settings, contract, reference, champion.version, as_of)
         check = _without_broken(settings, contract, check)
-        checking.keep_check(settings, check)
+        detection.keep_check(settings, check)
         tell(check.sentence)
         features = next(one for one in comparisons if one.source == "features")
         held = features.current.frame[BATCH].value_counts()
         batches = tuple(sorted(int(batch) for batch in held.index))
-        received = arrived.rows_received(settings, contract.name)
+        received = feed_health.rows_received(settings, contract.name)
         rate = max(features.current.rows / max(len(features.current.frame), 1), 1.0)
         partly = tuple(batch for batch in batches if received.get(batch, 0) > 2 * rate * int(held[batch]) + 10)
-        came = arrived.arrived(settings, contract, check.start, check.end, batches)
+        came = feed_health.arrived(settings, contract, check.start, check.end, batches)
         metric = metric_of(contract.kind, contract.judging.metric)
         path = settings.state / "reports" / contract.name / "drift.html"
         compared = report and evidently_report.write_report(path, comparisons, check.columns)
-        found = signs.read_signs(features, check, came, contract.triage, metric)
-        found = signs.with_echoes(found, contract, check.start, _broken_days(settings, contract))
+        found = symptoms.read_signs(features, check, came, contract.triage, metric)
+        found = symptoms.with_echoes(found, contract, check.start, _broken_days(settings, contract))
         return Looked(check, found, batches, partly, path if compared else None)
 
 
@@ -138,7 +125,7 @@ def _without_broken(settings: Settings, contract: Contract, check: DriftCheck) -
     if not broken:
         return check
     since = check.start - 2 * _MANY * contract.drift.window
-    earlier = checking.past_checks(settings, contract.name, version=check.model_version, since=since)
+    earlier = detection.past_checks(settings, contract.name, version=check.model_version, since=since)
     sound = [one for one in earlier if (one.start, one.end) not in broken]
     return conclude(check, sound, contract.drift)
 
@@ -147,24 +134,24 @@ def _reference(
     settings: Settings, contract: Contract, entry: LedgerEntry, champion: ModelVersion, start: date
 ) -> Reference:
     """The champion's reference; the model is only opened for the first check."""
-    kept = references.find_reference(settings, contract, champion.version)
+    kept = reference_sample.find_reference(settings, contract, champion.version)
     if kept is not None:
         return kept
     with locks.loading:
-        loaded = registry.load(settings, champion, entry.model_digest)
+        loaded = model_versions.load(settings, champion, entry.model_digest)
     classes = getattr(loaded.model, "classes_", None)
     names = [column.name for column in contract.model_columns]
-    first = registry.trained_from(settings, champion)
+    first = model_versions.trained_from(settings, champion)
     if first is None:
         window = contract.training.window or timedelta(days=365)
         first = champion.trained_until - window
     trained = Trained(
-        champion, first.date(), registry.training_keys(settings, champion),
-        lambda frame: scoring.decide(
+        champion, first.date(), model_versions.training_keys(settings, champion),
+        lambda frame: batch_scoring.decide(
             contract.kind, loaded.answer(frame[names]), contract.scoring.threshold, classes
         )[0],
     )  # fmt: skip
-    return references.make_reference(settings, contract, trained, start)
+    return reference_sample.make_reference(settings, contract, trained, start)
 
 
 @task(**TRIES)
@@ -174,7 +161,7 @@ def log_report(settings: Settings, champion: ModelVersion, looked: Looked) -> No
         return
     with working() as tell, locks.loading:
         name = f"drift/{looked.check.end - timedelta(days=1)}.html"
-        registry.log_page(settings, champion.run_id, looked.report.read_text(encoding="utf-8"), name)
+        model_versions.log_page(settings, champion.run_id, looked.report.read_text(encoding="utf-8"), name)
         tell(f"Evidently's report: {looked.report}, kept with run {champion.run_id} as {name}")
 
 
@@ -184,10 +171,10 @@ def measure_performance(settings: Settings, contract: Contract, champion: ModelV
     with working() as tell:
         entries = ledger.history(settings, contract.name)
         ends = _trained_until(settings, contract, {entry.version for entry in entries})
-        updated = performance.update(settings, contract, as_of, ends)
+        updated = performance_table.update(settings, contract, as_of, ends)
         if updated.seen is None:
             titles = {entry.version: "former champion" for entry in entries} | {champion.version: "champion"}
-            views.write_duckdb(settings, contract.name, titles)
+            sql_views.write_duckdb(settings, contract.name, titles)
         found = quality_of(settings, contract, champion, seen=updated.seen)
         known = (("measured", found.measured), ("estimated", found.estimated))
         told = [f"{kind} {found.metric} {one.value:.4f}" for kind, one in known if one]
@@ -208,9 +195,9 @@ def quality_of(
         seen, end: see `readings.View`.
     """
     decay = diagnoses.first_decay(settings, contract.name, champion.version) if seen is None else None
-    sound_until = readings.last_mature(contract, decay.end) - contract.performance.window if decay else None
-    view = readings.View(_broken_days(settings, contract), seen, end, sound_until)
-    return readings.read(settings, contract, champion.version, view)
+    sound_until = quality_readings.last_mature(contract, decay.end) - contract.performance.window if decay else None
+    view = quality_readings.View(_broken_days(settings, contract), seen, end, sound_until)
+    return quality_readings.read(settings, contract, champion.version, view)
 
 
 def _trained_until(settings: Settings, contract: Contract, versions: set[int]) -> dict[int, datetime]:
@@ -219,7 +206,7 @@ def _trained_until(settings: Settings, contract: Contract, versions: set[int]) -
     with locks.loading:
         for version in sorted(versions):
             with suppress(UsageError, UntrustedModel):
-                found[version] = registry.find(settings, contract.name, version).trained_until
+                found[version] = model_versions.find(settings, contract.name, version).trained_until
     return found
 
 
@@ -236,7 +223,7 @@ def _broken_days(settings: Settings, contract: Contract) -> set[date]:
 def diagnose(contract: Contract, looked: Looked, quality: Readings) -> Diagnosis:
     """The name of what was seen; where the contract asks for it, a shift that alarms calls for a retrain too."""
     floor, max_loss = triage.quality_limits(contract)
-    seen = signs.with_quality(looked.signs, quality.measured, quality.estimated)
+    seen = symptoms.with_quality(looked.signs, quality.measured, quality.estimated)
     found = triage.diagnose(seen, contract.triage, contract.performance, floor=floor, max_loss=max_loss)
     if found.name == "shift" and looked.check.alarm and contract.drift.retrain:
         return replace(found, retrain=True)
@@ -259,7 +246,7 @@ def act(
     with working() as tell:
         check, now = looked.check, now or datetime.now(UTC)
         earlier = diagnoses.newest(settings, contract.name, _MANY, champion.version)
-        policy = outlook.next_action(settings, contract, now, diagnosis)
+        policy = next_action.next_action(settings, contract, now, diagnosis)
         action, why = policy.name, policy.sentence
         if diagnosis.hold_out:
             action, why = "hold out", hold_out(settings, contract, looked, diagnosis, now)
@@ -285,14 +272,14 @@ def act(
 
 def hold_out(settings: Settings, contract: Contract, looked: Looked, diagnosis: Diagnosis, at: datetime) -> str:
     """Learn nothing from the batches that are broken; from the window, where such a batch brought far more."""
-    suspects = signs.suspect_batches(looked.signs, looked.batches)
+    suspects = symptoms.suspect_batches(looked.signs, looked.batches)
     whole = [batch for batch in suspects if batch not in looked.partly]
     reason = diagnosis.reasons[0]
-    held_out.hold_out_batch(settings, contract.name, whole, reason=reason, at=at)
+    exclusions.hold_out_batch(settings, contract.name, whole, reason=reason, at=at)
     named = [f"batch {batch}" for batch in whole]
     if len(whole) < len(suspects):
         start, end = (datetime.combine(day, time(), UTC) for day in (looked.check.start, looked.check.end))
-        held_out.hold_out_window(settings, contract.name, start, end, reason=reason, at=at)
+        exclusions.hold_out_window(settings, contract.name, start, end, reason=reason, at=at)
         named.append(f"{looked.check.start} to {looked.check.end - timedelta(days=1)}")
     return f"Held out of training and judging: {', '.join(named)}." if named else "There are no rows to hold out."
 
@@ -329,7 +316,7 @@ def _page(settings: Settings, champion: ModelVersion, looked: Looked, done: Kept
         f"Evidently's interactive report: `{looked.report}`, in MLflow among the artifacts of the champion's run below "
         "`drift/`." if looked.report else "There was nothing to make Evidently's report of.",
         "",
-        links.told(settings, champion),
+        ui_links.told(settings, champion),
     ]  # fmt: skip
 
 

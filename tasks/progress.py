@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from contender import lake
+from contender.lake import tables
 from contender.settings import Settings
-from tasks.telling import is_rehearsal, key_of, stored
+from tasks.run_log import is_rehearsal, key_of, stored
 
 AFTER_SECONDS, EVERY_SECONDS, LINE_SECONDS = 5.0, 2.0, 15.0
 
@@ -41,7 +41,7 @@ def progressing(settings: Settings, use_case: str, what: str, tell: Callable[[st
 
 def share_done(settings: Settings, group: str) -> float | None:
     """Share of the tasks that are done, of the stages that Spark works on for a job group; None while it does not."""
-    tracker: Any = lake.session(settings).sparkContext.statusTracker()
+    tracker: Any = tables.session(settings).sparkContext.statusTracker()
     jobs = [info for job in tracker.getJobIdsForGroup(group) if (info := tracker.getJobInfo(job)) is not None]
     ours = {stage for job in jobs for stage in job.stageIds} & set(tracker.getActiveStageIds())
     stages = [info for stage in sorted(ours) if (info := tracker.getStageInfo(stage)) is not None]
@@ -51,7 +51,7 @@ def share_done(settings: Settings, group: str) -> float | None:
 
 def _group(settings: Settings) -> str:
     """The job group of this thread's work; in a Spark that others use too it has one already."""
-    context: Any = lake.session(settings).sparkContext
+    context: Any = tables.session(settings).sparkContext
     name = context.getLocalProperty("spark.jobGroup.id")
     if name is None:
         name = f"contender-{uuid4().hex}"

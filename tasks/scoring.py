@@ -4,22 +4,23 @@ from datetime import datetime
 
 from prefect import task
 
-from contender import links, registry, scoring
-from contender.contract import Contract
+from contender.contracts.contract import Contract
+from contender.registry import model_versions, ui_links
+from contender.scoring import batch_scoring
 from contender.settings import Settings
 from contender.values import ModelVersion, Scored
 from tasks.progress import progressing
-from tasks.retrying import TRIES
-from tasks.telling import show, table, working
+from tasks.retries import TRIES
+from tasks.run_log import show, table, working
 
 
 @task(task_run_name="score with {champion}", **TRIES)
 def score_records(settings: Settings, contract: Contract, champion: ModelVersion, at: datetime) -> Scored:
     """Score, with one version from first to last, all records that have no prediction yet."""
     with working() as tell:
-        folder = registry.fetch_approved(settings, champion, champion.digest)
+        folder = model_versions.fetch_approved(settings, champion, champion.digest)
         with progressing(settings, contract.name, f"scoring with {champion}", tell):
-            scored = scoring.score_pending(settings, contract, champion, folder, at)
+            scored = batch_scoring.score_pending(settings, contract, champion, folder, at)
         tell(f"{scored.predictions:,} predictions by {champion}, {scored.alerts:,} alerts")
     show(
         contract.name, "predictions", f"{contract.name}: predictions by {champion}",
@@ -35,5 +36,5 @@ def _page(settings: Settings, scored: Scored) -> list[str]:
         "",
         *table(["band", "predictions"], [(band, f"{rows:,}") for band, rows in sorted(scored.bands.items())]),
         "",
-        f"Table: `{scored.table}`. {links.told(settings, scored.model)}",
+        f"Table: `{scored.table}`. {ui_links.told(settings, scored.model)}",
     ]

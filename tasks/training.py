@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 from prefect import task
 
-from contender import dataset, lake
-from contender.compliance import candidates_in
-from contender.contract import Contract
-from contender.dataset import Split
-from contender.seen import hashes_of
+from contender.contracts.contract import Contract
+from contender.features import dataset
+from contender.features.dataset import Split
+from contender.features.training_keys import hashes_of
+from contender.lake import tables
+from contender.promotion.compliance import candidates_in
 from contender.settings import Settings
 from contender.values import KEY, TARGET, TIME, ModelVersion
-from tasks.telling import working
+from tasks.run_log import working
 
 
 @task
@@ -30,7 +31,9 @@ def split_rows(settings: Settings, contract: Contract, as_of: datetime) -> Split
 @task
 def train_challenger(settings: Settings, contract: Contract, split: Split) -> ModelVersion:
     """Search the candidates, fit the best, and register it with all that tells how it came about."""
-    from contender import title, tracking, training, veto
+    from contender.promotion import title
+    from contender.registry import tracking
+    from contender.training import leakage, trainer
 
     rows = split.training
     with working() as tell:
@@ -38,28 +41,28 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
         columns = contract.model_columns
         inputs, y = frame[[column.name for column in columns]], outcomes_of(contract, frame[TARGET].to_numpy())
         tell(f"training on {len(frame):,} rows x {len(columns)} columns")
-        training.refuse_too_little(y, contract.kind, contract.training)
-        suspects = veto.refuse_leaks(
+        trainer.refuse_too_little(y, contract.kind, contract.training)
+        suspects = leakage.refuse_leaks(
             inputs, y, kind=contract.kind, columns=columns, past={*contract.history, contract.records.time or ""},
             allowed=contract.leaks.allow, seed=settings.seed,
         )  # fmt: skip
         for suspect in suspects:
             tell(f"allowed by the contract: {suspect} ({suspect.reason})")
         own = contract.own_features.read_text(encoding="utf-8") if contract.own_features else None
-        trained = training.train(
+        trained = trainer.train(
             inputs, y, contract_kind=contract.kind, columns=columns, own=own,
             candidates=candidates_in(contract, settings.environment), rules=contract.training,
             metric=contract.judging.metric, seed=settings.seed,
             progress=tell, gap=_gap(contract, frame[TIME].to_numpy()),
         )  # fmt: skip
-        weights = training.importance(trained.model, inputs, y, contract.judging.metric, settings.seed)
+        weights = trainer.importance(trained.model, inputs, y, contract.judging.metric, settings.seed)
         names = trained.folds[0].keys() - {"rows"}
         means = {f"cv_{name}": float(np.mean([f[name] for f in trained.folds if name in f])) for name in sorted(names)}
         challenger = tracking.log_challenger(
             settings, contract, model=trained.model, example=inputs.tail(5),
             trained_until=frame[TIME].max().to_pydatetime(), family=trained.candidate, params=dict(trained.params),
             folds=trained.folds, metrics=means,
-            datasets=[(table, lake.path_of(settings, contract.name, table.table)) for table in rows.versions],
+            datasets=[(table, tables.path_of(settings, contract.name, table.table)) for table in rows.versions],
             training_sample=frame.tail(200)[[*(column.name for column in columns), TARGET]],
             figures={}, importance=weights, git_revision=git_revision(contract.folder), seed=settings.seed,
             seen=hashes_of(frame[KEY]),

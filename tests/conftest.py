@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from contender import intake, lake, landing
-from contender.contract import Contract
+from contender.contracts.contract import Contract
+from contender.ingestion import batches, intake
+from contender.lake import tables
 from contender.settings import Settings
 from contender.values import Ingested
 
@@ -83,8 +84,8 @@ class Home:
         path.write_text(edited(path.read_text(), changes))
         return replace(self, contract=Contract.read(path))
 
-    def plan(self, at: datetime = NOON) -> landing.Plan | None:
-        return landing.plan(self.settings, self.contract, self.landing, at)
+    def plan(self, at: datetime = NOON) -> batches.Plan | None:
+        return batches.plan(self.settings, self.contract, self.landing, at)
 
     def take_in(self, at: datetime = NOON) -> tuple[Ingested, list]:
         """Plan and take in what has landed."""
@@ -93,7 +94,7 @@ class Home:
         return intake.take_in(self.settings, self.contract, batch, lambda _: None)
 
     def rows(self, table: str) -> list[dict]:
-        found = lake.read_small(self.settings, self.contract.name, table)
+        found = tables.read_small(self.settings, self.contract.name, table)
         return [] if found is None else found.to_pylist()
 
     def keys(self, table: str) -> list[str]:
@@ -132,12 +133,12 @@ def spark(tmp_path_factory):
     home = tmp_path_factory.mktemp("spark")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-        session = lake.session(Settings(home=home, spark_memory="1g"))
+        session = tables.session(Settings(home=home, spark_memory="1g"))
     session.conf.set("spark.sql.codegen.wholeStage", "false")
     session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
     session.conf.set("spark.sql.shuffle.partitions", "1")
     yield session
-    lake.stop()
+    tables.stop()
 
 
 @pytest.fixture(scope="session")

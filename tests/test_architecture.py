@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contender.maven import CENTRAL
+from contender.lake.maven import CENTRAL
 
 ROOT = Path(__file__).parents[1]
 # Written in pieces, so that this file does not name what it looks for.

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from contender.settings import Settings
-from flows import api
+from flows.prefect_api import prefect_server
 
 ROOT = Path(__file__).parent.parent
 HERE = ROOT / "deployments"
@@ -162,7 +162,9 @@ def test_an_image_can_be_built_for_every_target():
 
 def test_server_and_worker_have_the_settings_of_those_that_up_starts():
     given = dict(re.findall(r"([A-Z_]+)=(\S+)", DOCKERFILE))
-    for name, value in (api.ENVIRONMENT | api.SERVER_ENVIRONMENT | api.WORKER_ENVIRONMENT).items():
+    for name, value in (
+        prefect_server.ENVIRONMENT | prefect_server.SERVER_ENVIRONMENT | prefect_server.WORKER_ENVIRONMENT
+    ).items():
         assert given[name] == (f"/app/flows/{Path(value).name}" if value.startswith("/") else value), name
 
 

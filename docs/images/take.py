@@ -19,7 +19,7 @@ from PIL import Image
 
 from contender.errors import ContenderError, Unavailable, UsageError
 from contender.settings import Settings
-from flows import addresses, api
+from flows.prefect_api import discovery, prefect_server
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT, COLOURS = 1280, 900, 64
@@ -30,7 +30,7 @@ PATIENCE_MILLISECONDS = 20_000
 
 def main(use_case: str) -> None:
     """Take all pictures, one after another."""
-    running = addresses.find_running(Settings())
+    running = discovery.find_running(Settings())
     if running is None:
         raise UsageError("Nothing runs here; 'contender up' starts what the pictures are of.")
     for name, address in pages(running, use_case):
@@ -38,7 +38,7 @@ def main(use_case: str) -> None:
         take(address, HERE / f"{name}.png")
 
 
-def pages(running: addresses.Running, use_case: str) -> Iterator[tuple[str, str]]:
+def pages(running: discovery.Running, use_case: str) -> Iterator[tuple[str, str]]:
     """Name and address of each page."""
     ui = running.prefect_ui
     done = {"state": {"type": {"any_": ["COMPLETED"]}}, "tags": {"all_": [use_case]}}
@@ -54,9 +54,9 @@ def pages(running: addresses.Running, use_case: str) -> Iterator[tuple[str, str]
     yield "dashboard", f"{running.dashboard}/?still"
 
 
-def newest(running: addresses.Running, what: str, question: dict[str, Any]) -> str:
+def newest(running: discovery.Running, what: str, question: dict[str, Any]) -> str:
     """Id of the first that answers a question to Prefect's API."""
-    found = api.ask(running.prefect_api, f"/{what}/filter", {"limit": 1, **question})
+    found = prefect_server.ask(running.prefect_api, f"/{what}/filter", {"limit": 1, **question})
     if not found:
         raise UsageError(f"There are no {what} to take a picture of; wait until the loop has crowned a champion.")
     return str(found[0]["id"])

@@ -29,12 +29,13 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import functions as F
 
-from contender import checking, lake, references, sampled, sampling
-from contender.contract import Contract
-from contender.seen import hashes_of
+from contender.contracts.contract import Contract
+from contender.contracts.loop_sections import Drift
+from contender.drift import daily_samples, detection, reference_sample, spark_sampler
+from contender.features.training_keys import hashes_of
+from contender.lake import tables
 from contender.settings import Settings
 from contender.values import ModelVersion
-from contender.watch_clauses import Drift
 
 NUMBERS, CATEGORIES, DAYS, NEW_DAYS = 44, 6, 100, 7
 FIRST = date(2026, 1, 1)
@@ -86,7 +87,7 @@ def make_contract(folder: Path) -> Contract:
 def write_days(settings: Settings, contract: Contract, first: int, last: int, rows: int, batch: int) -> None:
     """Append the rows of the days in `[first, last)` to the features, in one batch."""
     per_day = rows // DAYS
-    every = lake.session(settings).range(first * per_day, last * per_day)
+    every = tables.session(settings).range(first * per_day, last * per_day)
     day = (F.col("id") / per_day).cast("int")
     is_new = day >= DAYS - NEW_DAYS
     columns = [
@@ -112,25 +113,25 @@ def write_days(settings: Settings, contract: Contract, first: int, last: int, ro
     model = [f"`{column.name}`" for column in contract.model_columns if column.kind != "time"]
     times = F.unix_timestamp("_time").cast("double").alias("at")
     frame = every.select(*columns).select("_key", "_time", "_batch", times, *model)
-    lake.append(settings, "wide", "features", frame, application="made", transaction=batch)
+    tables.append(settings, "wide", "features", frame, application="made", transaction=batch)
 
 
-def check(settings: Settings, contract: Contract, trained: references.Trained, day: int) -> Any:
+def check(settings: Settings, contract: Contract, trained: reference_sample.Trained, day: int) -> Any:
     """One check as the flow makes it: sample what is new, find or draw the reference, compare."""
     end = FIRST + timedelta(days=day)
-    sampling.update_samples(settings, contract)
-    reference = references.make_reference(settings, contract, trained, end - contract.drift.window)
+    spark_sampler.update_samples(settings, contract)
+    reference = reference_sample.make_reference(settings, contract, trained, end - contract.drift.window)
     as_of = datetime.combine(end, datetime.min.time(), UTC)
-    found, _ = checking.check_drift(settings, contract, reference, trained.model.version, as_of)
-    checking.keep_check(settings, found)
+    found, _ = detection.check_drift(settings, contract, reference, trained.model.version, as_of)
+    detection.keep_check(settings, found)
     return found
 
 
-def trained_of(folder: Path) -> references.Trained:
+def trained_of(folder: Path) -> reference_sample.Trained:
     """A champion of the first days, whose scores are never asked for."""
     keys = np.load(folder / KEYS, mmap_mode="r")
     until = datetime.combine(FIRST + timedelta(days=DAYS - NEW_DAYS - 1), datetime.max.time())
-    return references.Trained(
+    return reference_sample.Trained(
         ModelVersion("wide", 1, "", "", "", until), FIRST, keys, lambda frame: np.zeros(len(frame))
     )  # fmt: skip
 
@@ -141,8 +142,8 @@ def settings_of(folder: Path) -> Settings:
 
 def forget(settings: Settings) -> None:
     """Leave only the rows, as before the first check."""
-    for table in ("samples", "references", sampled.COUNTS, references.ORDINARY, checking.TABLE):
-        shutil.rmtree(lake.path_of(settings, "wide", table), ignore_errors=True)
+    for table in ("samples", "references", daily_samples.COUNTS, reference_sample.ORDINARY, detection.TABLE):
+        shutil.rmtree(tables.path_of(settings, "wide", table), ignore_errors=True)
 
 
 def check_alone(folder: Path) -> dict[str, Any]:
@@ -218,7 +219,7 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
     """Both ratios, with the seconds and the memory behind them."""
     whole, quarter, day_after, again = (folder / name for name in ("whole", "quarter", "day-after", "again"))
     settings = settings_of(whole)
-    starting, _ = seconds_of(lambda: lake.session(settings))
+    starting, _ = seconds_of(lambda: tables.session(settings))
     contract = make_table(whole, rows)
     make_table(quarter, rows // 4)
     trained = trained_of(whole)
@@ -226,7 +227,7 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
     check(settings, contract, trained, DAYS)
     shutil.copytree(whole, day_after)
     write_days(settings_of(day_after), contract, DAYS, DAYS + 1, rows, batch=2)
-    lake.stop()
+    tables.stop()
     ours, theirs, incremental = [], [], []
     # In turns, so that none has the quieter machine; the best of each, as others only ever slow it down.
     for _ in range(TURNS):
@@ -237,7 +238,7 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
             shutil.rmtree(again, ignore_errors=True)
             shutil.copytree(day_after, again)
             incremental.append(seconds_of(lambda: check(settings_of(again), contract, trained, DAYS + 1))[0])
-        theirs.append(answer_of("--evidently", lake.path_of(settings, "wide", "features")))
+        theirs.append(answer_of("--evidently", tables.path_of(settings, "wide", "features")))
     full, alone = min(ours), min(theirs, key=lambda one: one["seconds"])
     forget(settings)
     held, of_quarter = (answer_of("--alone", str(one)) for one in (whole, quarter))
@@ -282,7 +283,7 @@ if __name__ == "__main__":
         __import__("os")._exit(0)
     with tempfile.TemporaryDirectory(prefix="contender-benchmark-") as scratch:
         answer = measure(Path(scratch), given.rows)
-        lake.stop()
+        tables.stop()
     if given.json:
         print(json.dumps(answer, indent=2))
     else:

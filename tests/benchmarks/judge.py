@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 
-from contender.clauses import Judging
-from contender.crosschecks import delong
-from contender.judge import judge
+from contender.contracts.sections import Judging
+from contender.evaluation.judge import judge
+from contender.evaluation.significance_tests import delong
 
 RULES = Judging(metric="roc_auc", newest=timedelta(days=28), min_gain=0.01)
 POSITIVES, QUALITY, NOISE = 0.2, 0.80, 0.22

@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from contender.contract import Contract
+from contender.contracts.contract import Contract
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REAL = Path(os.environ.get("CONTENDER_REAL_DATA") or REPOSITORY.parent / "shared" / "data")

@@ -4,7 +4,7 @@
 
 For each seed a first champion is trained once; each scenario then lives through four weeks of its own from there, with
 a check for every day. A new fraud scheme has eight weeks: it is seen by outcomes, which come late, and few at first.
-What is right is in `contender.scenarios.EXPECTED`:
+What is right is in `contender.replay.scenarios.EXPECTED`:
 
 - a scenario with an expected name is named rightly when that name comes up while it acts, and no diagnosis in its
   weeks leads to an action that the expected name does not call for;
@@ -31,15 +31,16 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from contender import dataset, history, scenarios, worlds
-from contender.contract import Contract
-from contender.history import SimulatedHistory
-from contender.policies import Wish
+from contender.contracts.contract import Contract
+from contender.features import dataset
+from contender.replay import history, sandboxes, scenarios
+from contender.replay.history import SimulatedHistory
+from contender.replay.payments_simulator import Simulation
+from contender.replay.policies import Wish
 from contender.settings import Settings
-from contender.simulator import Simulation
 from contender.values import TIME
 from flows import replay
-from tasks.telling import rehearsing
+from tasks.run_log import rehearsing
 
 FIRST, DAYS, PAYMENTS = date(2026, 1, 1), 28, 200_000
 LONGER = {"new-fraud-scheme": 56}
@@ -54,7 +55,7 @@ def play(seed: int, wanted: list[str], folder: Path) -> Iterator[dict[str, objec
     begins = history.earliest_champion(contract, FIRST, FIRST + timedelta(days=365))
     simulation = Simulation(seed=seed, payments=PAYMENTS, days=_days_before(begins) + DAYS, start=FIRST)
     ordinary = SimulatedHistory.make(contract, simulation, "none", begins, folder / "days-none")
-    base = worlds.found(settings, contract, folder / "base")
+    base = sandboxes.found(settings, contract, folder / "base")
     replay.start_spark(base.settings)
     with rehearsing(lambda _: None):
         plan = replay.Plan(settings, ordinary, ("contender",), timedelta(days=DAYS), begins, folder)
@@ -72,12 +73,12 @@ def _days_before(begins: date) -> int:
     return (begins - FIRST).days
 
 
-def _one(plan: replay.Plan, base: worlds.World, simulation: Simulation, scenario: str) -> dict[str, object]:
+def _one(plan: replay.Plan, base: sandboxes.World, simulation: Simulation, scenario: str) -> dict[str, object]:
     began, begins, days = time.perf_counter(), plan.begins, LONGER.get(scenario, DAYS)
     first_day = _days_before(begins)
     simulation = replace(simulation, days=first_day + days)
     played = SimulatedHistory.make(base.contract, simulation, scenario, begins, plan.folder / f"days-{scenario}")
-    world = worlds.branch(base, plan.folder / scenario, shared=False)
+    world = sandboxes.branch(base, plan.folder / scenario, shared=False)
     mine = replace(plan, history=played)
     life = replay.Life("contender", world)
     acts = scenarios.acting(simulation, scenario, first_day)
@@ -100,7 +101,7 @@ def _one(plan: replay.Plan, base: worlds.World, simulation: Simulation, scenario
     }  # fmt: skip
 
 
-def _learnable(world: worlds.World, broken: set[date], end: date) -> int:
+def _learnable(world: sandboxes.World, broken: set[date], end: date) -> int:
     """Rows of the broken days, whose outcomes are all mature, that training or judging would still use."""
     assert end - max(broken) > world.contract.outcome.matures_after
     split = dataset.split(world.settings, world.contract, replay.midnight(end))

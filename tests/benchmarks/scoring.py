@@ -20,9 +20,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DoubleType
 
-from contender import lake, registry
-from contender.contract import Contract
-from contender.scoring import with_scores
+from contender.contracts.contract import Contract
+from contender.lake import tables
+from contender.registry import model_versions
+from contender.scoring.batch_scoring import with_scores
 from contender.settings import Settings
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -39,16 +40,16 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
     settings = Settings()
     contract = Contract.of("payments", settings.use_cases)
     # On so few payments it may not take the title; how fast it answers is all that counts here.
-    model = registry.find(settings, "payments", 1)
-    features = lake.find(settings, "payments", "features")
+    model = model_versions.find(settings, "payments", 1)
+    features = tables.find(settings, "payments", "features")
     assert features is not None
-    folder_of_model = registry.fetch_approved(settings, model, model.digest)
-    every = lake.read(settings, features)
+    folder_of_model = model_versions.fetch_approved(settings, model, model.digest)
+    every = tables.read(settings, features)
     repeated = every.crossJoin(F.broadcast(every.sparkSession.range(-(-rows // every.count())).select()))
     repeated.limit(rows).write.parquet(str(folder / "rows"))
     wanted = every.sparkSession.read.parquet(str(folder / "rows"))
 
-    with registry.connected(settings):
+    with model_versions.connected(settings):
         import mlflow
 
         udf = mlflow.pyfunc.spark_udf(
@@ -88,7 +89,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="contender-benchmark-") as scratch:
         found = measure(Path(scratch), given.rows)
-        lake.stop()
+        tables.stop()
     if given.json:
         print(json.dumps(found, indent=2))
     else:

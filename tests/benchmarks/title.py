@@ -25,8 +25,9 @@ from itertools import pairwise
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
-from contender import ledger, model_files, registry, title
 from contender.errors import Busy, ContenderError, TitleError, Unavailable, UsageError
+from contender.promotion import ledger, title
+from contender.registry import model_files, model_versions
 from contender.settings import Settings
 
 USE_CASE = "disputed"
@@ -43,8 +44,8 @@ LIBRARIES = (
     "mlflow.store.tracking.sqlalchemy_store",
     "sklearn.linear_model",
     "sklearn.pipeline",
-    "contender.patience",
-    "contender.trust",
+    "contender.registry.http_limits",
+    "contender.registry.trusted_types",
 )
 fork = multiprocessing.get_context("fork")
 
@@ -68,7 +69,7 @@ def register(settings: Settings, versions: int) -> None:
     from sklearn.preprocessing import StandardScaler
 
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [0.5, 0.1, 0.9]})
-    with registry.connected(settings) as client:
+    with model_versions.connected(settings) as client:
         place = (settings.home / "artifacts").as_uri()
         mlflow.set_experiment(experiment_id=client.create_experiment(USE_CASE, artifact_location=place))
         client.create_registered_model(USE_CASE)
@@ -77,10 +78,10 @@ def register(settings: Settings, versions: int) -> None:
             logged = mlflow.sklearn.log_model(
                 model, name="model", input_example=frame, serialization_format="skops", pip_requirements=["mlflow"]
             )
-            digest = model_files.digest_of(registry.fetch(settings, USE_CASE, logged.model_uri))
+            digest = model_files.digest_of(model_versions.fetch(settings, USE_CASE, logged.model_uri))
             tags = {"digest": digest, "trained_until": "2026-04-01", "model_id": logged.model_id}
             client.create_model_version(USE_CASE, logged.model_uri, tags=tags, model_id=logged.model_id)
-    first = registry.find(settings, USE_CASE, 1)
+    first = model_versions.find(settings, USE_CASE, 1)
     title.crown(settings, USE_CASE, first, after=None, reason="the first", by="contender", evidence={})
 
 
@@ -150,7 +151,7 @@ def examined(settings: Settings, outcomes: Counter, kills: int) -> dict:
     pairs = pairwise(history)
     verified = ledger.verify(settings, USE_CASE) == len(history)
     head = history[-1]
-    aliases = registry.aliases(settings, USE_CASE)
+    aliases = model_versions.aliases(settings, USE_CASE)
     repaired = title.repair(settings, USE_CASE)
     # The first entry is not one of theirs; who is killed may have written one and not lived to tell.
     told = outcomes["changed the title"] + 1

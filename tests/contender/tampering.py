@@ -133,12 +133,14 @@ def constructed_process(canary: Path) -> dict[str, Any]:
 
 def constructed_hook(canary: Path) -> dict[str, Any]:
     arguments = named("TupleNode", "builtins.tuple", content=[text(module(canary).decode())])
-    return named("ConstructorFromReduceNode", "contender.record_features.OwnFeatures", content=arguments)
+    return named("ConstructorFromReduceNode", "contender.features.row_transformers.OwnFeatures", content=arguments)
 
 
 def method_of_hook(canary: Path) -> dict[str, Any]:
-    hook = named("ObjectNode", "contender.record_features.OwnFeatures")
-    return named("MethodNode", "contender.record_features.OwnFeatures", content={"func": "_call", "obj": hook})
+    hook = named("ObjectNode", "contender.features.row_transformers.OwnFeatures")
+    return named(
+        "MethodNode", "contender.features.row_transformers.OwnFeatures", content={"func": "_call", "obj": hook}
+    )
 
 
 def old_function(found: dict[str, Any], canary: Path) -> None:

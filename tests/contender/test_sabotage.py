@@ -31,35 +31,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from contender import (
-    archive,
-    bootstrap,
-    compliance,
-    conformed,
-    evaluation,
-    expectations,
-    fairness,
-    guardrails,
-    holdout,
-    judge,
-    landing,
-    ledger,
-    ledger_tables,
-    leniency,
-    locks,
-    mlmodel,
-    model_files,
-    proving,
-    quarantine,
-    scoring,
-    seen,
-    title,
-    trust,
-    veto,
-)
-from contender.bar import Bar, Opinion
-from contender.clauses import BatchRules, Judging, Threshold
-from contender.contract import Contract
+from contender.contracts.contract import Contract
+from contender.contracts.loop_sections import Fairness
+from contender.contracts.sections import BatchRules, Judging, Threshold
 from contender.errors import (
     Busy,
     ContractError,
@@ -73,9 +47,18 @@ from contender.errors import (
     UntrustedModel,
     UsageError,
 )
+from contender.evaluation import bootstrap, fairness, guardrails, judge, metrics, non_inferiority
+from contender.evaluation.promotion_rule import Bar, Opinion
+from contender.features import training_keys
+from contender.ingestion import batches, expectations, quarantine, validation
+from contender.lake import locks
+from contender.promotion import compliance, eligibility, judging_window, ledger, title
+from contender.promotion import database as promotion_database
+from contender.registry import mlmodel, model_files, skops_file, trusted_types
+from contender.scoring import batch_scoring
 from contender.settings import Settings
+from contender.training import leakage
 from contender.values import Decision, Ingested, ModelColumn, ModelVersion, Rows
-from contender.watch_clauses import Fairness
 from tests.conftest import CONTRACT
 from tests.contender import tampering as by
 
@@ -462,7 +445,7 @@ def _(_: Path) -> None:
     assert not face(np.repeat(drawn(2.5, 1, 100), 20), clusters=np.repeat(np.arange(100), 20), draws=200).promotes
 
 
-@guarded("too few rows are refused", without(evaluation.check_enough, ("if len(y) < max(min_rows, 1)", "if False")))
+@guarded("too few rows are refused", without(metrics.check_enough, ("if len(y) < max(min_rows, 1)", "if False")))
 def _(_: Path) -> None:
     with pytest.raises(TooFewOutcomes, match="299 records"):
         face(drawn(10, 0.1, 299))
@@ -479,7 +462,7 @@ def two_classes_of(y: Any, **changes: Any) -> Any:
 
 @guarded(
     "too few of the rarer class are refused",
-    without(evaluation.check_enough, ("if second < min_per_class", "if False")),
+    without(metrics.check_enough, ("if second < min_per_class", "if False")),
 )
 def _(_: Path) -> None:
     with pytest.raises(TooFewOutcomes, match="rarer class"):
@@ -525,7 +508,7 @@ def first_by_accuracy(challenger: Any) -> Any:
 
 @guarded(
     "scores that are not numbers are refused",
-    without(evaluation.check_scores, ("if broken := int((~np.isfinite(scores)).sum())", "if broken := 0")),
+    without(metrics.check_scores, ("if broken := int((~np.isfinite(scores)).sum())", "if broken := 0")),
 )
 def _(_: Path) -> None:
     with pytest.raises(ModelError, match="1 scores of the challenger are not finite"):
@@ -534,7 +517,7 @@ def _(_: Path) -> None:
 
 @guarded(
     "scores that are no probabilities are refused",
-    without(evaluation.check_scores, ("((scores < 0) | (scores > 1)).any()", "False")),
+    without(metrics.check_scores, ("((scores < 0) | (scores > 1)).any()", "False")),
 )
 def _(_: Path) -> None:
     with pytest.raises(ModelError, match="expected probabilities"):
@@ -543,23 +526,23 @@ def _(_: Path) -> None:
 
 @guarded(
     "one score is needed for each outcome",
-    without(evaluation.check_scores, ("if len(scores) != len(y)", "if False")),
+    without(metrics.check_scores, ("if len(scores) != len(y)", "if False")),
 )
 def _(_: Path) -> None:
     with pytest.raises(ModelError, match="399 scores for 400"):
-        evaluation.check_scores("binary", few_positives(9), np.full(399, 0.5), who="challenger")
+        metrics.check_scores("binary", few_positives(9), np.full(399, 0.5), who="challenger")
 
 
 @guarded(
     "outcomes must be of their kind",
     without(
-        evaluation.check_scores,
+        metrics.check_scores,
         ('elif not np.isin(y, (0, 1) if kind == "binary" else np.arange(scores.shape[1])).all()', "elif False"),
     ),
 )
 def _(_: Path) -> None:
     with pytest.raises(ModelError, match="expected 0 and 1"):
-        evaluation.check_scores("binary", few_positives(9) * 2, np.full(400, 0.5), who="challenger")
+        metrics.check_scores("binary", few_positives(9) * 2, np.full(400, 0.5), who="challenger")
 
 
 @guarded(
@@ -597,37 +580,45 @@ def _(_: Path) -> None:
         face(drawn(-3, 0.1), non_inferiority=math.inf)
 
 
-def lenient(**changes: Any) -> leniency.Leniency:
+def lenient(**changes: Any) -> non_inferiority.Leniency:
     rules = rules_of(**({"max_loss": 0.02} | changes.pop("rules", {})))
     lost = [{"decision": "PROMOTE", "gain": -loss, "mode": "decay"} for loss in changes.pop("lost", ())]
     given: dict[str, Any] = {"decayed": True, "age": 7 * DAY} | changes
-    return leniency.leniency(rules, lost, **given)
+    return non_inferiority.leniency(rules, lost, **given)
 
 
-@guarded("what successors lost is added up", instead(leniency.lost_since_clear_win, "return 0.0"))
+@guarded("what successors lost is added up", instead(non_inferiority.lost_since_clear_win, "return 0.0"))
 def _(_: Path) -> None:
     assert lenient(lost=[0.015]).allowed_loss == pytest.approx(0.005)
 
 
 @guarded(
-    "past the limit of losses only a win counts", without(leniency.leniency, ("if limit - lost <= 0:", "if False:"))
+    "past the limit of losses only a win counts",
+    without(non_inferiority.leniency, ("if limit - lost <= 0:", "if False:")),
 )
 def _(_: Path) -> None:
     assert lenient(lost=[0.015, 0.006]).allowed_loss is None
 
 
-@guarded("a sound champion must be beaten", without(leniency.leniency, ("if not (decayed or too_old):", "if False:")))
+@guarded(
+    "a sound champion must be beaten", without(non_inferiority.leniency, ("if not (decayed or too_old):", "if False:"))
+)
 def _(_: Path) -> None:
     assert lenient(decayed=False).allowed_loss is None
 
 
-@guarded("an old champion need not be beaten", without(leniency.leniency, ("and age > rules.max_age", "and False")))
+@guarded(
+    "an old champion need not be beaten", without(non_inferiority.leniency, ("and age > rules.max_age", "and False"))
+)
 def _(_: Path) -> None:
     assert lenient(decayed=False, rules={"max_age": 6 * DAY}).allowed_loss == pytest.approx(0.02)
     assert lenient(decayed=False, rules={"max_age": 7 * DAY}).allowed_loss is None
 
 
-@guarded("nobody is lenient where nobody holds the title", without(leniency.leniency, ("if age is None:", "if False:")))
+@guarded(
+    "nobody is lenient where nobody holds the title",
+    without(non_inferiority.leniency, ("if age is None:", "if False:")),
+)
 def _(_: Path) -> None:
     assert lenient(age=None).allowed_loss is None
 
@@ -652,60 +643,64 @@ EMBARGO = ("min_gain = 0.01", 'min_gain = 0.01\nembargo = "3 days"\nmax_comparis
 
 @guarded(
     "judging starts after what the champion was trained on",
-    without(holdout.unseen, ("start=max(rows.start, start)", "start=rows.start")),
+    without(judging_window.unseen, ("start=max(rows.start, start)", "start=rows.start")),
 )
 def _(home: Path) -> None:
-    assert holdout.unseen(contract_in(home), WINDOW, MODEL).start > NOON
+    assert judging_window.unseen(contract_in(home), WINDOW, MODEL).start > NOON
 
 
-@guarded("judging starts an embargo later", without(holdout.unseen, (" + contract.judging.embargo", "")))
+@guarded("judging starts an embargo later", without(judging_window.unseen, (" + contract.judging.embargo", "")))
 def _(home: Path) -> None:
-    assert holdout.unseen(contract_in(home, EMBARGO), WINDOW, MODEL).start > NOON + 3 * DAY
+    assert judging_window.unseen(contract_in(home, EMBARGO), WINDOW, MODEL).start > NOON + 3 * DAY
 
 
 @guarded(
-    "no rows are left where the champion has seen all", without(holdout.unseen, ("if start >= rows.end:", "if False:"))
+    "no rows are left where the champion has seen all",
+    without(judging_window.unseen, ("if start >= rows.end:", "if False:")),
 )
 def _(home: Path) -> None:
     with pytest.raises(TooFewOutcomes):
-        holdout.unseen(contract_in(home), replace(WINDOW, end=NOON), MODEL)
+        judging_window.unseen(contract_in(home), replace(WINDOW, end=NOON), MODEL)
 
 
 @guarded(
-    "no row is judged on that a model was trained on, by its key", without(seen.refuse_seen, ("if seen:", "if False:"))
+    "no row is judged on that a model was trained on, by its key",
+    without(training_keys.refuse_seen, ("if seen:", "if False:")),
 )
 def _(_: Path) -> None:
     with pytest.raises(SeenRows, match="1 of the 3"):
-        seen.refuse_seen(seen.hashes_of(["a", "b", "c"]), seen.hashes_of(["c", "d"]), "version 1")
+        training_keys.refuse_seen(
+            training_keys.hashes_of(["a", "b", "c"]), training_keys.hashes_of(["c", "d"]), "version 1"
+        )
 
 
 @guarded(
     "a window is spent by looking at it",
-    without(holdout.looks_at, ("if looks > contract.judging.max_comparisons:", "if False:")),
+    without(judging_window.looks_at, ("if looks > contract.judging.max_comparisons:", "if False:")),
 )
 def _(home: Path) -> None:
     contract, settings = contract_in(home, EMBARGO), Settings(home=home)
-    assert [holdout.looks_at(settings, contract, WINDOW) for _ in range(2)] == [1, 2]
+    assert [judging_window.looks_at(settings, contract, WINDOW) for _ in range(2)] == [1, 2]
     with pytest.raises(TooFewOutcomes, match="looked at 2 times and the contract allows 2"):
-        holdout.looks_at(settings, contract, WINDOW)
+        judging_window.looks_at(settings, contract, WINDOW)
 
 
 @guarded(
     "a window is not fresh because it was moved a little",
-    without(holdout.looks_at, ("if _shared(other, rows) >= _SAME_WINDOW", "if other == window")),
+    without(judging_window.looks_at, ("if _shared(other, rows) >= _SAME_WINDOW", "if other == window")),
 )
 def _(home: Path) -> None:
     contract, settings = contract_in(home, EMBARGO), Settings(home=home)
     for moved in range(2):
-        holdout.looks_at(settings, contract, replace(WINDOW, start=WINDOW.start + moved * DAY))
+        judging_window.looks_at(settings, contract, replace(WINDOW, start=WINDOW.start + moved * DAY))
     with pytest.raises(TooFewOutcomes):
-        holdout.looks_at(settings, contract, replace(WINDOW, start=WINDOW.start + 2 * DAY))
+        judging_window.looks_at(settings, contract, replace(WINDOW, start=WINDOW.start + 2 * DAY))
 
 
-@guarded("a year's verdicts are counted", instead(holdout.of_a_year, "return 0"))
+@guarded("a year's verdicts are counted", instead(judging_window.of_a_year, "return 0"))
 def _(_: Path) -> None:
     told = [{"as_of": (NOON - days * DAY).isoformat()} for days in (1, 364, 366)]
-    assert holdout.of_a_year(told, NOON) == 2
+    assert judging_window.of_a_year(told, NOON) == 2
 
 
 ROWS = 2_000
@@ -716,35 +711,35 @@ def doubted(leak: Any, y: Any, kind: str = "binary", allowed: str = "") -> Any:
     frame = pd.DataFrame({"age": np.random.default_rng(5).normal(size=len(y))} | leak)
     given = {allowed: REASON} if allowed else {}
     columns = [ModelColumn(str(name), "number" if frame[name].dtype.kind == "f" else "category") for name in frame]
-    return veto.refuse_leaks(frame, y, kind=kind, columns=columns, past=(), allowed=given, seed=1)  # type: ignore[arg-type]
+    return leakage.refuse_leaks(frame, y, kind=kind, columns=columns, past=(), allowed=given, seed=1)  # type: ignore[arg-type]
 
 
 HALF = np.random.default_rng(3).integers(0, 2, ROWS)
 NOISE = np.random.default_rng(4).normal(size=(ROWS, 2))
 
 
-@guarded("a copy of the outcome is refused", instead(veto._is_copy, "return False"))
+@guarded("a copy of the outcome is refused", instead(leakage._is_copy, "return False"))
 def _(_: Path) -> None:
     # So seldom filled that it alone predicts little.
     with pytest.raises(LeakFound, match="is a copy"):
         doubted({"leak": np.where(np.arange(ROWS) % 40 == 0, HALF.astype(float), np.nan)}, HALF)
 
 
-@guarded("what is filled only after the outcome is refused", instead(veto._filled_after, "return None"))
+@guarded("what is filled only after the outcome is refused", instead(leakage._filled_after, "return None"))
 def _(_: Path) -> None:
     filled = (HALF == 1) & (NOISE[:, 1] > 0)
     with pytest.raises(LeakFound, match="so only after it"):
         doubted({"leak": np.where(filled, NOISE[:, 0], np.nan)}, HALF)
 
 
-@guarded("what alone tells the outcome is refused", without(veto._alone, ("if strength < limit:", "if True:")))
+@guarded("what alone tells the outcome is refused", without(leakage._alone, ("if strength < limit:", "if True:")))
 def _(_: Path) -> None:
     codes = [f"{outcome}{detail}" for outcome, detail in zip(HALF, np.arange(ROWS) % 60, strict=True)]
     with pytest.raises(LeakFound, match="'leak' alone predicts"):
         doubted({"leak": np.array(codes, dtype=object)}, HALF)
 
 
-@guarded("a few that together tell the outcome are refused", instead(veto._together, "return []"))
+@guarded("a few that together tell the outcome are refused", instead(leakage._together, "return []"))
 def _(_: Path) -> None:
     with pytest.raises(LeakFound, match="'a' and 'b' together"):
         doubted({"a": NOISE[:, 0], "b": NOISE[:, 1]}, NOISE.sum(axis=1), "regression")
@@ -753,7 +748,7 @@ def _(_: Path) -> None:
 @guarded(
     "only what the contract names is allowed",
     without(
-        veto._with_reason,
+        leakage._with_reason,
         ("if not all(name in allowed for name in leak.features):", "if False:"),
         ("allowed[name]", "'any'"),
     ),
@@ -764,7 +759,7 @@ def _(_: Path) -> None:
         doubted({"leak": HALF.astype(float)}, HALF, allowed="age")
 
 
-@guarded("a leak that was found is refused", without(veto.refuse_leaks, ("if not leak.reason]", "if False]")))
+@guarded("a leak that was found is refused", without(leakage.refuse_leaks, ("if not leak.reason]", "if False]")))
 def _(_: Path) -> None:
     with pytest.raises(LeakFound):
         doubted({"leak": HALF.astype(float)}, HALF)
@@ -772,7 +767,7 @@ def _(_: Path) -> None:
 
 @guarded(
     "nothing is free of leaks where too few outcomes could tell",
-    without(veto.find_leaks, ("if not outcomes.turns:", "if not outcomes.turns: return ()\n    if False:")),
+    without(leakage.find_leaks, ("if not outcomes.turns:", "if not outcomes.turns: return ()\n    if False:")),
 )
 def _(_: Path) -> None:
     with pytest.raises(TooFewOutcomes):
@@ -912,7 +907,7 @@ def files_of(edit: Callable[[dict[str, Any]], Any] | None = None, **changed: byt
         edit(description)
     files = {
         "MLmodel": yaml.safe_dump(description).encode(),
-        "model.skops": trust.dumps(fitted()),
+        "model.skops": trusted_types.dumps(fitted()),
         "conda.yaml": b"channels: [conda-forge]\ndependencies: [python=3.11, pip, {pip: [mlflow==3]}]\n",
         "python_env.yaml": b"python: '3.11'\nbuild_dependencies: [pip]\ndependencies: [-r requirements.txt]\n",
         "requirements.txt": PACKAGES.encode(),
@@ -937,19 +932,19 @@ def test_the_honest_model_is_opened_so_that_each_scenario_hangs_on_its_guard(tmp
 
 
 def tampered(home: Path, tamper: by.Tamper) -> bytes:
-    folder = stored(home, {"model.skops": trust.dumps(fitted())})
+    folder = stored(home, {"model.skops": trusted_types.dumps(fitted())})
     tamper(folder, home / "canary")
     return (folder / "model.skops").read_bytes()
 
 
 def refuses(data: bytes, reason: str) -> None:
     with pytest.raises(UntrustedModel, match=reason):
-        trust.check(data, "The model")
+        trusted_types.check(data, "The model")
 
 
 @guarded(
     "a model holds no type that is not on our list",
-    without(trust.check, ("_refuse(sorted(set(_foreign(schema))), name)", "pass")),
+    without(trusted_types.check, ("_refuse(sorted(set(_foreign(schema))), name)", "pass")),
 )
 def _(_: Path) -> None:
     refuses(skops.io.dumps(Pipeline([("svm", LinearSVC())])), "holds sklearn.svm._classes.LinearSVC")
@@ -957,41 +952,44 @@ def _(_: Path) -> None:
 
 @guarded(
     "a type is made only by the part of skops that makes it in ours",
-    without(trust._foreign, ("_BUILT_BY.get(str(loader), ())", "ALLOWED")),
+    without(trusted_types._foreign, ("_BUILT_BY.get(str(loader), ())", "ALLOWED")),
 )
 def _(home: Path) -> None:
     refuses(tampered(home, by.node(by.constructed_hook)), "OwnFeatures by ConstructorFromReduce")
 
 
-@guarded("a model is a model and not a part of one", without(trust.check, ("if top not in _MODELS:", "if False:")))
+@guarded(
+    "a model is a model and not a part of one", without(trusted_types.check, ("if top not in _MODELS:", "if False:"))
+)
 def _(_: Path) -> None:
     refuses(skops.io.dumps(StandardScaler()), "StandardScaler in place of a model")
 
 
 @guarded(
     "a model is of the protocol that we read",
-    without(trust.check, ("!= _PROTOCOL or not isinstance(protocol, int):", "!= _PROTOCOL and False:")),
+    without(trusted_types.check, ("!= _PROTOCOL or not isinstance(protocol, int):", "!= _PROTOCOL and False:")),
 )
 def _(home: Path) -> None:
     refuses(tampered(home, by.schema(lambda found, _: found.update(protocol=0))), "protocol 0")
 
 
-@guarded("a model is checked before it is built", without(trust.loads, ("check(data, name)", "pass")))
+@guarded("a model is checked before it is built", without(trusted_types.loads, ("check(data, name)", "pass")))
 def _(_: Path) -> None:
     with pytest.raises(UntrustedModel):
-        trust.loads(skops.io.dumps(Pipeline([("svm", LinearSVC())])), "The model")
+        trusted_types.loads(skops.io.dumps(Pipeline([("svm", LinearSVC())])), "The model")
 
 
 @guarded(
-    "a model that could not be loaded again is not stored", without(trust.dumps, ('check(data, "The model")', "pass"))
+    "a model that could not be loaded again is not stored",
+    without(trusted_types.dumps, ('check(data, "The model")', "pass")),
 )
 def _(_: Path) -> None:
     with pytest.raises(UntrustedModel):
-        trust.dumps(Pipeline([("svm", LinearSVC())]))
+        trusted_types.dumps(Pipeline([("svm", LinearSVC())]))
 
 
 def rezipped(home: Path, change: Callable[[by.Entries], by.Entries], attributes: int = 0) -> bytes:
-    entries = change(by.entries_of(stored(home, {"model.skops": trust.dumps(fitted())})))
+    entries = change(by.entries_of(stored(home, {"model.skops": trusted_types.dumps(fitted())})))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         for name, content in entries.items():
@@ -1003,7 +1001,7 @@ def rezipped(home: Path, change: Callable[[by.Entries], by.Entries], attributes:
 
 @guarded(
     "an entry is called as skops calls it",
-    without(archive._entries, ("if not _NAME.fullmatch(entry.orig_filename):", "if False:")),
+    without(skops_file._entries, ("if not _NAME.fullmatch(entry.orig_filename):", "if False:")),
 )
 def _(home: Path) -> None:
     def change(entries: by.Entries) -> by.Entries:
@@ -1014,9 +1012,9 @@ def _(home: Path) -> None:
     refuses(rezipped(home, change), "an entry is called '../")
 
 
-@guarded("no entry comes twice", without(archive._entries, ("if entry.orig_filename in names:", "if False:")))
+@guarded("no entry comes twice", without(skops_file._entries, ("if entry.orig_filename in names:", "if False:")))
 def _(home: Path) -> None:
-    folder = stored(home, {"model.skops": trust.dumps(fitted())})
+    folder = stored(home, {"model.skops": trusted_types.dumps(fitted())})
     with zipfile.ZipFile(folder / "model.skops", "a") as file:
         schema = file.read("schema.json")
         file.filelist, file.NameToInfo = list(file.filelist), {}  # else it warns of the name
@@ -1026,13 +1024,13 @@ def _(home: Path) -> None:
 
 @guarded(
     "no entry is a link",
-    without(archive._entries, ("if entry.external_attr >> 16 & 0o170000 not in (0, 0o100000):", "if False:")),
+    without(skops_file._entries, ("if entry.external_attr >> 16 & 0o170000 not in (0, 0o100000):", "if False:")),
 )
 def _(home: Path) -> None:
     refuses(rezipped(home, dict, 0o120777), "is a link")
 
 
-@guarded("no entry has flags", without(archive._entries, (" or entry.flag_bits", "")))
+@guarded("no entry has flags", without(skops_file._entries, (" or entry.flag_bits", "")))
 def _(home: Path) -> None:
     def flagged(content: bytearray) -> None:
         content[by.central(content) + 9] |= 8  # the name is UTF-8: the one flag that changes nothing else
@@ -1043,7 +1041,7 @@ def _(home: Path) -> None:
 TAIL = 'if (marker, directory_at, comment) != (b"PK\\5\\6", end, 0) or end + directory_bytes + _END_BYTES != len(data):'
 
 
-@guarded("nothing stands behind the entries", without(archive._entries, (TAIL, "if False:")))
+@guarded("nothing stands behind the entries", without(skops_file._entries, (TAIL, "if False:")))
 def _(home: Path) -> None:
     def commented(content: bytearray) -> bytes:
         return bytes(content[:-2]) + struct.pack("<H", 4) + b"more"
@@ -1053,13 +1051,13 @@ def _(home: Path) -> None:
 
 @guarded(
     "nothing stands before the entries (where they begin, and where the file ends)",
-    without(archive._entries, (TAIL, "if False:"), ("if entry.header_offset != end:", "if False:")),
+    without(skops_file._entries, (TAIL, "if False:"), ("if entry.header_offset != end:", "if False:")),
 )
 def _(home: Path) -> None:
     refuses(tampered(home, by.patched(by.behind_a_script)), "other bytes")
 
 
-@guarded("the schema says nothing twice", without(archive._once, ("if len(found) != len(pairs):", "if False:")))
+@guarded("the schema says nothing twice", without(skops_file._once, ("if len(found) != len(pairs):", "if False:")))
 def _(home: Path) -> None:
     twice = by.raw_schema(lambda schema, _: schema.replace(b"{", b'{"protocol": 0, ', 1))
     refuses(tampered(home, twice), "says something twice")
@@ -1067,13 +1065,15 @@ def _(home: Path) -> None:
 
 @guarded(
     "the schema knows every entry",
-    without(archive.read_schema, ("if unnamed := sorted(set(entries) ^ set(_files_in(schema))):", "if unnamed := ():")),
+    without(
+        skops_file.read_schema, ("if unnamed := sorted(set(entries) ^ set(_files_in(schema))):", "if unnamed := ():")
+    ),
 )
 def _(home: Path) -> None:
     refuses(rezipped(home, lambda entries: entries | {"77.npy": by.saved(np.zeros(3))}), "do not know each other")
 
 
-@guarded("the schema is not too deep", constant(archive, "_DEEPEST", 10_000))
+@guarded("the schema is not too deep", constant(skops_file, "_DEEPEST", 10_000))
 def _(home: Path) -> None:
     def deep(canary: Path) -> dict[str, Any]:
         found = by.text("bottom")
@@ -1092,20 +1092,22 @@ def header_of(descr: str, count: int, content: bytes) -> bytes:
     return file.getvalue() + content
 
 
-@guarded("an array holds no pickles", without(archive._check_array, ("if dtype.hasobject:", "if False:")))
+@guarded("an array holds no pickles", without(skops_file._check_array, ("if dtype.hasobject:", "if False:")))
 def _(home: Path) -> None:
     refuses(tampered(home, by.array(lambda *_: header_of("|O", 2, struct.pack("<QQ", 0, 0)))), "pickled objects")
 
 
 @guarded(
     "an array is as large as it says",
-    without(archive._check_array, ("if math.prod(shape)", "if False and math.prod(shape)")),
+    without(skops_file._check_array, ("if math.prod(shape)", "if False and math.prod(shape)")),
 )
 def _(home: Path) -> None:
     refuses(tampered(home, by.array(by.array_said_to_be_huge)), "not as large as it says")
 
 
-@guarded("a tree goes down only", without(archive._check_array, ("if dtype.names and len(shape) == 1:", "if False:")))
+@guarded(
+    "a tree goes down only", without(skops_file._check_array, ("if dtype.names and len(shape) == 1:", "if False:"))
+)
 def _(home: Path) -> None:
     def circle(nodes: Any) -> None:
         nodes["left_child"][0] = 0
@@ -1115,7 +1117,7 @@ def _(home: Path) -> None:
 
 def describes(files: dict[str, bytes], reason: str) -> None:
     with pytest.raises(UntrustedModel, match=reason):
-        mlmodel.check_description(files, trust.ALLOWED, "The model")
+        mlmodel.check_description(files, trusted_types.ALLOWED, "The model")
 
 
 @guarded(
@@ -1182,16 +1184,16 @@ def _(home: Path) -> None:
 @guarded(
     "a worker checks the digest once more",
     without(
-        scoring._loaded,
+        batch_scoring._loaded,
         (
             'load_folder(Path(scratch) / "model", digest)',
-            'load_folder(Path(scratch) / "model", __import__("contender.model_files").model_files.digest_of(Path(scratch) / "model"))',
+            'load_folder(Path(scratch) / "model", __import__("contender.registry.model_files").registry.model_files.digest_of(Path(scratch) / "model"))',
         ),
     ),
 )
 def _(home: Path) -> None:
     with pytest.raises(UntrustedModel, match="not the approved one"):
-        scoring._loaded(scoring.pack(stored(home, files_of())), "0" * 64)
+        batch_scoring._loaded(batch_scoring.pack(stored(home, files_of())), "0" * 64)
 
 
 LINK = "if not (regular or stat.S_ISDIR(state.st_mode)) or (regular and state.st_nlink > 1):"
@@ -1218,7 +1220,9 @@ def _(home: Path) -> None:
 
 @guarded(
     "what lies beside a model is checked before it is loaded",
-    without(model_files.load_folder, ("described = check_description(files, trust.ALLOWED, name)", "described = {}")),
+    without(
+        model_files.load_folder, ("described = check_description(files, trusted_types.ALLOWED, name)", "described = {}")
+    ),
 )
 def _(home: Path) -> None:
     folder = stored(home, files_of(evil__py=b""))
@@ -1228,7 +1232,7 @@ def _(home: Path) -> None:
 
 @guarded(
     "what lies beside a model is checked before it is handed on",
-    without(model_files.check_folder, ("check_description(files, trust.ALLOWED, name)", "pass")),
+    without(model_files.check_folder, ("check_description(files, trusted_types.ALLOWED, name)", "pass")),
 )
 def _(home: Path) -> None:
     folder = stored(home, files_of(evil__py=b""))
@@ -1238,7 +1242,7 @@ def _(home: Path) -> None:
 
 @guarded(
     "the model itself is checked before it is handed on",
-    without(model_files.check_folder, ("trust.check(files[MODEL_FILE], name)", "pass")),
+    without(model_files.check_folder, ("trusted_types.check(files[MODEL_FILE], name)", "pass")),
 )
 def _(home: Path) -> None:
     folder = stored(home, files_of(model__skops=skops.io.dumps(Pipeline([("svm", LinearSVC())]))))
@@ -1248,11 +1252,11 @@ def _(home: Path) -> None:
 
 @guarded(
     "a version's digest is the one that took the title",
-    without(proving.check_digest, ("if approved not in (None, version.digest):", "if False:")),
+    without(eligibility.check_digest, ("if approved not in (None, version.digest):", "if False:")),
 )
 def _(_: Path) -> None:
     with pytest.raises(UntrustedModel):
-        proving.check_digest(MODEL, "e" * 64)
+        eligibility.check_digest(MODEL, "e" * 64)
 
 
 @guarded(
@@ -1272,17 +1276,17 @@ def took(home: Path, version: int, after: ledger.LedgerEntry | None, **changes: 
 def inserted(home: Path, entry: ledger.LedgerEntry) -> None:
     from sqlalchemy import insert
 
-    with ledger_tables.connected(Settings(home=home), writes=True) as connection:
-        connection.execute(insert(ledger_tables.tables().title).values(vars(entry)))
+    with promotion_database.connected(Settings(home=home), writes=True) as connection:
+        connection.execute(insert(promotion_database.tables().title).values(vars(entry)))
 
 
 def forget_tables(_: pytest.MonkeyPatch) -> None:
-    ledger_tables.tables.cache_clear()
+    promotion_database.tables.cache_clear()
 
 
 PREDECESSOR = without(ledger.take_title, ("if found != after:", "if False:"))
-FOLLOWS = both(without(ledger_tables.tables, ('UniqueConstraint("use_case", "follows"),', "")), forget_tables)
-SEQUENCE = both(without(ledger_tables.tables, ('PrimaryKeyConstraint("use_case", "seq"),', "")), forget_tables)
+FOLLOWS = both(without(promotion_database.tables, ('UniqueConstraint("use_case", "follows"),', "")), forget_tables)
+SEQUENCE = both(without(promotion_database.tables, ('PrimaryKeyConstraint("use_case", "seq"),', "")), forget_tables)
 
 
 @guarded("who takes the title names the very entry that it follows", PREDECESSOR)
@@ -1315,7 +1319,7 @@ def _(home: Path) -> None:
     both(
         PREDECESSOR,
         without(
-            ledger_tables.tables,
+            promotion_database.tables,
             ('PrimaryKeyConstraint("use_case", "seq"),', ""),
             ('UniqueConstraint("use_case", "follows"),', ""),
         ),
@@ -1428,14 +1432,14 @@ def _(home: Path) -> None:
 
 @guarded(
     "one process at a time mirrors the title",
-    without(ledger_tables.alone, (".acquire(timeout=MIRROR_SECONDS)", ""), ("    with lock:", "    if True:")),
+    without(promotion_database.alone, (".acquire(timeout=MIRROR_SECONDS)", ""), ("    with lock:", "    if True:")),
 )
 def _(home: Path) -> None:
     (home / "locks").mkdir()
     with (home / "locks" / "orders.title.lock").open("w") as held, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger_tables, "MIRROR_SECONDS", 0.05)
+        patch.setattr(promotion_database, "MIRROR_SECONDS", 0.05)
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(Busy), ledger_tables.alone(Settings(home=home), "orders"):
+        with pytest.raises(Busy), promotion_database.alone(Settings(home=home), "orders"):
             pass
 
 
@@ -1445,9 +1449,9 @@ def _(_: Path) -> None:
         Ingested(batch=1, files=1, received=3, accepted=1, quarantined=1, records=1, outcomes=0)
 
 
-def part_of(bad: int, *findings: expectations.Finding) -> conformed.Part:
+def part_of(bad: int, *findings: expectations.Finding) -> validation.Part:
     reasons = Counter({"amount: above 1000": bad})
-    return conformed.Part("records", None, 10, bad, reasons, list(findings))  # type: ignore[arg-type]
+    return validation.Part("records", None, 10, bad, reasons, list(findings))  # type: ignore[arg-type]
 
 
 @guarded(
@@ -1488,25 +1492,25 @@ def _(_: Path) -> None:
 
 @guarded(
     "what landed before is not taken in again, whatever it is called",
-    without(landing._new_files, ("if content not in digests:", "if True:")),
+    without(batches._new_files, ("if content not in digests:", "if True:")),
 )
 def _(home: Path) -> None:
     contract, settings, folder = contract_in(home), Settings(home=home), home / "landing"
     folder.mkdir()
     (folder / "orders-1.csv").write_text("order_id\no1\n")
-    batch = landing.plan(settings, contract, folder, NOON.replace(tzinfo=UTC))
+    batch = batches.plan(settings, contract, folder, NOON.replace(tzinfo=UTC))
     assert batch is not None
-    landing.close(settings, contract, batch, "done", {}, {})
+    batches.close(settings, contract, batch, "done", {}, {})
     (folder / "orders-2.csv").write_text("order_id\no1\n")
-    assert landing.plan(settings, contract, folder, NOON.replace(tzinfo=UTC)) is None
+    assert batches.plan(settings, contract, folder, NOON.replace(tzinfo=UTC)) is None
 
 
 @pytest.fixture(autouse=True)
 def _forget_tables() -> Any:
     """A ledger with other tables than ours is known to nobody after its test."""
     yield
-    ledger_tables.tables.cache_clear()
-    ledger_tables._open.cache_clear()
+    promotion_database.tables.cache_clear()
+    promotion_database._open.cache_clear()
 
 
 @pytest.mark.parametrize("guard", [pytest.param(guard, id=guard.name) for guard in GUARDS])

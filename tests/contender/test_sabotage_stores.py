@@ -12,31 +12,20 @@ import pytest
 from mlflow.models import infer_signature
 from pyspark.sql import functions as F
 
-from contender import (
-    conforming,
-    contest,
-    dataset,
-    featuring,
-    holdout,
-    intake,
-    lake,
-    ledger,
-    model_files,
-    patience,
-    registry,
-    releasing,
-    title,
-    trust,
-)
-from contender import scoring as scoring_door
-from contender.clauses import Column
-from contender.contract import Contract
+from contender.contracts.contract import Contract
+from contender.contracts.sections import Column
 from contender.errors import SeenRows, TitleError, TooFewOutcomes, Unavailable, UntrustedModel, UsageError
-from contender.estimator import build
-from contender.seen import hashes_of
+from contender.features import dataset, feature_tables
+from contender.features.training_keys import hashes_of
+from contender.ingestion import intake, row_checks
+from contender.lake import tables
+from contender.promotion import comparison, judging_window, ledger, release, title
+from contender.registry import http_limits, model_files, model_versions, trusted_types
+from contender.scoring import batch_scoring as scoring_door
 from contender.settings import Settings
+from contender.training.candidates import build
 from contender.values import BATCH, KEY, TIME, Decision, ModelVersion, Scorecard
-from tests.contender.test_dataset import ORDERS, with_rules, write
+from tests.contender.features.test_dataset import ORDERS, with_rules, write
 from tests.contender.test_sabotage import Guard, both, collecting, contract_in, fails, files_of, instead, without
 
 pytestmark = [
@@ -73,12 +62,12 @@ def _stores(spark: Any, make_home: Any, tmp_path_factory: pytest.TempPathFactory
     orders = make_home()
     write(orders, spark, 1, orders.noon + timedelta(days=10), [20], outcomes=False, prefix="late")
     write(orders, spark, 2, orders.noon + timedelta(days=45), range(ORDERS))
-    outcomes = lake.find(orders.settings, "orders", "outcomes")
+    outcomes = tables.find(orders.settings, "orders", "outcomes")
     assert outcomes is not None
-    known = lake.read(orders.settings, outcomes).where(f"{KEY} = 'order-20'")
+    known = tables.read(orders.settings, outcomes).where(f"{KEY} = 'order-20'")
     late = known.replace("order-20", "late-20").withColumn(BATCH, known[BATCH] + 1)
-    lake.append(orders.settings, "orders", "outcomes", late, application="ingest", transaction=3)
-    featuring.update_features(orders.settings, orders.contract)
+    tables.append(orders.settings, "orders", "outcomes", late, application="ingest", transaction=3)
+    feature_tables.update_features(orders.settings, orders.contract)
     stores = Stores(spark, orders, make_home, Settings(home=tmp_path_factory.mktemp("registered")))
     yield
     stores = None
@@ -99,14 +88,14 @@ def reasons_of(**values: str) -> list[str]:
     staged = here().spark.createDataFrame(
         [("f", 1, *row.values())], f"_file string, _row bigint, {', '.join(f'{n} string' for n in row)}"
     )
-    checks = conforming.checks_of(COLUMNS, key=None, time="at", at=NOON, skew=timedelta(hours=1))
-    (found,) = conforming.conform(staged, COLUMNS, checks, ["NA"]).select("_reasons").collect()
+    checks = row_checks.checks_of(COLUMNS, key=None, time="at", at=NOON, skew=timedelta(hours=1))
+    (found,) = row_checks.conform(staged, COLUMNS, checks, ["NA"]).select("_reasons").collect()
     return list(found[0])
 
 
 def check_without(case: str, test: str) -> Any:
     return without(
-        conforming._fails,
+        row_checks._fails,
         (f"case {case}:\n            return {test}", f"case {case}:\n            return F.lit(False)"),
     )
 
@@ -123,7 +112,7 @@ def _(_: Path) -> None:
 
 @guarded(
     "a value outside of its set is quarantined",
-    without(conforming._fails, ("~value.isin(*check.limit)", "F.lit(False)")),
+    without(row_checks._fails, ("~value.isin(*check.limit)", "F.lit(False)")),
 )
 def _(_: Path) -> None:
     assert reasons_of(shop="z") == ["shop: none of the 2 known values"]
@@ -137,7 +126,7 @@ def _(_: Path) -> None:
 @guarded(
     "what is not of its type is quarantined",
     without(
-        conforming._fails,
+        row_checks._fails,
         ('case "readable":\n            return value.isNotNull()', 'case "readable":\n            return F.lit(False)'),
     ),
 )
@@ -147,7 +136,7 @@ def _(_: Path) -> None:
 
 @guarded(
     "an infinite number is none",
-    without(conforming._typed, ('F.when(~F.isnan(number) & (F.abs(number) != float("inf")), number)', "number")),
+    without(row_checks._typed, ('F.when(~F.isnan(number) & (F.abs(number) != float("inf")), number)', "number")),
 )
 def _(_: Path) -> None:
     assert reasons_of(free="Infinity") == ["free: not a finite number"]
@@ -155,7 +144,7 @@ def _(_: Path) -> None:
 
 @guarded(
     "what is missing and needed is quarantined",
-    without(conforming._fails, ("return value.isNull() &", "return F.lit(False) &")),
+    without(row_checks._fails, ("return value.isNull() &", "return F.lit(False) &")),
 )
 def _(_: Path) -> None:
     assert reasons_of(amount="NA") == ["amount: missing"]
@@ -167,14 +156,14 @@ def repeated(*known: str) -> list[list[str]]:
     spark = here().spark
     rows = spark.createDataFrame([("k", NOON, "f", 1, 1.0, []), ("k", NOON, "f", 2, 2.0, [])], schema)
     before = spark.createDataFrame([(key, NOON, "e", 1, 1.0, []) for key in known], schema) if known else None
-    marked = conforming.mark_repeated(rows, before, {"free": COLUMNS["free"]}, KEY)
+    marked = row_checks.mark_repeated(rows, before, {"free": COLUMNS["free"]}, KEY)
     return [row[0] for row in marked.orderBy("_row").select("_reasons").collect()]
 
 
 @guarded(
     "a key that comes again in a batch is quarantined",
     without(
-        conforming.mark_repeated,
+        row_checks.mark_repeated,
         ('F.when(F.col("_place") > 1, F.col("_first"))\n    else:', "F.lit(None).cast('bigint')\n    else:"),
     ),
 )
@@ -184,7 +173,7 @@ def _(_: Path) -> None:
 
 @guarded(
     "a key that was accepted before is quarantined",
-    without(conforming.mark_repeated, ('F.coalesce("_known", ', "F.coalesce(")),
+    without(row_checks.mark_repeated, ('F.coalesce("_known", ', "F.coalesce(")),
 )
 def _(_: Path) -> None:
     assert repeated("k")[0] == [f"{KEY}: the same row came before"]
@@ -203,14 +192,14 @@ def _(_: Path) -> None:
 
 @guarded(
     "what is written again under one number adds nothing",
-    without(lake.append, ('.option("txnAppId", application).option("txnVersion", transaction)', "")),
+    without(tables.append, ('.option("txnAppId", application).option("txnVersion", transaction)', "")),
 )
 def _(home: Path) -> None:
     settings = Settings(home=home)
     for _again in range(2):
         frame = here().spark.range(3)
-        lake.append(settings, "orders", "records", frame, application="ingest", transaction=1)
-    assert lake.count(settings, "orders", "records") == 3
+        tables.append(settings, "orders", "records", frame, application="ingest", transaction=1)
+    assert tables.count(settings, "orders", "records") == 3
 
 
 def split(as_of: int = 50, **rules: Any) -> dataset.Split:
@@ -265,10 +254,10 @@ def score_twice(home: Path) -> None:
     orders = here().orders
     settings = Settings(home=home, use_cases=orders.settings.use_cases, lake=str(home / "lake"))
     for table in ("records", "features"):
-        version = lake.find(orders.settings, "orders", table)
+        version = tables.find(orders.settings, "orders", table)
         assert version is not None
-        frame = lake.read(orders.settings, version).where(F.col(BATCH) == 2)
-        lake.append(settings, "orders", table, frame, application="ingest", transaction=2, note='{"until": 2}')
+        frame = tables.read(orders.settings, version).where(F.col(BATCH) == 2)
+        tables.append(settings, "orders", table, frame, application="ingest", transaction=2, note='{"until": 2}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring_door, "with_scores", lambda rows, *_: rows.select(
             KEY, TIME, BATCH, F.lit(0.2).alias("score"), F.lit(0).alias("prediction")
@@ -276,7 +265,7 @@ def score_twice(home: Path) -> None:
         for number in (1, 2):
             model = ModelVersion("orders", number, "run", "", "d", datetime(2026, 1, 1))  # noqa: DTZ001
             scoring_door.score_pending(settings, orders.contract, model, home, NOON)
-    found = lake.read_small(settings, "orders", "predictions")
+    found = tables.read_small(settings, "orders", "predictions")
     assert found is not None
     assert set(found["model_version"].to_pylist()) == {1}, "one version per batch"
     assert len(found) == len(set(found[KEY].to_pylist())) == ORDERS, "one prediction per record"
@@ -289,7 +278,7 @@ PENDING = (" and until > done", ""), (".where(F.col(BATCH) > done)", "")
     "a record has one prediction, of one version (what is pending, and the transaction)",
     both(
         without(scoring_door.score_pending, *PENDING),
-        without(lake.append, ('.option("txnAppId", application).option("txnVersion", transaction)', "")),
+        without(tables.append, ('.option("txnAppId", application).option("txnVersion", transaction)', "")),
     ),
 )
 def _(home: Path) -> None:
@@ -299,12 +288,12 @@ def _(home: Path) -> None:
 def versions_of(count: int = 3) -> list[ModelVersion]:
     """Versions of a use case of this scenario's own, without files."""
     name, made = f"case_{next(_names)}", []
-    with registry.connected(here().registered) as client:
+    with model_versions.connected(here().registered) as client:
         client.create_registered_model(name)
         for number in range(1, count + 1):
             tags = {"digest": str(number) * 64, "trained_until": "2026-04-01"}
             client.create_model_version(name, (here().registered.home / "nothing").as_uri(), tags=tags)
-            made.append(registry.find(here().registered, name, number))
+            made.append(model_versions.find(here().registered, name, number))
     return made
 
 
@@ -332,9 +321,9 @@ def _(_: Path) -> None:
 def _(_: Path) -> None:
     first, second, _third = versions_of()
     crown(second, after=crown(first))
-    registry.set_aliases(here().registered, first.name, champion=3, previous=None, challenger=None)
+    model_versions.set_aliases(here().registered, first.name, champion=3, previous=None, challenger=None)
     title.repair(here().registered, first.name)
-    assert registry.aliases(here().registered, first.name) == {"champion": 2, "previous": 1}
+    assert model_versions.aliases(here().registered, first.name) == {"champion": 2, "previous": 1}
 
 
 @guarded(
@@ -343,7 +332,7 @@ def _(_: Path) -> None:
         title.crown,
         (
             "entry = ledger.take_title(",
-            "registry.set_aliases(settings, use_case, champion=version.version, previous=None, challenger=None)\n    entry = ledger.take_title(",
+            "model_versions.set_aliases(settings, use_case, champion=version.version, previous=None, challenger=None)\n    entry = ledger.take_title(",
         ),
     ),
 )
@@ -353,10 +342,10 @@ def _(_: Path) -> None:
     crown(second, after=entry)
     with pytest.raises(TitleError):
         crown(third, after=entry)
-    assert registry.aliases(here().registered, first.name)["champion"] == 2
+    assert model_versions.aliases(here().registered, first.name)["champion"] == 2
 
 
-UNPROVEN = instead(title._proven, "return registry.find(settings, use_case, number), 0")
+UNPROVEN = instead(title._proven, "return model_versions.find(settings, use_case, number), 0")
 
 
 @guarded("a rollback proves the model first", UNPROVEN)
@@ -400,7 +389,7 @@ def _(_: Path) -> None:
 @guarded(
     "a version of somebody else's is not trusted",
     without(
-        registry.find,
+        model_versions.find,
         (
             'if not {"digest", "trained_until"} <= set(tags):',
             "tags = {'digest': '', 'trained_until': '2026-04-01'} | tags\n    if False:",
@@ -408,30 +397,30 @@ def _(_: Path) -> None:
     ),
 )
 def _(_: Path) -> None:
-    with registry.connected(here().registered) as client:
+    with model_versions.connected(here().registered) as client:
         name = f"case_{next(_names)}"
         client.create_registered_model(name)
         client.create_model_version(name, (here().registered.home / "nothing").as_uri())
     with pytest.raises(UntrustedModel):
-        registry.find(here().registered, name, 1)
+        model_versions.find(here().registered, name, 1)
 
 
 @guarded(
     "a silent registry is not 'no champion' (asked for the model, and at the end of each conversation)",
     both(
         without(
-            registry.aliases,
+            model_versions.aliases,
             (
                 "except MlflowException as error:\n            if error.error_code != _MISSING:\n                raise\n",
                 "except Exception:\n",
             ),
         ),
-        instead(patience.refuse_silence, "pass"),
+        instead(http_limits.refuse_silence, "pass"),
     ),
 )
 def _(home: Path) -> None:
     with pytest.raises(Unavailable):
-        registry.aliases(Settings(home=home, tracking_uri="http://127.0.0.1:9"), "orders")
+        model_versions.aliases(Settings(home=home, tracking_uri="http://127.0.0.1:9"), "orders")
 
 
 DESCRIBED = {
@@ -452,14 +441,14 @@ def logged(family: str = "logistic") -> tuple[ModelVersion, ledger.LedgerEntry]:
 
 
 def registered(settings: Settings, name: str, folder: Path, keys: list[str], family: str) -> ModelVersion:
-    with registry.connected(settings) as client:
+    with model_versions.connected(settings) as client:
         run = client.create_run("0").info
         client.log_artifacts(run.run_id, str(folder), "model")
         tags = {"digest": model_files.digest_of(folder), "trained_until": "2026-04-01", "family": family}
-        tags[registry.TRAINING_KEYS] = registry.log_training_keys(client, run.run_id, hashes_of(keys))
+        tags[model_versions.TRAINING_KEYS] = model_versions.log_training_keys(client, run.run_id, hashes_of(keys))
         client.create_registered_model(name)
         client.create_model_version(name, f"{run.artifact_uri}/model", run_id=run.run_id, tags=tags)
-    return registry.find(settings, name, 1)
+    return model_versions.find(settings, name, 1)
 
 
 def contract_of(home: Path, name: str) -> Contract:
@@ -468,27 +457,27 @@ def contract_of(home: Path, name: str) -> Contract:
 
 @guarded(
     "what a model was trained on is what was kept",
-    without(registry.training_keys, (" or hashlib.sha256(path.read_bytes()).hexdigest() != stamp", "")),
+    without(model_versions.training_keys, (" or hashlib.sha256(path.read_bytes()).hexdigest() != stamp", "")),
 )
 def _(_: Path) -> None:
     version, _entry = logged()
-    with registry.connected(here().registered) as client:
-        registry.log_training_keys(client, version.run_id, hashes_of(["c"]))
+    with model_versions.connected(here().registered) as client:
+        model_versions.log_training_keys(client, version.run_id, hashes_of(["c"]))
     with pytest.raises(UntrustedModel):
-        registry.training_keys(here().registered, version)
+        model_versions.training_keys(here().registered, version)
 
 
 def released(home: Path) -> tuple[Settings, str]:
     version, entry = logged()
     target = Settings(home=here().registered.home, environment="staging")
-    releasing.copy_version(here().registered, target, contract_of(home, version.name), entry, version)
+    release.copy_version(here().registered, target, contract_of(home, version.name), entry, version)
     return target, version.name
 
 
 @guarded(
     "a release is never champion at once",
     without(
-        releasing.copy_version,
+        release.copy_version,
         (
             "    return arrived",
             "    title.crown(target, contract.name, arrived, after=None, reason='r', by='b', evidence={})\n    return arrived",
@@ -498,30 +487,28 @@ def released(home: Path) -> tuple[Settings, str]:
 def _(home: Path) -> None:
     target, name = released(home)
     assert title.holder(target, name) is None
-    assert "champion" not in registry.aliases(target, name)
+    assert "champion" not in model_versions.aliases(target, name)
 
 
 @guarded(
     "a release goes to another environment",
-    without(releasing.approved, ("if source.environment == target.environment:", "if False:")),
+    without(release.approved, ("if source.environment == target.environment:", "if False:")),
 )
 def _(home: Path) -> None:
     version, _entry = logged()
     with pytest.raises(UsageError):
-        releasing.approved(here().registered, here().registered, contract_of(home, version.name))
+        release.approved(here().registered, here().registered, contract_of(home, version.name))
 
 
 @guarded(
     "only an approved family is released",
-    without(
-        releasing.approved, ("if champion.family not in candidates_in(contract, target.environment):", "if False:")
-    ),
+    without(release.approved, ("if champion.family not in candidates_in(contract, target.environment):", "if False:")),
 )
 def _(home: Path) -> None:
     version, _entry = logged(family="unheard of")
     staging = Settings(home=here().registered.home, environment="staging")
     with pytest.raises(UsageError):
-        releasing.approved(here().registered, staging, contract_of(home, version.name))
+        release.approved(here().registered, staging, contract_of(home, version.name))
 
 
 def compared(home: Path, *, seen: str = "another", failures: tuple[str, ...] = (), before: int = 0) -> Any:
@@ -533,14 +520,14 @@ def compared(home: Path, *, seen: str = "another", failures: tuple[str, ...] = (
     })  # fmt: skip
     rows = split(newest=100).judging
     settings = Settings(home=home, use_cases=orders.settings.use_cases, lake=str(orders.settings.home / "lake"))
-    frame, y, _slices = contest.judging_rows(contract, dataset.load(orders.settings, contract, rows))
+    frame, y, _slices = comparison.judging_rows(contract, dataset.load(orders.settings, contract, rows))
     model = build("random_forest", "binary", contract.model_columns, None, {"n_estimators": 20}, seed=1)
     model.fit(frame, y)
-    version = with_files(settings, home / "files", trust.dumps(model), infer_signature(frame, y), seen)
+    version = with_files(settings, home / "files", trusted_types.dumps(model), infer_signature(frame, y), seen)
     for _look in range(before):
-        ledger.count_comparison(settings, "orders", holdout.name_of(rows))
+        ledger.count_comparison(settings, "orders", judging_window.name_of(rows))
     scorecard = Scorecard(version, len(frame), {}, latency_ms={"p50": 1.0, "p95": 1.0})
-    return contest.compare(settings, contract, scorecard, None, rows, failures)
+    return comparison.compare(settings, contract, scorecard, None, rows, failures)
 
 
 def with_files(settings: Settings, folder: Path, model: bytes, signature: Any, seen: str) -> ModelVersion:
@@ -554,8 +541,11 @@ def with_files(settings: Settings, folder: Path, model: bytes, signature: Any, s
 @guarded(
     "models are compared on rows that none has seen",
     without(
-        contest.compare,
-        ("holdout.refuse_seen_rows(settings, contract, rows, filter(None, (challenger.model, champion)))", "pass"),
+        comparison.compare,
+        (
+            "judging_window.refuse_seen_rows(settings, contract, rows, filter(None, (challenger.model, champion)))",
+            "pass",
+        ),
     ),
 )
 def _(home: Path) -> None:
@@ -565,14 +555,16 @@ def _(home: Path) -> None:
 
 @guarded(
     "every comparison looks at its window",
-    without(contest.compare, ("looks = holdout.looks_at(settings, contract, rows)", "looks = 1")),
+    without(comparison.compare, ("looks = judging_window.looks_at(settings, contract, rows)", "looks = 1")),
 )
 def _(home: Path) -> None:
     with pytest.raises(TooFewOutcomes, match="looked at 2 times"):
         compared(home, before=2)
 
 
-@guarded("a limit that MLflow finds broken keeps the champion", without(contest.compare, ("if failures:", "if False:")))
+@guarded(
+    "a limit that MLflow finds broken keeps the champion", without(comparison.compare, ("if failures:", "if False:"))
+)
 def _(home: Path) -> None:
     assert compared(home, failures=("roc_auc is too low",)).decision is Decision.KEEP
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from flows import api
+from flows.prefect_api import prefect_server
 
 ROOT = Path(__file__).parents[2]
 Found = TypeVar("Found")
@@ -39,7 +39,7 @@ class Prefect:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.folder = folder
-        self.environment = clean | api.ENVIRONMENT | {
+        self.environment = clean | prefect_server.ENVIRONMENT | {
             "PREFECT_HOME": str(folder / "prefect"), "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
             "PREFECT_UI_ENABLED": "false", "CONTENDER_HOME": str(folder / "home"),
             "CONTENDER_USE_CASES": str(ROOT / "data"),
@@ -50,9 +50,9 @@ class Prefect:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
-            environment = self.environment | api.SERVER_ENVIRONMENT
+            environment = self.environment | prefect_server.SERVER_ENVIRONMENT
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        eventually(lambda: api.answers(self.environment["PREFECT_API_URL"]), "the server answers", 120)
+        eventually(lambda: prefect_server.answers(self.environment["PREFECT_API_URL"]), "the server answers", 120)
 
     def stop(self, *, at_once: bool = False) -> None:
         if self.process is not None:

@@ -22,9 +22,10 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from contender import agreement, approvals, ledger, model_files, registry, title
+from contender.promotion import approval_decisions, approval_requests, ledger, title
+from contender.registry import model_files, model_versions
 from contender.settings import Settings
-from flows.cli import main
+from flows.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -54,7 +55,7 @@ def registered(tmp_path_factory):
 
     settings = Settings(home=tmp_path_factory.mktemp("home"), use_cases=ROOT / "data")
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [0.5, 0.1, 0.9]})
-    with registry.connected(settings) as client:
+    with model_versions.connected(settings) as client:
         place = (settings.home / "artifacts").as_uri()
         mlflow.set_experiment(experiment_id=client.create_experiment("payments", artifact_location=place))
         client.create_registered_model("payments")
@@ -66,7 +67,7 @@ def registered(tmp_path_factory):
                 model, name="model", input_example=frame, serialization_format="skops", pip_requirements=["mlflow"]
             )
             tags = {
-                "digest": model_files.digest_of(registry.fetch(settings, "payments", made.model_uri)),
+                "digest": model_files.digest_of(model_versions.fetch(settings, "payments", made.model_uri)),
                 "trained_until": "2026-04-01", "model_id": made.model_id, "validation_status": "pending",
             }  # fmt: skip
             client.create_model_version("payments", made.model_uri, tags=tags, model_id=made.model_id)
@@ -81,7 +82,7 @@ def settings(registered, monkeypatch):
     monkeypatch.setenv("CONTENDER_HOME", str(registered.home))
     monkeypatch.setenv("CONTENDER_USE_CASES", str(ROOT / "data"))
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    registry.set_aliases(registered, "payments", champion=None, previous=None, challenger=None)
+    model_versions.set_aliases(registered, "payments", champion=None, previous=None, challenger=None)
     return registered
 
 
@@ -91,7 +92,7 @@ def command(settings, monkeypatch):
 
     def run(*arguments):
         # A command leaves at once, without waiting for threads; here it must only end.
-        monkeypatch.setattr("flows.cli._leave", sys.exit)
+        monkeypatch.setattr("flows.cli.main._leave", sys.exit)
         done = CliRunner().invoke(main, list(arguments))
         return done.exit_code, done.stdout, done.stderr
 
@@ -99,16 +100,16 @@ def command(settings, monkeypatch):
 
 
 def crown(settings, number):
-    version, after = registry.find(settings, "payments", number), ledger.head(settings, "payments")
+    version, after = model_versions.find(settings, "payments", number), ledger.head(settings, "payments")
     return title.crown(settings, "payments", version, after=after, reason="better", by="contender", evidence={})
 
 
 def ask(settings, number, *, expires_after=timedelta(days=3), at=None):
     """All that a retrain leaves of a challenger that won, where the contract wants a person to agree."""
-    head, version = ledger.head(settings, "payments"), registry.find(settings, "payments", number)
+    head, version = ledger.head(settings, "payments"), model_versions.find(settings, "payments", number)
     title.mirror(settings, "payments", challenger=number)
     evidence = {"verdict": VERDICT, "model_digest": version.digest, "git_revision": "abc", "data": {"records": 4}}
-    return approvals.ask(
+    return approval_requests.ask(
         settings, "payments", version=number, follows=head.seq if head else 0, evidence=json.dumps(evidence),
         expires_after=expires_after, at=at,
     )[0]  # fmt: skip
@@ -119,7 +120,7 @@ def versions(settings):
 
 
 def status(settings, number):
-    with registry.connected(settings) as client:
+    with model_versions.connected(settings) as client:
         return client.get_model_version("payments", str(number)).tags["validation_status"]
 
 
@@ -138,8 +139,8 @@ def test_who_is_approved_takes_the_title_with_its_evidence(settings, command, ch
     evidence = json.loads(head.evidence)
     assert (evidence["verdict"], evidence["git_revision"], evidence["example_rows"]) == (VERDICT, "abc", 3)
     previous = {"previous": 1} if champion else {}
-    assert registry.aliases(settings, "payments") == {"champion": 2} | previous
-    assert approvals.waiting(settings, "payments") is None
+    assert model_versions.aliases(settings, "payments") == {"champion": 2} | previous
+    assert approval_requests.waiting(settings, "payments") is None
     assert ledger.verify(settings, "payments") == 1 + len(champion)
 
 
@@ -192,7 +193,7 @@ def test_who_is_rejected_challenges_no_more(settings, command):
     assert code == 0
     assert re.match(r"Version 2 of payments was rejected by person: ada at .* UTC: too many alarms. The champ", said)
     assert versions(settings) == [1]
-    assert registry.aliases(settings, "payments") == {"champion": 1}
+    assert model_versions.aliases(settings, "payments") == {"champion": 1}
     assert status(settings, 2) == "rejected"
 
 
@@ -238,19 +239,19 @@ def test_a_model_that_does_not_predict_leaves_the_request_open(settings, command
     ask(settings, 4)
 
     assert command("approve", "payments", "--reason", "r")[0] == 1
-    assert approvals.waiting(settings, "payments").version == 4
+    assert approval_requests.waiting(settings, "payments").version == 4
     assert command("reject", "payments", "--reason", "it does not predict")[0] == 0
 
 
 def test_a_model_that_is_not_the_one_that_was_judged_is_refused(settings, command):
     ask(settings, 2)
-    with registry.connected(settings) as client:
+    with model_versions.connected(settings) as client:
         kept = client.get_model_version("payments", "2").tags["digest"]
         client.set_model_version_tag("payments", "2", "digest", "f" * 64)
     try:
         code, _, said = command("approve", "payments", "--reason", "r")
     finally:
-        with registry.connected(settings) as client:
+        with model_versions.connected(settings) as client:
             client.set_model_version_tag("payments", "2", "digest", kept)
 
     assert code == 1
@@ -263,10 +264,10 @@ def test_an_approval_cut_off_before_the_title_changed_is_finished(settings, comm
     crown(settings, 1)
     ask(settings, 2)
     with monkeypatch.context() as patch:
-        patch.setattr("contender.ledger.take_title", lambda *_, **__: sys.exit("killed"))
+        patch.setattr("contender.promotion.ledger.take_title", lambda *_, **__: sys.exit("killed"))
         with pytest.raises(SystemExit):
-            agreement.approve(settings, "payments", version=None, reason="looked at it", by="person: ada")
-    assert (versions(settings), approvals.find(settings, "payments", 2).state) == ([1], "approved")
+            approval_decisions.approve(settings, "payments", version=None, reason="looked at it", by="person: ada")
+    assert (versions(settings), approval_requests.find(settings, "payments", 2).state) == ([1], "approved")
     assert command("reject", "payments", "--reason", "r")[0] == 1, "the answer is given"
 
     arguments = ["approve", "payments", "--reason", "again", "--by", "bob"] if how == "approve" else ["reconcile"]
@@ -274,7 +275,7 @@ def test_an_approval_cut_off_before_the_title_changed_is_finished(settings, comm
 
     head = ledger.head(settings, "payments")
     assert (code, head.version, head.by, head.reason) == (0, 2, "person: ada", "looked at it"), said
-    assert registry.aliases(settings, "payments") == {"champion": 2, "previous": 1}
+    assert model_versions.aliases(settings, "payments") == {"champion": 2, "previous": 1}
     assert command("approve", "payments", "--reason", "r")[0] == 1
     assert command("reconcile", "payments")[0] == 0
     assert versions(settings) == [1, 2]
@@ -283,7 +284,7 @@ def test_an_approval_cut_off_before_the_title_changed_is_finished(settings, comm
 def test_an_approval_cut_off_is_void_when_the_title_went_elsewhere(settings, command):
     crown(settings, 1)
     request = ask(settings, 2)
-    approvals.decide(settings, "payments", request, "approved", reason="r", by="person: ada")
+    approval_requests.decide(settings, "payments", request, "approved", reason="r", by="person: ada")
     crown(settings, 3)
 
     code, _, said = command("approve", "payments", "--reason", "r")
@@ -291,25 +292,25 @@ def test_an_approval_cut_off_is_void_when_the_title_went_elsewhere(settings, com
     assert (code, versions(settings)) == (1, [1, 3])
     assert "is void since" in said
     assert command("reconcile", "payments")[0] == 0
-    assert approvals.find(settings, "payments", 2).state == "superseded"
+    assert approval_requests.find(settings, "payments", 2).state == "superseded"
 
 
 def test_who_takes_the_title_while_the_model_is_proven_wins(settings, command, monkeypatch):
     crown(settings, 1)
     ask(settings, 2)
-    prove = agreement.prove
+    prove = approval_decisions.prove
 
     def prove_while_somebody_else_takes_the_title(*arguments):
         crown(settings, 3)
         return prove(*arguments)
 
-    monkeypatch.setattr("contender.agreement.prove", prove_while_somebody_else_takes_the_title)
+    monkeypatch.setattr("contender.promotion.approval_decisions.prove", prove_while_somebody_else_takes_the_title)
     code, _, said = command("approve", "payments", "--reason", "r")
 
     assert (code, versions(settings)) == (1, [1, 3])
     assert "is void since" in said
     assert "version 3 promoted by contender" in said
-    assert registry.aliases(settings, "payments")["champion"] == 3
+    assert model_versions.aliases(settings, "payments")["champion"] == 3
 
 
 def compete(home, name, together, said):
@@ -318,7 +319,7 @@ def compete(home, name, together, said):
     settings = Settings(home=home)
     together.wait()
     try:
-        entry = agreement.approve(settings, "payments", version=None, reason=name, by=f"person: {name}")
+        entry = approval_decisions.approve(settings, "payments", version=None, reason=name, by=f"person: {name}")
         said.put(f"entry by {entry.by}")
     except TitleError as error:
         said.put(str(error))
@@ -454,11 +455,12 @@ ASK = """
 import sys
 from datetime import datetime
 from prefect import flow
-from contender import ledger, registry
-from contender.contract import Contract
+from contender.promotion import ledger
+from contender.registry import model_versions
+from contender.contracts.contract import Contract
 from contender.settings import Settings
 from contender.values import Decision, Guardrail, Interval, Rows, TableVersion, Verdict
-from tasks.approving import ask_approval
+from tasks.approvals import ask_approval
 
 @flow
 def won(version: int):
@@ -468,7 +470,7 @@ def won(version: int):
                       ("The gain of 0.05 is beyond luck.",), (Guardrail("latency", float("nan"), 200.0, True),))
     day = datetime(2026, 1, 1)
     rows = Rows(day, day, day, (TableVersion("payments", "features", 3),))
-    ask_approval(settings, contract, registry.find(settings, "payments", version), ledger.head(settings, "payments"),
+    ask_approval(settings, contract, model_versions.find(settings, "payments", version), ledger.head(settings, "payments"),
                  verdict, rows)
 
 won(int(sys.argv[1]))
@@ -482,7 +484,7 @@ def test_the_winner_is_shown_in_the_ui_and_its_form_gives_the_title(settings, se
     run = served.wait_for(served.ask("POST", "flow_runs/filter", filters)[0]["id"], "PAUSED")
 
     assert (run["name"], run["state"]["name"]) == ("approve payments version 2", "Suspended")
-    assert approvals.waiting(settings, "payments").flow_run == run["id"]
+    assert approval_requests.waiting(settings, "payments").flow_run == run["id"]
     artifact = served.ask("GET", "artifacts/payments-approval/latest")["data"]
     assert "Version 2 won, and the contract wants a person to agree" in artifact
     assert "- The gain of 0.05 is beyond luck." in artifact
@@ -509,7 +511,7 @@ def test_the_winner_is_shown_in_the_ui_and_its_form_gives_the_title(settings, se
     assert "Version 2 of payments was approved by person: ada at" in ended["state"]["message"]
     assert (head.version, head.by, head.reason) == (2, "person: ada", "looked at it")
     assert json.loads(head.evidence)["data"] == {"features": 3}
-    assert registry.aliases(settings, "payments") == {"champion": 2, "previous": 1}
+    assert model_versions.aliases(settings, "payments") == {"champion": 2, "previous": 1}
 
 
 def test_the_form_can_keep_the_champion(settings, served):
@@ -530,7 +532,7 @@ def test_an_answer_that_comes_too_late_changes_nothing_and_says_so(settings, ser
     crown(settings, 1)
     request = ask(settings, 2)
     run = served.show(2)
-    approvals.expire(settings, datetime.fromisoformat(request.expires_at))
+    approval_requests.expire(settings, datetime.fromisoformat(request.expires_at))
 
     served.resume(run, decision="approve", reason="looked at it", by="ada")
     ended = served.wait_for(run["id"], "COMPLETED")
@@ -564,14 +566,14 @@ def test_the_next_winner_ends_the_run_of_the_one_before(settings, served):
     ended = served.run(run["id"])["state"]
     assert (ended["type"], ended["name"]) == ("COMPLETED", "Superseded")
     assert "version 3 was asked about" in ended["message"]
-    assert approvals.waiting(settings, "payments").version == 3
+    assert approval_requests.waiting(settings, "payments").version == 3
 
 
 SWEEP = """
 from datetime import UTC, datetime, timedelta
 from prefect import flow
 from contender.settings import Settings
-from tasks.approving import expire_requests
+from tasks.approvals import expire_requests
 
 @flow
 def sweep():
@@ -592,7 +594,7 @@ def test_the_sweep_ends_the_run_of_what_nobody_answered(settings, served):
 
     ended = served.run(run["id"])["state"]
     assert (ended["type"], ended["name"]) == ("COMPLETED", "Expired")
-    assert approvals.find(settings, "payments", 2).state == "expired"
+    assert approval_requests.find(settings, "payments", 2).state == "expired"
     assert versions(settings) == [1]
 
 
@@ -607,7 +609,7 @@ EDITS = (
 
 
 def test_a_winner_that_nobody_has_approved_scores_nothing(tmp_path):
-    from contender.simulator import Simulation, write
+    from contender.replay.payments_simulator import Simulation, write
 
     shutil.copytree(ROOT / "data" / "payments", tmp_path / "data" / "payments")
     path = tmp_path / "data" / "payments" / "contract.toml"

@@ -10,15 +10,15 @@ import time
 import pytest
 
 from contender.errors import Busy
-from contender.locks import at_work
+from contender.lake.locks import at_work
 from contender.settings import Settings
-from flows import api
-from flows.patience import WORKER_SECONDS, patience_seconds
+from flows.prefect_api import prefect_server
+from flows.runtime.wait_times import WORKER_SECONDS, patience_seconds
 from tests.flows.prefect_server import eventually, served
 
 HOLD = """
 import sys, time
-from contender.locks import at_work
+from contender.lake.locks import at_work
 from contender.settings import Settings
 with at_work(Settings(), "payments", sys.argv[1]):
     print("held", flush=True)
@@ -70,7 +70,7 @@ def test_a_person_hears_at_once_and_a_worker_waits(monkeypatch):
 
 
 def test_workers_look_for_runs_every_second_or_two():
-    assert float(api.WORKER_ENVIRONMENT["PREFECT_WORKER_QUERY_SECONDS"]) <= 2
+    assert float(prefect_server.WORKER_ENVIRONMENT["PREFECT_WORKER_QUERY_SECONDS"]) <= 2
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from contender import ledger, registry
+from contender.promotion import ledger
+from contender.registry import model_versions
 from tests.contender.faults import Proxy, served
 from tests.flows.test_pipeline import Done, Installation
 
@@ -54,7 +55,7 @@ class Place:
         return entry.version, entry.previous_version
 
     def aliases(self) -> dict[str, int]:
-        return registry.aliases(self.installation.settings, "orders")
+        return model_versions.aliases(self.installation.settings, "orders")
 
 
 @pytest.fixture(scope="module")

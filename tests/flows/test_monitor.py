@@ -8,15 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from contender import checking, diagnoses, held_out, lake, notices, outlook, registry
-from contender.contract import Contract
+from contender.contracts.contract import Contract
+from contender.drift import detection
 from contender.events import DEGRADED, DRIFT
-from contender.landing import _read_log
+from contender.features import exclusions
+from contender.ingestion.batches import _read_log
+from contender.lake import tables
+from contender.operations import notices
+from contender.registry import model_versions
+from contender.replay.payments_simulator import Simulation, write
+from contender.retraining import diagnoses, next_action
 from contender.settings import Settings
-from contender.simulator import Simulation, write
-from flows.engines import engines
-from tasks import judging, monitoring
-from tasks.telling import rehearsing
+from flows.runtime.warm_up import engines
+from tasks import monitoring, promotion
+from tasks.run_log import rehearsing
 
 pytestmark = [
     pytest.mark.slow,
@@ -161,7 +166,7 @@ def test_without_a_champion_there_is_nothing_to_compare_with(unknown):
     assert "Nobody holds the title of payments yet" in checked.sentence
     assert checked.check is None
     assert checked.done is None
-    assert lake.count(loop.settings, "payments", checking.TABLE) == 0
+    assert tables.count(loop.settings, "payments", detection.TABLE) == 0
 
 
 def test_a_day_like_the_others_is_nothing(quiet):
@@ -169,15 +174,15 @@ def test_a_day_like_the_others_is_nothing(quiet):
     assert checked.done.diagnosis.name == "none", checked
     assert (checked.done.action, checked.done.event, checked.done.told) == ("nothing", "", False)
     assert checked.check.told >= 10
-    assert lake.count(loop.settings, "payments", checking.TABLE) >= len(checked.check.columns)
+    assert tables.count(loop.settings, "payments", detection.TABLE) >= len(checked.check.columns)
     assert checked.quality.estimated is not None or checked.quality.how
 
 
 def test_evidentlys_page_is_written_and_kept_with_the_champions_run(quiet):
     loop, checked = quiet
     page = loop.settings.state / "reports" / "payments" / "drift.html"
-    champion = registry.find(loop.settings, "payments", checked.check.model_version)
-    with registry.connected(loop.settings) as client:
+    champion = model_versions.find(loop.settings, "payments", checked.check.model_version)
+    with model_versions.connected(loop.settings) as client:
         kept = [one.path for one in client.list_artifacts(champion.run_id, "drift")]
     assert page.is_file()
     assert kept[0] == f"drift/{checked.check.start}.html"
@@ -187,7 +192,7 @@ def test_views_for_people_come_with_the_performance(quiet):
     loop, _ = quiet
     sql = (loop.settings.state / "views" / "payments" / "performance.sql").read_text()
     assert "THEN 'champion'" in sql
-    assert lake.count(loop.settings, "payments", "performance") >= DAYS
+    assert tables.count(loop.settings, "payments", "performance") >= DAYS
 
 
 def test_an_empty_window_is_not_enough_to_tell(quiet):
@@ -203,7 +208,7 @@ def test_amounts_in_cents_are_a_broken_feed_whose_batch_is_held_out_without_a_re
     done = checked.done
     assert done.diagnosis.name == "broken feed", checked
     assert "100 times" in done.diagnosis.sentence
-    assert [one.batch for one in held_out.held_out(loop.settings, "payments")] == [batch]
+    assert [one.batch for one in exclusions.held_out(loop.settings, "payments")] == [batch]
     assert (done.action, done.event, done.told) == ("hold out", "", True)
     assert f"batch {batch}" in done.why
 
@@ -213,15 +218,15 @@ def test_the_same_finding_is_told_and_held_out_once(in_cents):
     assert again.done.diagnosis == checked.done.diagnosis
     assert again.done.event == ""
     assert len([one for one in notices_of(loop, "broken feed") if f"batch {batch}" in one]) == 1
-    assert [one.batch for one in held_out.held_out(loop.settings, "payments")].count(batch) == 1
-    assert outlook.last_diagnosis(loop.settings, "payments").hold_out is False
+    assert [one.batch for one in exclusions.held_out(loop.settings, "payments")].count(batch) == 1
+    assert next_action.last_diagnosis(loop.settings, "payments").hold_out is False
 
 
 def test_lost_values_of_a_column_are_a_broken_feed(lost):
     loop, checked, batch = lost
     assert checked.done.diagnosis.name == "broken feed", checked
     assert "'distance_from_home' is missing in 100.0%" in checked.sentence
-    assert batch in [one.batch for one in held_out.held_out(loop.settings, "payments")]
+    assert batch in [one.batch for one in exclusions.held_out(loop.settings, "payments")]
 
 
 def test_dearer_payments_are_a_shift_from_the_second_time_on_and_told_once(dearer):
@@ -241,7 +246,7 @@ def test_dearer_payments_are_a_shift_from_the_second_time_on_and_told_once(deare
 def test_averages_in_which_broken_rows_still_count_are_known(dearer):
     loop, _, _ = dearer
     with rehearsing(lambda _: None):
-        entry, champion = judging.find_champion.fn(loop.settings, loop.contract)
+        entry, champion = promotion.find_champion.fn(loop.settings, loop.contract)
         looked = monitoring.look_at_window.fn(
             loop.settings, loop.contract, entry, champion, loop.midnight, report=False
         )
@@ -270,7 +275,7 @@ def test_quality_below_the_floor_calls_for_a_retrain_and_status_says_so(dearer):
     assert (checked.done.action, checked.done.event) == ("retrain", DEGRADED)
     assert again.done.action == "wait"
     assert len(notices_of(loop, "decay")) == 1
-    following = outlook.next_action(loop.settings, loop.contract, datetime.now(UTC))
+    following = next_action.next_action(loop.settings, loop.contract, datetime.now(UTC))
     assert (following.name, following.decayed) == ("retrain", True)
     assert "beyond the floor" in following.sentence
 
@@ -284,17 +289,17 @@ def test_every_look_is_kept_with_what_came_of_it(dearer):
 
 
 def test_the_command_prints_the_diagnosis_and_what_comes_of_it(dearer, capsys):
-    from flows import doing, telling
+    from flows.cli import run, show
 
     loop, _, _ = dearer
-    doing.run_monitor("payments", loop.midnight.replace(tzinfo=None), False)
+    run.run_monitor("payments", loop.midnight.replace(tzinfo=None), False)
     told = capsys.readouterr().out
     assert "Measured average_precision: 0." in told
     assert "What comes of it: " in told
-    doing.run_monitor("payments", loop.midnight.replace(tzinfo=None), True)
+    run.run_monitor("payments", loop.midnight.replace(tzinfo=None), True)
     document = json.loads(capsys.readouterr().out)
     assert document["window"][1] == str(loop.midnight.date())
     assert document["diagnosis"]["action"] == "wait"
     assert "amount" in document["alarming"]
-    (row,) = [telling.status_of(loop.settings, "payments")]
+    (row,) = [show.status_of(loop.settings, "payments")]
     assert row["next"]["name"] in ("retrain", "wait")

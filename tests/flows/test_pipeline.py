@@ -19,10 +19,11 @@ import psutil
 import pytest
 from deltalake import DeltaTable
 
-from contender import ledger, registry
-from contender.contract import Contract
+from contender.contracts.contract import Contract
+from contender.promotion import ledger
+from contender.registry import model_versions
+from contender.replay.payments_simulator import Simulation, write
 from contender.settings import Settings
-from contender.simulator import Simulation, write
 from contender.values import KEY
 
 pytestmark = [
@@ -229,7 +230,7 @@ def test_a_second_command_beside_the_first_hears_that_another_is_at_work(first):
 
 def test_every_record_has_one_prediction_by_the_champion(place, crowned):
     predictions = place.rows("predictions")
-    run_id = registry.find(place.settings, "payments", 1).run_id
+    run_id = model_versions.find(place.settings, "payments", 1).run_id
 
     assert sorted(row[KEY] for row in predictions) == place.keys("records") == place.keys("features")
     assert len(set(place.keys("predictions"))) == len(predictions)
@@ -267,7 +268,7 @@ def test_mlflow_answers_as_the_predictions_say(place, crowned):
     contract = Contract.of("payments", place.settings.use_cases)
     features = DeltaTable(place.home / "lake/payments/features").to_pyarrow_table()
     names = [column.name for column in contract.model_columns]
-    with registry.connected(place.settings):
+    with model_versions.connected(place.settings):
         import mlflow
 
         answer = mlflow.pyfunc.load_model("models:/payments@champion").predict(features.select(names).to_pandas())
@@ -280,11 +281,11 @@ def test_mlflow_answers_as_the_predictions_say(place, crowned):
 
 def test_the_registry_mirrors_the_ledger(place, crowned):
     entry = ledger.head(place.settings, "payments")
-    with registry.connected(place.settings) as client:
+    with model_versions.connected(place.settings) as client:
         tags = client.get_model_version("payments", "1").tags
 
     assert (entry.seq, entry.action, entry.version, entry.previous_version) == (1, "crowned", 1, None)
-    assert registry.aliases(place.settings, "payments") == {"champion": 1}
+    assert model_versions.aliases(place.settings, "payments") == {"champion": 1}
     assert tags["validation_status"] == "approved"
     assert tags["digest"] == entry.model_digest
     assert ledger.verify(place.settings, "payments") == 1
@@ -292,8 +293,8 @@ def test_the_registry_mirrors_the_ledger(place, crowned):
 
 
 def test_mlflow_keeps_how_the_champion_came_about(place, crowned):
-    found = registry.find(place.settings, "payments", 1)
-    with registry.connected(place.settings) as client:
+    found = model_versions.find(place.settings, "payments", 1)
+    with model_versions.connected(place.settings) as client:
         import mlflow
 
         run = client.get_run(found.run_id)
@@ -378,8 +379,8 @@ def test_the_verdict_compares_the_groups_that_the_contract_names(place, crowned)
 
 def test_the_report_is_written_and_kept_with_the_challengers_run(place, crowned):
     written = (place.home / "reports" / "payments" / "report.html").read_text()
-    with registry.connected(place.settings) as client:
-        run_id = registry.find(place.settings, "payments", 1).run_id
+    with model_versions.connected(place.settings) as client:
+        run_id = model_versions.find(place.settings, "payments", 1).run_id
         kept = Path(client.download_artifacts(run_id, "report.html")).read_text()
 
     assert kept == written
@@ -432,17 +433,17 @@ def cut_off(place, again):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The address of a Prefect server that runs already, with its database."""
-    from flows import api
+    from flows.prefect_api import prefect_server
 
     home = tmp_path_factory.mktemp("prefect")
     with pytest.MonkeyPatch.context() as patch:
-        for name in [*api.ENVIRONMENT, "PREFECT_HOME", "PREFECT_API_URL"]:
-            patch.setenv(name, api.ENVIRONMENT.get(name, ""))
-        process = api._start(Settings(home=home))
+        for name in [*prefect_server.ENVIRONMENT, "PREFECT_HOME", "PREFECT_API_URL"]:
+            patch.setenv(name, prefect_server.ENVIRONMENT.get(name, ""))
+        process = prefect_server._start(Settings(home=home))
         address = os.environ["PREFECT_API_URL"]
-        api.wait_until_ready(process)
+        prefect_server.wait_until_ready(process)
     yield address, home / "prefect" / "prefect.db"
-    api.stop(process)
+    prefect_server.stop(process)
 
 
 @pytest.fixture(scope="module")
@@ -547,10 +548,10 @@ def test_a_challenger_by_hand_gets_a_verdict_that_is_kept(place, by_hand):
 
 def test_after_a_verdict_the_aliases_say_what_the_ledger_says(place, by_hand):
     decision = by_hand["last_verdict"]
-    with registry.connected(place.settings) as client:
+    with model_versions.connected(place.settings) as client:
         status = client.get_model_version("payments", "2").tags["validation_status"]
 
-    assert (status, registry.aliases(place.settings, "payments")) == {
+    assert (status, model_versions.aliases(place.settings, "payments")) == {
         "PROMOTE": ("approved", {"champion": 2, "previous": 1}),
         "KEEP": ("rejected", {"champion": 1}),
         "INCONCLUSIVE": ("pending", {"champion": 1, "challenger": 2}),
@@ -559,11 +560,11 @@ def test_after_a_verdict_the_aliases_say_what_the_ledger_says(place, by_hand):
 
 def on_a_worker(place, script):
     """What a script that runs a flow printed and told, as a worker runs it."""
-    from flows import api
+    from flows.prefect_api import prefect_server
 
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=place.folder,
-        env=place.environment | api.ENVIRONMENT | {"PYTHONPATH": str(DATA.parent)}, capture_output=True, text=True,
+        env=place.environment | prefect_server.ENVIRONMENT | {"PYTHONPATH": str(DATA.parent)}, capture_output=True, text=True,
         timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -608,21 +609,21 @@ def test_a_release_is_a_challenger_there_and_never_at_once_the_champion(place, c
     assert (first["model"], first["version"]) == ("payments-prod", 1)
     assert first["digest"] == champion.model_digest
     assert again == first, "a release is made once"
-    assert registry.aliases(prod, "payments") == {"challenger": 1}
+    assert model_versions.aliases(prod, "payments") == {"challenger": 1}
     assert ledger.head(prod, "payments") is None
     assert not (place.home / "environments" / "prod" / "lake" / "payments" / "predictions").exists()
 
 
 def test_a_release_brings_its_evidence_along(place, released):
     prod = Settings(home=place.home, use_cases=place.folder / "data", environment="prod")
-    version = registry.find(prod, "payments", 1)
-    with registry.connected(prod) as client:
+    version = model_versions.find(prod, "payments", 1)
+    with model_versions.connected(prod) as client:
         evidence = json.loads(Path(client.download_artifacts(version.run_id, "evidence.json")).read_text())
 
     assert evidence["entry"]["action"] == "crowned"
     assert evidence["entry"]["evidence"]["verdict"]["decision"] == "PROMOTE"
     assert evidence["environment"] == "dev"
-    assert len(registry.training_keys(prod, version)) > 1000
+    assert len(model_versions.training_keys(prod, version)) > 1000
 
 
 def test_in_production_a_person_gives_the_title_and_its_records_are_scored(place, released):

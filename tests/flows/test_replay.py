@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from contender.contract import Contract
+from contender.contracts.contract import Contract
 from contender.errors import UsageError
-from contender.readings import Readings
+from contender.performance.quality_readings import Readings
 from contender.settings import Settings
-from flows import replay, replaying
-from flows.cli import main
-from tasks import announcing, telling
+from flows import replay
+from flows.cli import replay as cli_replay
+from flows.cli.main import main
+from tasks import announcements, run_log
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = """\
@@ -106,7 +107,7 @@ def run(place, *arguments):
         name: value for name, value in os.environ.items() if not name.startswith(("CONTENDER_", "PREFECT_", "MLFLOW_"))
     }
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", "replay", *arguments], cwd=place, capture_output=True, text=True, timeout=1100,
+        [sys.executable, "-m", "flows.cli.main", "replay", *arguments], cwd=place, capture_output=True, text=True, timeout=1100,
         env=environment | {"PYTHONPATH": str(ROOT), "CONTENDER_HOME": str(place / "home"),
                            "CONTENDER_USE_CASES": str(place / "data"), "CONTENDER_SPARK_MEMORY": "1g"},
     )  # fmt: skip
@@ -181,7 +182,7 @@ def test_a_history_that_is_too_short_is_refused_and_nothing_is_left_behind(place
 )
 def test_wrong_use_is_one_sentence(arguments, said, monkeypatch, tmp_path):
     monkeypatch.setenv("CONTENDER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("flows.cli._leave", sys.exit)
+    monkeypatch.setattr("flows.cli.main._leave", sys.exit)
     done = CliRunner().invoke(main, ["replay", *arguments])
     assert done.exit_code == 2
     assert said in done.stderr
@@ -192,23 +193,23 @@ def test_nobody_hears_of_what_is_played_again(monkeypatch):
     def fail(*_args, **_kwargs):
         raise AssertionError("somebody was told")
 
-    monkeypatch.setattr(announcing, "emit_event", fail)
-    monkeypatch.setattr(announcing.notifying, "notify", fail)
-    monkeypatch.setattr(telling, "stored", fail)
+    monkeypatch.setattr(announcements, "emit_event", fail)
+    monkeypatch.setattr(announcements.delivery, "notify", fail)
+    monkeypatch.setattr(run_log, "stored", fail)
     lines = []
-    with telling.rehearsing(lines.append):
-        with telling.working() as tell:
+    with run_log.rehearsing(lines.append):
+        with run_log.working() as tell:
             tell("a step")
-        telling.show("power", "drift", "a page", [])
-        announcing.announce(Settings(), None)
-        announcing.tell_finding(Settings(), _Named(), _found(), None, Readings("rmse", None, None, ""), notify=True)
+        run_log.show("power", "drift", "a page", [])
+        announcements.announce(Settings(), None)
+        announcements.tell_finding(Settings(), _Named(), _found(), None, Readings("rmse", None, None, ""), notify=True)
     assert lines == ["a step"]
-    assert not telling.is_rehearsal()
+    assert not run_log.is_rehearsal()
 
 
 @pytest.mark.parametrize("quality", [0.123456, 204.3580123])
 def test_the_table_of_policies_fits_the_terminal_and_its_columns_stay_apart(quality):
-    from contender.replayed import Course, Replay
+    from contender.replay.replay_results import Course, Replay
     from contender.values import Interval
 
     ends = Interval(quality - 1.0123456, quality + 5.571429)
@@ -217,16 +218,16 @@ def test_the_table_of_policies_fits_the_terminal_and_its_columns_stay_apart(qual
     day = date(2026, 1, 1)
     played = Replay("payments", "?", "average_precision", False, "EUR", day, day, day, 7, (course,), 1,
                     datetime(2026, 1, 1, tzinfo=UTC))  # fmt: skip
-    lines = replaying.lines_of(played)
+    lines = cli_replay.lines_of(played)
     assert max(map(len, lines)) <= 80
     assert lines[1].split()[:5] == ["performance", f"{quality:.4g}", f"{ends.low:.4g}", "to", f"{ends.high:.4g}"]
 
 
 def test_a_length_is_whole_days():
-    assert replaying.length_of("2 weeks") == timedelta(days=14)
-    assert replaying.length_of(None) is None
+    assert cli_replay.length_of("2 weeks") == timedelta(days=14)
+    assert cli_replay.length_of(None) is None
     with pytest.raises(UsageError):
-        replaying.length_of("0 days")
+        cli_replay.length_of("0 days")
 
 
 @pytest.mark.parametrize(
@@ -259,8 +260,8 @@ class _Named:
 
 
 def _found():
-    from contender.diagnoses import Kept
-    from contender.triage import Diagnosis
+    from contender.retraining.diagnoses import Kept
+    from contender.retraining.triage import Diagnosis
 
     day = date(2026, 1, 1)
     return Kept(datetime(2026, 1, 1, tzinfo=UTC), day, day, 1, Diagnosis("decay", "it decays"), (), "wait", "why")

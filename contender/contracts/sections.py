@@ -1,0 +1,204 @@
+"""The clauses of a contract on its data and its models: each section as a frozen, strict model, with its own checks.
+
+What guards the loop that they run in is in `watch_clauses`.
+"""
+
+from datetime import timedelta
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from contender.contracts.terms import Duration, Names, Newest, Share, Strict
+
+Kind = Literal["binary", "multiclass", "regression"]
+ColumnType = Literal["number", "integer", "boolean", "category", "text", "timestamp"]
+Take = Literal["avg", "count", "sum", "share", "last", "time since"]
+
+
+class Column(Strict):
+    """One column: its type, unit, range or set, and whether the model may see it."""
+
+    type: ColumnType
+    unit: str = ""
+    min: float | None = None
+    max: float | None = None
+    values: Names | None = None
+    unseen: Literal["quarantine", "accept"] = "quarantine"
+    required: bool = False
+    format: str | None = Field(default=None, description="Spark date pattern, where the times are not ISO 8601")
+    exclude: str | None = Field(default=None, min_length=1, description="why the model must not see it")
+
+    @model_validator(mode="after")
+    def _ranges_and_sets_fit_the_type(self) -> Self:
+        ranged = self.min is not None or self.max is not None
+        if ranged and self.type not in ("number", "integer"):
+            raise ValueError(f"'min' and 'max' belong to numbers, not to type '{self.type}'")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"'min' is {self.min:g} and 'max' is {self.max:g}; expected min <= max")
+        if self.values is not None and self.type != "category":
+            raise ValueError(f"'values' belong to type 'category', not to type '{self.type}'")
+        if self.format is not None and self.type != "timestamp":
+            raise ValueError(f"'format' belongs to type 'timestamp', not to type '{self.type}'")
+        return self
+
+
+Columns = dict[str, Column]
+
+
+class Records(Strict):
+    """What is known when a prediction is wanted."""
+
+    files: str = Field(min_length=1, description="pattern of file names")
+    landing: str = Field(min_length=1, description="folder where files arrive, relative to the working directory")
+    key: str | None = None
+    time: str | None = None
+    missing: Names = ("",)
+    columns: Columns = Field(min_length=1)
+
+
+class Outcome(Strict):
+    """What is known later. Without `files`, the records' own files carry it.
+
+    `known_after` (since the record's time) or `known_at` (an SQL expression over the columns of outcome and record)
+    states when outcomes of history loaded in bulk were known; what arrives live is known when it is received.
+    """
+
+    target: str = Field(min_length=1, description="column, or SQL expression over the outcome's columns")
+    files: str | None = None
+    key: str | None = None
+    known_after: Duration | None = None
+    known_at: str | None = None
+    matures_after: Duration = Field(
+        default=timedelta(0), description="records younger than this are neither trained nor judged on"
+    )
+    columns: Columns = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _known_once(self) -> Self:
+        if (self.known_after is None) == (self.known_at is None):
+            raise ValueError("expected exactly one of 'known_after' and 'known_at'")
+        return self
+
+
+class Lookup(Strict):
+    """A table of facts joined by key; `key` maps each of its key columns to an SQL expression over the record."""
+
+    file: str
+    key: dict[str, str] = Field(min_length=1)
+    columns: Columns = Field(min_length=1)
+
+
+class History(Strict):
+    """One feature from an entity's history: `take` something `of` a column, `by` an entity, `over` a window.
+
+    `of` names a record column, `outcome` (the target) or `outcome.COLUMN`; `count` and `time since` take records
+    unless `of` names the outcome.
+    """
+
+    take: Take
+    by: Names = Field(min_length=1)
+    over: Duration
+    of: str | None = None
+
+    @model_validator(mode="after")
+    def _of_where_needed(self) -> Self:
+        if self.of is None and self.take not in ("count", "time since"):
+            raise ValueError(f"'{self.take}' needs 'of': a record column, 'outcome' or 'outcome.COLUMN'")
+        return self
+
+    @property
+    def of_outcome(self) -> bool:
+        return self.of is not None and (self.of == "outcome" or self.of.startswith("outcome."))
+
+
+class BatchRules(Strict):
+    """When a batch as a whole cannot be trusted."""
+
+    max_bad_share: Share = 0.05
+    min_volume: float = Field(default=0.0, ge=0, description="least rows, as a ratio to the median of earlier files")
+    max_volume: float = Field(default=1000.0, gt=0, description="most rows, as a ratio to the median of earlier files")
+    freshness: Duration | None = Field(default=None, description="age of the newest record at arrival, at most")
+    clock_skew: Duration = timedelta(hours=1)
+
+
+class Training(Strict):
+    """Which candidates are searched, on what, and how hard."""
+
+    candidates: Names = ()
+    approved: Names = Field(default=(), description="the only candidates that may be searched in production")
+    window: Duration | None = None
+    folds: int = Field(default=3, ge=2, le=10)
+    trials: int = Field(default=4, ge=1, le=200, description="settings tried per candidate")
+    search_rows: int = Field(default=30_000, ge=500, description="rows used by the search, spread evenly over all")
+    max_rows: int = Field(default=500_000, ge=1000, description="rows used by the final fit, newest first")
+    min_rows: int = Field(default=500, ge=50)
+    min_per_class: int = Field(default=30, ge=5)
+
+
+class Threshold(Strict):
+    """An absolute limit on a metric."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _one_side(self) -> Self:
+        if (self.min is None) == (self.max is None):
+            raise ValueError("expected exactly one of 'min' and 'max'")
+        return self
+
+
+class Judging(Strict):
+    """How challengers are measured, and by how much one must win."""
+
+    metric: str
+    newest: Newest
+    embargo: Duration = timedelta(0)
+    min_gain: float = Field(ge=0, description="smallest worthwhile gain, in units of the metric")
+    min_rows: int = Field(default=300, ge=50)
+    min_per_class: int = Field(default=20, ge=5)
+    cluster: str | None = Field(default=None, description="record column whose rows are not independent")
+    slices: Names = ()
+    slice_margin: float = Field(default=0.05, gt=0, description="a slice may lose this much of the metric, at most")
+    calibration_margin: float = Field(default=0.01, gt=0, description="the Brier score may rise this much, at most")
+    max_latency_ms: float = Field(default=200.0, gt=0, description="95th percentile of scoring one record")
+    max_flips: Share = Field(default=0.2, description="decisions that may turn from right to wrong, at most")
+    max_comparisons: int = Field(default=10, ge=1, description="comparisons on one window before it is spent")
+    looks_per_year: int = Field(default=52, ge=1, description="comparisons planned for a year; they share the error")
+    max_age: Duration | None = Field(default=None, description="a champion older than this may be replaced by an equal")
+    max_loss: float | None = Field(
+        default=None,
+        gt=0,
+        description="what non-inferior successors may lose in all since the last clear win; else min_gain",
+    )
+    thresholds: dict[str, Threshold] = Field(default_factory=dict)
+
+
+class Scoring(Strict):
+    """How scores become bands, and which bands alert."""
+
+    threshold: Share = 0.5
+    warning: float
+    critical: float
+    alert: Literal["WARNING", "CRITICAL"] = "CRITICAL"
+
+    @model_validator(mode="after")
+    def _bands_in_order(self) -> Self:
+        if self.warning > self.critical:
+            raise ValueError(
+                f"'warning' is {self.warning:g}, 'critical' {self.critical:g}; expected warning <= critical"
+            )
+        return self
+
+
+METRICS: dict[Kind, tuple[str, ...]] = {
+    "binary": ("roc_auc", "average_precision", "log_loss", "brier", "accuracy", "precision", "recall", "f1"),
+    "multiclass": ("log_loss", "accuracy", "roc_auc", "f1", "precision", "recall"),
+    "regression": ("rmse", "mae", "r2"),
+}
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae"})
+CANDIDATES: dict[Kind, tuple[str, ...]] = {
+    "binary": ("logistic", "random_forest", "boosting"),
+    "multiclass": ("logistic", "random_forest", "boosting"),
+    "regression": ("ridge", "random_forest", "boosting"),
+}

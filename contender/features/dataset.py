@@ -1,0 +1,144 @@
+"""Rows with outcomes for training and judging: which ones, by time, and the frame of them on the driver.
+
+The newest part of the mature rows is held out for judging; training ends an embargo before it, and sees only outcomes
+that were known when the judging window began. So nothing of the judging window, not even a late outcome, is learnt.
+Batches and windows that are held out, because what brought them was broken, are in neither.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from contender.contracts.contract import Contract
+from contender.errors import TooFewOutcomes
+from contender.features import exclusions, transforms
+from contender.lake import tables
+from contender.settings import Settings
+from contender.values import BATCH, KEY, KNOWN_AT, TARGET, TIME, Rows, TableVersion
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import DataFrame
+
+BEGINNING = datetime(1, 1, 1)  # noqa: DTZ001 - naive UTC, as all times of `Rows` are
+"""Start of rows that reach back as far as there are any."""
+
+TABLES = ("records", "outcomes", "features")
+"""What rows are made of, in the order of `Rows.versions`; where something is held out, `held_out` is there too."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows to train on and, later in time, the rows to judge on; `outcomes` is how many outcomes there are."""
+
+    training: Rows
+    judging: Rows
+    outcomes: int
+
+
+def split(settings: Settings, contract: Contract, as_of: datetime) -> Split:
+    """Cut the mature rows into training and judging, by the contract's windows. Times are UTC.
+
+    Raises:
+        TooFewOutcomes: there are no mature rows with an outcome at all.
+    """
+    found = [tables.find(settings, contract.name, name) for name in (*TABLES[:2], exclusions.TABLE, TABLES[2])]
+    versions = tuple(table for table in found if table)
+    if not {table.table for table in versions}.issuperset(TABLES):
+        raise TooFewOutcomes.none_at_all(contract.name)
+    records = tables.read(settings, versions[0])
+    # Newest first: of records that have not happened yet in `as_of`'s eyes nothing is known.
+    newest = records.where(F.col(TIME) <= F.lit(as_of)).agg(F.unix_micros(F.max(TIME))).head()
+    horizon = _moment(newest[0]) if newest and newest[0] is not None else as_of
+    end = horizon - contract.outcome.matures_after + timedelta(microseconds=1)
+    every = Rows(BEGINNING, _naive(end), _naive(as_of), versions)
+    known = _known(settings, contract, every)
+    if isinstance(contract.judging.newest, float):
+        cut = known.agg(F.percentile(F.unix_micros(TIME), 1 - contract.judging.newest)).head()
+        start = _moment(int(cut[0])) if cut and cut[0] is not None else end
+    else:
+        start = end - contract.judging.newest
+    gap = max(contract.judging.embargo, contract.outcome.matures_after)
+    first = start - gap - contract.training.window if contract.training.window else None
+    training = Rows(_naive(first) if first else BEGINNING, _naive(start - gap), _naive(min(start, as_of)), versions)
+    return Split(
+        training,
+        Rows(_naive(start), _naive(end), _naive(as_of), versions),
+        tables.count(settings, contract.name, "outcomes"),
+    )
+
+
+def load(settings: Settings, contract: Contract, rows: Rows, *, newest: int | None = None) -> "pd.DataFrame":
+    """The rows in time order: `_key`, `_time`, `_target`, the model's columns, and others that rows are grouped by.
+
+    Args:
+        newest: at most so many rows, the newest ones; bounds the driver's memory.
+
+    Times are naive UTC; missing numbers are NaN, missing strings None.
+    """
+    return _load(settings, contract.folder, contract.model_dump_json(), rows, newest).copy(deep=False)
+
+
+@lru_cache(maxsize=2)
+def _load(settings: Settings, folder: object, _: str, rows: Rows, newest: int | None) -> "pd.DataFrame":
+    """Kept for the two windows of one run, because judging looks at the same rows several times."""
+    contract = Contract.read(folder / "contract.toml")  # type: ignore[operator]
+    known = _known(settings, contract, rows)
+    groups = (*contract.judging.slices, *contract.fairness.columns)
+    extra = dict.fromkeys([*groups, *filter(None, [contract.judging.cluster])])
+    by = [F.col(f"`{name}`").cast("string").alias(f"by:{name}") for name in extra]
+    made = tables.read(settings, _version(rows, "features"))
+    model = [f"`{column.name}`" for column in contract.model_columns]
+    joined = known.select(KEY, TARGET, *by).join(made.select(KEY, TIME, *model), on=KEY, how="inner")
+    if newest is not None:
+        joined = joined.orderBy(F.desc(TIME), F.desc(KEY)).limit(newest)
+    frame = joined.toPandas().sort_values([TIME, KEY], ignore_index=True)
+    texts = [column.name for column in contract.model_columns if column.kind in ("category", "text")]
+    return frame.astype(dict.fromkeys(texts, object))
+
+
+def _known(settings: Settings, contract: Contract, rows: Rows) -> "DataFrame":
+    """Records in the window with an outcome known by `as_of`, but for those that are held out."""
+    records, outcomes = (tables.read(settings, _version(rows, table)) for table in TABLES[:2])
+    moment = F.col(TIME)
+    within = records.where(moment < F.lit(_aware(rows.end)))
+    if rows.start > BEGINNING:
+        within = within.where(moment >= F.lit(_aware(rows.start)))
+    for held in _held(settings, contract, rows):
+        if held.batch is not None:
+            within = within.where(F.col(BATCH) != held.batch)
+        else:
+            within = within.where((moment < F.lit(held.start)) | (moment >= F.lit(held.end)))
+    known = transforms.known_outcomes(within, outcomes, contract)
+    return known.where((F.col(KNOWN_AT) <= F.lit(_aware(rows.as_of))) & F.col(TARGET).isNotNull())
+
+
+def _version(rows: Rows, name: str) -> TableVersion:
+    return next(table for table in rows.versions if table.table == name)
+
+
+def _held(settings: Settings, contract: Contract, rows: Rows) -> list[exclusions.HeldOut]:
+    """What was held out when these rows were chosen, so that the same rows can be read again later."""
+    table = next((table for table in rows.versions if table.table == exclusions.TABLE), None)
+    return exclusions.held_out(settings, contract.name, table) if table is not None else []
+
+
+def name_of(rows: Rows, table: TableVersion) -> str:
+    """How MLflow names these rows: table, version and window."""
+    start = "" if rows.start == BEGINNING else f"{rows.start:%Y-%m-%d}"
+    return f"{table} {start}..{rows.end:%Y-%m-%d}"
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC)
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)

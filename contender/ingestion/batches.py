@@ -1,0 +1,225 @@
+"""What has landed and is not in the lake yet: files known by content, planned as one batch.
+
+The log of files is the authority: a batch is planned in it before anything is written and closed in it after
+everything is, so that work cut off in between is taken up again under the same number, with the same files.
+"""
+
+import fnmatch
+import math
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from contender.contracts.contract import Contract
+from contender.errors import DataError
+from contender.ingestion.file_reader import digest
+from contender.ingestion.settling import is_unfinished
+from contender.lake import tables
+from contender.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Source = Literal["records", "outcomes"]
+Status = Literal["planned", "done", "refused", "abandoned"]
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """One file as it was when its batch was planned; `modified` in nanoseconds since 1970."""
+
+    source: Source
+    path: str
+    size: int
+    modified: int
+    digest: str
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The files of one batch, and when it was received (UTC)."""
+
+    batch: int
+    at: datetime
+    files: tuple[LandedFile, ...]
+    usual_rows_per_file: float | None
+
+
+def plan(
+    settings: Settings, contract: Contract, landing: Path, at: datetime, *, settled_seconds: float = 0
+) -> Plan | None:
+    """The batch to take in next: one that was cut off, else all files that are new; None when nothing is.
+
+    Args:
+        settled_seconds: files that changed within so many seconds before `at` may still grow, and are left for later.
+
+    Raises:
+        DataError: the landing folder is not there.
+    """
+    log = _read_log(settings, contract.name)
+    usual = _usual_rows(log)
+    for batch in sorted({row["batch"] for row in log if row["status"] == "planned"}):
+        if not any(row["batch"] == batch and row["status"] != "planned" for row in log):
+            rows = [row for row in log if row["batch"] == batch]
+            cut_off = Plan(batch, rows[0]["at"], tuple(_file_of(row) for row in rows), usual)
+            if all(row["contract"] == _mark(contract) for row in rows):
+                return cut_off
+            # Half of it by one contract and half by another would add up to nothing.
+            abandon(settings, contract, cut_off, "the contract was changed before the batch was done")
+    newest = (at.timestamp() - settled_seconds) * 1e9 if settled_seconds else math.inf
+    files = tuple(file for file in _new_files(contract, landing, log) if file.modified <= newest)
+    if not files:
+        return None
+    found = Plan(max((row["batch"] for row in log), default=0) + 1, at, files, usual)
+    _write_log(settings, contract, found, "planned", {}, {})
+    return found
+
+
+def unseen_bytes(settings: Settings, contract: Contract, landing: Path) -> int:
+    """Size of the files that have not been looked at yet; 0 where there is no landing folder."""
+    seen = {(row["path"], row["size"], row["modified"]) for row in _read_log(settings, contract.name)}
+    files = [(str(path), path.stat()) for path in landing.iterdir() if path.is_file()] if landing.is_dir() else []
+    return sum(stat.st_size for path, stat in files if (path, stat.st_size, stat.st_mtime_ns) not in seen)
+
+
+def unseen(settings: Settings, contract: Contract, landing: Path) -> tuple[LandedFile, ...]:
+    """The files that are not in the lake yet, nor refused; nothing is planned or written.
+
+    Raises:
+        DataError: the landing folder is not there.
+    """
+    return tuple(_new_files(contract, landing, _read_log(settings, contract.name), _digest))
+
+
+def close(
+    settings: Settings, contract: Contract, done: Plan, status: Status, rows: dict[str, int], reasons: dict[str, str]
+) -> None:
+    """Write down what became of a batch, and forget its staging.
+
+    Args:
+        rows: of each file, by its digest.
+        reasons: why a file was not taken in, by its digest; in a batch that is done such a file counts as refused.
+    """
+    _write_log(settings, contract, done, status, rows, reasons)
+    shutil.rmtree(staging_of(settings, contract.name, done.batch), ignore_errors=True)
+
+
+def abandon(settings: Settings, contract: Contract, given_up: Plan, reason: str) -> None:
+    """Take back what a batch wrote; its files that are still there count as new."""
+    for table in ("records", "outcomes", "quarantine"):
+        tables.delete_batch(settings, contract.name, table, given_up.batch)
+    close(
+        settings, contract, given_up, "abandoned", {}, dict.fromkeys((file.digest for file in given_up.files), reason)
+    )
+
+
+def _new_files(
+    contract: Contract, landing: Path, log: list[dict[str, Any]], digest_of: Callable[[Path], str] = digest
+) -> Iterator[LandedFile]:
+    if not landing.is_dir():
+        raise DataError(
+            f"The landing folder {landing} is not there; create it, correct records.landing in the contract, "
+            "or name another with --landing."
+        )
+    settled = [
+        row
+        for row in log
+        if row["status"] == "done" or (row["status"] == "refused" and row["contract"] == _mark(contract))
+    ]
+    seen = {(row["path"], row["size"], row["modified"]) for row in settled}
+    digests = {row["digest"] for row in settled}
+    for path in sorted(path for path in landing.iterdir() if path.is_file()):
+        source = _source_of(contract, path.name)
+        stat = path.stat()
+        if source is None or (str(path), stat.st_size, stat.st_mtime_ns) in seen:
+            continue
+        content = digest_of(path)
+        if content not in digests:
+            digests.add(content)
+            yield LandedFile(source, str(path), stat.st_size, stat.st_mtime_ns, content)
+
+
+def _digest(path: Path) -> str:
+    """The digest, remembered: a copy of what was taken in is in no log, and would be read at every look."""
+    stat = path.stat()
+    return _remembered(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _remembered(path: Path, size: int, modified: int) -> str:
+    return digest(path)
+
+
+def _source_of(contract: Contract, name: str) -> Source | None:
+    if any(name == lookup.file for lookup in contract.lookups.values()) or is_unfinished(name):
+        return None
+    if contract.outcome.files is not None and fnmatch.fnmatch(name, contract.outcome.files):
+        return "outcomes"
+    return "records" if fnmatch.fnmatch(name, contract.records.files) else None
+
+
+def staging_of(settings: Settings, use_case: str, batch: int) -> Path:
+    """Where a batch is kept as rows of strings until it is in the lake."""
+    return settings.scratch_of(use_case) / f"batch-{batch}"
+
+
+def _usual_rows(log: Iterable[dict[str, Any]]) -> float | None:
+    from statistics import median
+
+    counts = [row["rows"] for row in log if row["status"] == "done" and row["source"] == "records" and row["rows"]]
+    return float(median(counts)) if counts else None
+
+
+def _mark(contract: Contract) -> str:
+    """Changes when the contract changes: a file refused under another contract deserves another look."""
+    return digest(contract.folder / "contract.toml")
+
+
+def _log_schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    kinds = {
+        "_batch": pa.int64(),
+        "size": pa.int64(),
+        "modified": pa.int64(),
+        "rows": pa.int64(),
+        "at": pa.timestamp("us", "UTC"),
+    }
+    names = ("_batch", "source", "path", "size", "modified", "digest", "status", "rows", "reason", "contract", "at")
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in names])
+
+
+def _read_log(settings: Settings, use_case: str) -> list[dict[str, Any]]:
+    table = tables.read_small(settings, use_case, "files")
+    rows = [] if table is None else table.to_pylist()
+    return [row | {"batch": row["_batch"]} for row in rows]
+
+
+def _write_log(
+    settings: Settings, contract: Contract, batch: Plan, status: Status, rows: dict[str, int], reasons: dict[str, str]
+) -> None:
+    lines = [
+        asdict(file)
+        | {
+            "_batch": batch.batch,
+            "status": "refused" if status == "done" and file.digest in reasons else status,
+            "rows": rows.get(file.digest),
+            "reason": reasons.get(file.digest),
+            "contract": _mark(contract),
+            "at": batch.at.astimezone(UTC),
+        }
+        for file in batch.files
+    ]
+    tables.append_small(settings, contract.name, "files", lines, _log_schema())
+
+
+def _file_of(row: dict[str, Any]) -> LandedFile:
+    return LandedFile(*(row[name] for name in ("source", "path", "size", "modified", "digest")))

@@ -1,0 +1,83 @@
+"""What of a batch is refused, and why: whether all of it is, and its rows as the table `quarantine` keeps them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contender.contracts.contract import Contract
+from contender.ingestion import staging
+from contender.ingestion.batches import Plan
+from contender.ingestion.staging import Staged
+from contender.ingestion.validation import Part
+from contender.settings import Settings
+from contender.values import FILE, ROW
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_WHOLE_BATCH = "the whole batch was refused"
+
+
+def broken_rows(unparsed: DataFrame) -> dict[str, Counter[str]]:
+    """How often which reason kept a row from being read, by source."""
+    found: dict[str, Counter[str]] = {}
+    for source, reason, count in unparsed.groupBy("_source", "reason").count().collect():
+        found.setdefault(source, Counter())[reason] = count
+    return found
+
+
+def refusal_of(contract: Contract, parts: list[Part], broken: Mapping[str, Counter[str]]) -> str | None:
+    """Why the batch as a whole cannot be trusted, and what to do; None where it can."""
+    for part in parts:
+        unparsed = broken.get(part.source, Counter[str]())
+        total = part.total + unparsed.total()
+        share = (part.bad + unparsed.total()) / total
+        if share > contract.batch.max_bad_share:
+            ((most, _),) = (part.reasons + unparsed).most_common(1)
+            return (
+                f"The batch is refused: {share:.1%} of its {total:,} {part.source} fail, the contract allows "
+                f"{contract.batch.max_bad_share:.1%}; most often: {most}. Mend the files or the contract and run again."
+            )
+        for finding in part.findings:
+            if finding.whole_batch and not finding.holds:
+                return (
+                    f"The batch is refused: {part.source} fail '{finding.expectation}' {finding.column} (found "
+                    f"{', '.join(finding.samples)}); see batch.* in the contract."
+                )
+    return None
+
+
+def rows_of(part: Part, refusal: str | None) -> DataFrame:
+    """The rows that were read and cannot be accepted: those with a reason, or all once the batch is refused."""
+    rows = part.rows if refusal else part.rows.where(F.size("_reasons") > 0)
+    reasons = F.array_append("_reasons", F.lit(_WHOLE_BATCH)) if refusal else F.col("_reasons")
+    return rows.select(
+        F.lit("row").alias("kind"), F.lit(part.source).alias("source"), F.col(FILE), F.col(ROW),
+        F.col("_raw").alias("raw"), reasons.alias("reasons"),
+    )  # fmt: skip
+
+
+def unparsed_rows(unparsed: DataFrame, refusal: str | None) -> DataFrame:
+    """The rows that could not be read."""
+    reasons = F.array("reason", F.lit(_WHOLE_BATCH)) if refusal else F.array("reason")
+    return unparsed.select(
+        F.lit("row").alias("kind"), F.col("_source").alias("source"), F.col(FILE), F.col(ROW), "raw",
+        reasons.alias("reasons"),
+    )  # fmt: skip
+
+
+def refused_files(
+    settings: Settings, contract: Contract, batch: Plan, staged: Staged, spark: "SparkSession"
+) -> DataFrame:
+    """The files of which nothing could be read, one row each, with where their copy lies."""
+    rows = [
+        ("file", file.source, file.name, None, str(staging.refused_copy(settings, contract.name, file)), [reason])
+        for file in batch.files
+        if (reason := staged.refused.get(file.digest))
+    ]
+    return spark.createDataFrame(
+        rows, f"kind string, source string, {FILE} string, {ROW} bigint, raw string, reasons array<string>"
+    )

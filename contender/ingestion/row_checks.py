@@ -1,0 +1,184 @@
+"""From rows of strings to typed rows with the reasons against them, in Spark, by contract.
+
+A conformed frame has the columns of ours (`_file`, `_row`, …), every declared column in its type, `_raw` (the strings
+as landed), `_reasons` (an array, empty for a good row), and per checked type one column that holds the raw value where
+it cannot be read, so that Great Expectations shows what stood there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from contender.contracts.sections import Column, Columns, ColumnType
+from contender.values import FILE, KEY, ROW, TIME
+
+_NEEDED: dict[ColumnType, str] = {
+    "number": "not a finite number",
+    "integer": "not a whole number",
+    "boolean": "neither true nor false",
+    "timestamp": "not a time",
+    "category": "",
+    "text": "",
+}
+_TRUE, _FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
+
+SPARK_TYPES: dict[ColumnType, str] = {
+    "number": "double",
+    "integer": "bigint",
+    "boolean": "boolean",
+    "timestamp": "timestamp",
+    "category": "string",
+    "text": "string",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise of the contract about one column, told as the reason that a row gets for breaking it."""
+
+    column: str
+    kind: Literal["readable", "present", "min", "max", "in set", "not in the future", "unique", "unchanged"]
+    reason: str
+    limit: float | datetime | tuple[str, ...] | None = None
+
+    @property
+    def measured(self) -> str:
+        """Name of the column of the conformed frame that the check looks at."""
+        return self.reason.replace(".", " ") if self.kind in ("readable", "unchanged") else self.column
+
+
+def checks_of(columns: Columns, *, key: str | None, time: str | None, at: datetime, skew: timedelta) -> list[Check]:
+    """Every check of the rows of one file kind, in the order in which reasons are told."""
+    found = []
+    for name, column in columns.items():
+        if needed := _NEEDED[column.type]:
+            found.append(Check(name, "readable", f"{name}: {needed}"))
+        if column.required or name in (key, time):
+            found.append(Check(name, "present", f"{name}: missing"))
+        if column.min is not None:
+            found.append(Check(name, "min", f"{name}: below {column.min:.15g}", column.min))
+        if column.max is not None:
+            found.append(Check(name, "max", f"{name}: above {column.max:.15g}", column.max))
+        if column.values is not None and column.unseen == "quarantine":
+            found.append(Check(name, "in set", f"{name}: none of the {len(column.values)} known values", column.values))
+    if time is not None:
+        found.append(Check(time, "not in the future", f"{time}: in the future", at + skew))
+    return found
+
+
+def key_checks(key: str) -> list[Check]:
+    """The checks that compare a record with earlier ones."""
+    return [
+        Check(key, "unique", f"{key}: the same row came before"),
+        Check(key, "unchanged", f"{key}: came before with other values"),
+    ]
+
+
+def conform(staged: DataFrame, columns: Columns, checks: Sequence[Check], missing: Sequence[str]) -> DataFrame:
+    """Typed columns, `_raw`, and `_reasons` by every row check. One narrow pass."""
+    raw = {name: _present(name, missing) for name in columns}
+    values = {name: _typed(raw[name], column) for name, column in columns.items()}
+    unreadable = {check.column: check.measured for check in checks if check.kind == "readable"}
+    typed = staged.select(
+        FILE,
+        ROW,
+        F.struct(*[F.col(_quoted(name)) for name in columns]).alias("_raw"),
+        *[value.alias(name) for name, value in values.items()],
+        *[
+            F.when(raw[name].isNotNull() & values[name].isNull(), raw[name]).alias(to)
+            for name, to in unreadable.items()
+        ],
+    )
+    reasons = [F.when(_fails(check, unreadable), F.lit(check.reason)) for check in checks]
+    return typed.withColumn(
+        "_reasons", F.array_compact(F.array(*reasons)) if reasons else F.array().cast("array<string>")
+    )
+
+
+def mark_repeated(rows: DataFrame, known: DataFrame | None, columns: Mapping[str, Column], key: str) -> DataFrame:
+    """Add the reasons of `key_checks`: a key that an earlier row of the batch, or an accepted record, already has.
+
+    The first row with a key is accepted. `known` are accepted records with at least `_key` and the columns.
+    """
+    same, other = key_checks(key)
+    content = F.xxhash64(*[F.col(_quoted(name)) for name in columns])
+    marked = rows.withColumn("_content", content)
+    earlier = Window.partitionBy(KEY).orderBy(F.size("_reasons") > 0, TIME, FILE, ROW)
+    marked = marked.withColumn("_first", F.first("_content").over(earlier)).withColumn(
+        "_place", F.row_number().over(earlier)
+    )
+    if known is None:
+        before = F.when(F.col("_place") > 1, F.col("_first"))
+    else:
+        marked = marked.join(complete(known, columns).select(KEY, content.alias("_known")), on=KEY, how="left")
+        before = F.coalesce("_known", F.when(F.col("_place") > 1, F.col("_first")))
+    marked = marked.withColumn("_before", F.when(F.col(KEY).isNotNull(), before))
+    repeated = (
+        F.when(F.col("_before") == F.col("_content"), F.lit(same.reason))
+        .when(F.col("_before").isNotNull(), F.lit(other.reason))
+    )  # fmt: skip
+    return (
+        marked.withColumn("_reasons", F.array_compact(F.array_append("_reasons", repeated)))
+        .withColumn(other.measured, F.when(F.array_contains("_reasons", other.reason), F.col(KEY)))
+        .drop("_content", "_first", "_place", "_before", "_known")
+    )
+
+
+def complete(rows: DataFrame, columns: Mapping[str, Column]) -> DataFrame:
+    """Accepted rows with every declared column; what was declared only after they came is null."""
+    later = {name: column for name, column in columns.items() if name not in rows.columns}
+    return rows.select("*", *[F.lit(None).cast(SPARK_TYPES[column.type]).alias(n) for n, column in later.items()])
+
+
+def content_key(columns: Columns) -> SparkColumn:
+    """A key made from a row's content and place: the same row of the same file always gets the same one."""
+    return F.sha1(F.concat_ws("\x1f", FILE, F.col(ROW).cast("string"), F.to_json("_raw")))
+
+
+def _present(name: str, missing: Sequence[str]) -> SparkColumn:
+    text = F.trim(F.col(_quoted(name)))
+    return F.when(~text.isin(*{*missing, ""}), text)
+
+
+def _typed(text: SparkColumn, column: Column) -> SparkColumn:
+    if column.type in ("category", "text"):
+        return text
+    if column.type == "timestamp":
+        return F.try_to_timestamp(text, F.lit(column.format)) if column.format else F.try_to_timestamp(text)
+    if column.type == "boolean":
+        lower = F.lower(text)
+        return F.when(lower.isin(*_TRUE), F.lit(True)).when(lower.isin(*_FALSE), F.lit(False))
+    number = text.try_cast("double")
+    finite = F.when(~F.isnan(number) & (F.abs(number) != float("inf")), number)
+    return finite if column.type == "number" else F.when(finite == F.floor(finite), finite.try_cast("bigint"))
+
+
+def _fails(check: Check, unreadable: Mapping[str, str]) -> SparkColumn:
+    value = F.col(_quoted(check.measured))
+    match check.kind:
+        case "readable":
+            return value.isNotNull()
+        case "present":
+            # What cannot be read has its own reason; missing is what was never there.
+            read = unreadable.get(check.column)
+            return value.isNull() & (F.col(_quoted(read)).isNull() if read else F.lit(True))
+        case "min":
+            return value < F.lit(check.limit)
+        case "max":
+            return value > F.lit(check.limit)
+        case "in set":
+            assert isinstance(check.limit, tuple)
+            return ~value.isin(*check.limit)
+        case "not in the future":
+            return value > F.lit(check.limit)
+        case _:
+            raise AssertionError(check.kind)
+
+
+def _quoted(name: str) -> str:
+    return f"`{name}`"

@@ -1,0 +1,227 @@
+"""Challenger and champion on the same rows: loaded, asked, measured and judged."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contender.contracts.contract import Contract
+from contender.evaluation import evidence, metrics
+from contender.evaluation.guardrails import Checked
+from contender.evaluation.judge import judge
+from contender.evaluation.non_inferiority import leniency
+from contender.features import dataset
+from contender.lake import tables
+from contender.promotion import judging_window, ledger, title
+from contender.registry import model_versions
+from contender.settings import Settings
+from contender.values import KEY, TARGET, Decision, ModelVersion, Rows, Scorecard, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from contender.registry.mlflow_evaluation import Measured
+    from contender.registry.model_files import Loaded
+
+
+def measure(
+    settings: Settings, contract: Contract, model: ModelVersion, rows: Rows
+) -> "tuple[Scorecard, Measured, Measured]":
+    """The scorecard of a model on rows, and what MLflow's evaluator found for it and for the dummy."""
+    from contender.registry import mlflow_evaluation
+    from contender.training import trainer
+
+    frame, y, slices = judging_rows(contract, dataset.load(settings, contract, rows))
+    loaded = model_versions.load(settings, model, model.digest)
+    name = dataset.name_of(rows, rows.versions[-1])
+    mine, dummy = mlflow_evaluation.evaluate(settings, contract, loaded, frame, y, rows=name)
+    scores, indices = answers(contract, loaded, frame, y, classes_of(loaded))
+    scorecard = Scorecard(
+        model=model,
+        rows=len(y),
+        metrics=metrics.metrics(contract.kind, indices, scores, contract.scoring.threshold),
+        slices=metrics.per_slice(contract.kind, indices, scores, contract.scoring.threshold, slices),
+        latency_ms=trainer.latency_ms(loaded.pyfunc.predict, frame, settings.seed),
+    )
+    model_versions.log_document(settings, mine.run_id, asdict(scorecard), "scorecard.json")
+    return scorecard, mine, dummy
+
+
+def compare(
+    settings: Settings, contract: Contract, challenger: Scorecard, champion: ModelVersion | None, rows: Rows,
+    failures: Sequence[str], *, decayed: bool = False, revision: str | None = None,
+) -> Verdict:  # fmt: skip
+    """Both models' fresh scores on the same rows, judged; a threshold that MLflow found broken keeps the champion.
+
+    Args:
+        decayed: the monitor has confirmed that the champion decays.
+        revision: commit of the code and the contract.
+
+    Raises:
+        TooFewOutcomes: the rows are too few, or their window has been looked at too often.
+        SeenRows: one of the models was trained on some of the rows.
+    """
+    assert challenger.model is not None
+    judging_window.refuse_seen_rows(settings, contract, rows, filter(None, (challenger.model, champion)))
+    frame, y, slices = judging_rows(contract, whole := dataset.load(settings, contract, rows))
+    looks = judging_window.looks_at(settings, contract, rows)
+    earlier = ledger.verdicts(settings, contract.name, newest=None)
+    mode = leniency(
+        contract.judging, earlier, decayed=decayed, age=rows.as_of - champion.trained_until if champion else None
+    )
+    mine = model_versions.load(settings, challenger.model, challenger.model.digest)
+    classes = classes_of(mine)
+    scores, indices = answers(contract, mine, frame, y, classes)
+    theirs = None
+    if champion is not None:
+        theirs = answers(contract, model_versions.load(settings, champion, champion.digest), frame, y, classes)[0]
+    cluster = contract.judging.cluster
+    clusters = whole[f"by:{cluster}"].to_numpy().astype(str) if cluster else None
+    fair, too_small, groups = _fairness(settings, contract, whole, indices, scores, clusters)
+    verdict = judge(
+        kind=contract.kind, y=indices, champion=theirs, challenger=scores,
+        dummy=metrics.dummy_scores(contract.kind, indices, len(indices), len(classes) or None),
+        rules=contract.judging, threshold=contract.scoring.threshold, latency_ms=challenger.latency_ms,
+        seed=settings.seed, slices=slices, looks=looks, looks_in_year=1 + judging_window.of_a_year(earlier, rows.as_of),
+        non_inferiority=mode.allowed_loss, clusters=clusters, fairness=fair,
+    )  # fmt: skip
+    verdict = replace(verdict, reasons=(*verdict.reasons, *too_small, *filter(None, [mode.reason])))
+    if failures:
+        verdict = replace(verdict, decision=Decision.KEEP, reasons=(*failures, *verdict.reasons))
+    document = document_of(verdict, challenger, champion, rows)
+    document |= {
+        "mode": mode.mode,
+        "min_gain": contract.judging.min_gain,
+        "looks": looks,
+        "fairness": groups,
+        "git_revision": revision,
+        "leaks_allowed": dict(contract.leaks.allow),
+    }
+    document |= _shown(contract, whole, frame, indices, theirs, scores, classes)
+    document["outcomes"] = tables.count(settings, contract.name, "outcomes")
+    ledger.record_verdict(
+        settings, contract.name, challenger=challenger.model.version, run_id=challenger.model.run_id,
+        window=judging_window.name_of(rows),
+        document=document,
+    )  # fmt: skip
+    model_versions.log_document(settings, challenger.model.run_id, document, "verdict.json")
+    if not verdict.promotes:
+        rejected = verdict.decision is Decision.KEEP
+        title.mirror(settings, contract.name, challenger=None if rejected else challenger.model.version)
+        model_versions.mark(settings, challenger.model, validation_status="rejected" if rejected else "pending")
+    return verdict
+
+
+def _fairness(
+    settings: Settings, contract: Contract, whole: "pd.DataFrame", y: NDArray[Any], scores: NDArray[np.float64],
+    clusters: NDArray[Any] | None,
+) -> tuple[list[Checked], list[str], list[dict[str, Any]]]:  # fmt: skip
+    """How the challenger treats the contract's groups: limits checked, groups too small to tell, and all rates."""
+    rules = contract.fairness
+    if not rules.columns:
+        return [], [], []
+    from contender.evaluation import fairness, group_rates
+
+    groups = {name: whole[f"by:{name}"].fillna("missing").to_numpy().astype(str) for name in rules.columns}
+    threshold = contract.scoring.threshold
+    checked, too_small = fairness.check_fairness(y, scores, threshold, groups, rules, settings.seed, clusters=clusters)
+    rates = group_rates.measure_fairness(y, scores, threshold, groups, rules)
+    return checked, too_small, fairness.document_of(rates, checked)
+
+
+def _shown(
+    contract: Contract, whole: "pd.DataFrame", frame: "pd.DataFrame", y: NDArray[Any],
+    champion: NDArray[np.float64] | None, challenger: NDArray[np.float64], classes: NDArray[Any],
+) -> dict[str, Any]:  # fmt: skip
+    """What people look at beside the numbers: calibration of both, and decisions that a promotion would turn."""
+    told = {"challenger": evidence.calibration_bins(contract.kind, y, challenger)}
+    if champion is None:
+        return {"calibration": told}
+    told["champion"] = evidence.calibration_bins(contract.kind, y, champion)
+    flips = evidence.flip_examples(
+        whole[KEY].to_numpy(), y, champion, challenger, contract.kind, contract.scoring.threshold, frame,
+        [column.name for column in contract.model_columns], classes=classes.tolist(),
+    )  # fmt: skip
+    return {"calibration": told, "flips": flips}
+
+
+def document_of(verdict: Verdict, challenger: Scorecard, champion: ModelVersion | None, rows: Rows) -> dict[str, Any]:
+    """The verdict as `contender why --json` prints it and the ledger keeps it."""
+    assert challenger.model is not None
+    return asdict(verdict) | {
+        "decision": verdict.decision.value,
+        "interval": [verdict.interval.low, verdict.interval.high],
+        "interval_level": verdict.interval.level,
+        "guardrails": [asdict(rail) | {"value": told(rail.value)} for rail in verdict.guardrails],
+        "challenger": challenger.model.version,
+        "champion": champion.version if champion else None,
+        "window": judging_window.name_of(rows),
+        "as_of": rows.as_of.isoformat(),
+        "versions": {table.table: table.version for table in rows.versions},
+        "metrics": dict(challenger.metrics),
+        "model_digest": challenger.model.digest,
+        "slices": {name: dict(values) for name, values in challenger.slices.items()},
+        "latency_ms": dict(challenger.latency_ms),
+    }
+
+
+def told(value: float) -> float | None:
+    """A number as JSON has it: none where there is nothing to tell."""
+    return value if math.isfinite(value) else None
+
+
+def judging_rows(
+    contract: Contract, frame: "pd.DataFrame"
+) -> "tuple[pd.DataFrame, NDArray[Any], Mapping[str, NDArray[Any]]]":
+    """The model's input, the outcomes as the model was fitted on them, and the slices' columns."""
+    y = frame[TARGET].to_numpy()
+    outcomes: NDArray[Any] = y.astype(
+        {"binary": np.int64, "multiclass": np.str_, "regression": np.float64}[contract.kind]
+    )
+    slices = {name: frame[f"by:{name}"].fillna("missing").to_numpy().astype(str) for name in contract.judging.slices}
+    return frame[[column.name for column in contract.model_columns]], outcomes, slices
+
+
+def classes_of(loaded: "Loaded") -> NDArray[Any]:
+    """The classes in the order of the model's probabilities; empty for regression."""
+    return np.asarray(getattr(loaded.model, "classes_", []))
+
+
+def answers(
+    contract: Contract, loaded: "Loaded", frame: "pd.DataFrame", y: NDArray[Any], classes: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Scores and outcomes as evaluation wants them, by the order of `classes` whatever the model's own is.
+
+    Raises:
+        ModelError: the model needs a column that features no longer have.
+    """
+    answer = loaded.answer(frame)
+    if contract.kind == "regression":
+        return answer, y
+    if contract.kind == "binary":
+        return answer[:, 1], y
+    own = classes_of(loaded)
+    aligned = np.zeros((len(answer), len(classes)))
+    for place, name in enumerate(classes):
+        found = np.flatnonzero(own == name)
+        if len(found):
+            aligned[:, place] = answer[:, found[0]]
+    return aligned, np.searchsorted(classes, y)
+
+
+def evidence_of(verdict: Verdict, rows: Rows, revision: str | None) -> dict[str, Any]:
+    """What the ledger keeps beside a change of the title."""
+    return {
+        "verdict": asdict(verdict)
+        | {
+            "decision": verdict.decision.value,
+            "guardrails": [asdict(rail) | {"value": told(rail.value)} for rail in verdict.guardrails],
+        },
+        "data": {table.table: table.version for table in rows.versions},
+        "git_revision": revision,
+        "as_of": datetime.isoformat(rows.as_of),
+    }

@@ -1,0 +1,165 @@
+"""Scores on Spark all records that the champion has not scored, once each, and cuts the scores into bands.
+
+The model travels to the workers as the bytes that were approved; each worker checks the digest again, loads it once
+with our own allow-list, and predicts through MLflow's pyfunc contract, one Arrow batch at a time.
+"""
+
+import io
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+
+from contender.contracts.contract import Contract
+from contender.contracts.sections import Kind
+from contender.features import feature_tables
+from contender.lake import tables
+from contender.settings import Settings
+from contender.values import BATCH, KEY, TIME, Band, ModelVersion, Scored
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+_PREDICTION: dict[Kind, str] = {"binary": "int", "multiclass": "string", "regression": "double"}
+
+
+def score_pending(settings: Settings, contract: Contract, model: ModelVersion, folder: Path, at: datetime) -> Scored:
+    """Append a prediction for every record of the batches that were not scored yet, in one commit.
+
+    Args:
+        model: the champion, fixed by its version for the whole scoring.
+        folder: the model's files, already verified against its digest.
+    """
+    source = tables.find(settings, contract.name, "features")
+    until = feature_tables.newest_batch(settings, contract.name)
+    done = tables.last_transaction(settings, contract.name, "predictions", "score")
+    bands: dict[str, int] = {}
+    table = tables.find(settings, contract.name, "predictions")
+    if source is not None and until > done:
+        pending = tables.read(settings, source).where(F.col(BATCH) > done)
+        rows = with_scores(pending, contract, model, folder).select(
+            KEY, TIME, "score", "prediction", band_of(contract).alias("band"),
+            F.lit(model.version).alias("model_version"), F.lit(model.run_id).alias("run_id"),
+            F.lit(at).alias("scored_at"), F.lit(at.date()).alias("scored_date"),
+            F.lit(source.version).cast("bigint").alias("source_version"), BATCH,
+        )  # fmt: skip
+        # Counted while written: to count afterwards would read, or score, it all again.
+        counted = Observation()
+        rows = rows.observe(counted, *[F.count_if(F.col("band") == band.value).alias(band.value) for band in Band])
+        table = tables.append(
+            settings, contract.name, "predictions", rows,
+            application="score", transaction=until, partition_by=["scored_date"],
+        )  # fmt: skip
+        bands = {band: int(count) for band, count in counted.get.items() if count}
+    return Scored(model, sum(bands.values()), _alert(settings, contract), bands, table)
+
+
+def with_scores(records: DataFrame, contract: Contract, model: ModelVersion, folder: Path) -> DataFrame:
+    """`_key`, `_time`, `_batch`, `score` and `prediction` of rows of `features`."""
+    spark = records.sparkSession
+    files = spark.sparkContext.broadcast(pack(folder))
+    predict = _predictor(files, model.digest, contract.kind, contract.scoring.threshold)
+    schema = f"{KEY} string, {TIME} timestamp, {BATCH} bigint, score double, prediction {_PREDICTION[contract.kind]}"
+    return records.mapInArrow(predict, schema)
+
+
+def band_of(contract: Contract) -> Any:
+    """The band of a score, as a Spark column."""
+    score, cuts = F.col("score"), contract.scoring
+    return (
+        F.when(score >= cuts.critical, Band.CRITICAL.value)
+        .when(score >= cuts.warning, Band.WARNING.value)
+        .otherwise(Band.NORMAL.value)
+    )
+
+
+def decide(kind: Kind, answer: "np.ndarray", threshold: float, classes: "np.ndarray | None") -> "tuple[Any, Any]":
+    """Score and prediction from what the model answered.
+
+    Args:
+        answer: shape (rows, classes) for classifiers, the probabilities; shape (rows,) for regression.
+
+    Returns:
+        Binary: the probability of the second class, and 1 from `threshold` on. Several classes: the highest
+        probability and its class. Regression: the value, twice.
+    """
+    import numpy as np
+
+    if kind == "regression":
+        return answer, answer
+    if kind == "binary":
+        score = answer[:, 1]
+        return score, (score >= threshold).astype("int32")
+    assert classes is not None
+    best = answer.argmax(axis=1)
+    return answer[np.arange(len(best)), best], classes[best].astype(str)
+
+
+def pack(folder: Path) -> bytes:
+    """The files of a model as one archive, so that any worker can have them."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.add(folder, arcname="model")
+    return buffer.getvalue()
+
+
+def _predictor(
+    files: Any, digest: str, kind: Kind, threshold: float
+) -> "Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]":
+    def predict(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        import pyarrow as pa
+
+        loaded = None
+        for batch in batches:
+            if loaded is None:
+                loaded = _loaded(files.value, digest)
+            names = [name for name in batch.schema.names if name not in (KEY, TIME, BATCH)]
+            answer = loaded.pyfunc.predict(batch.select(names).to_pandas())
+            score, prediction = decide(kind, answer, threshold, getattr(loaded.model, "classes_", None))
+            yield pa.RecordBatch.from_arrays(
+                [batch.column(name) for name in (KEY, TIME, BATCH)]
+                + [pa.array(score, pa.float64()), pa.array(prediction)],
+                names=[KEY, TIME, BATCH, "score", "prediction"],
+            )
+
+    return predict
+
+
+_ready: dict[str, Any] = {}
+
+
+def _loaded(files: bytes, digest: str) -> Any:
+    """The verified model, loaded once per worker process."""
+    if digest not in _ready:
+        import tempfile
+
+        from contender.registry.model_files import load_folder
+
+        with tempfile.TemporaryDirectory(prefix="contender-") as scratch:
+            with tarfile.open(fileobj=io.BytesIO(files)) as archive:
+                archive.extractall(scratch, filter="data")
+            _ready.clear()
+            _ready[digest] = load_folder(Path(scratch) / "model", digest)
+    return _ready[digest]
+
+
+def _alert(settings: Settings, contract: Contract) -> int:
+    """Bring `alerts` up to date with `predictions`, which is the authority."""
+    table = tables.find(settings, contract.name, "predictions")
+    if table is None:
+        return 0
+    until = tables.last_transaction(settings, contract.name, "predictions", "score")
+    done = tables.last_transaction(settings, contract.name, "alerts", "alert")
+    if done >= until:
+        return 0
+    loud = [Band.CRITICAL.value] if contract.scoring.alert == "CRITICAL" else [Band.CRITICAL.value, Band.WARNING.value]
+    rows = tables.read(settings, table).where((F.col(BATCH) > done) & F.col("band").isin(loud))
+    counted = Observation()
+    rows = rows.observe(counted, F.count("*").alias("alerts"))
+    tables.append(settings, contract.name, "alerts", rows, application="alert", transaction=until)
+    return int(counted.get["alerts"])

@@ -1,0 +1,151 @@
+"""The fewest features that together reproduce an outcome in a simple fit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.tree import DecisionTreeClassifier
+
+from contender.evaluation.sklearn_metrics import Floats
+from contender.training.feature_strength import Feature, Outcomes, best_turn, by_tree, category_rates
+
+FEW = 4
+"""So many features that reproduce an outcome are a leak; of more, only an exact sum is."""
+
+_EXACT = 0.99999
+_RIDGE = 1e-12
+_CATEGORIES = 50
+
+
+@dataclass(frozen=True)
+class Design:
+    """Features as numbers for a fit of several: `table` of shape (rows, columns), standardised; column k belongs to
+    the feature `owners[k]`."""
+
+    table: Floats
+    owners: NDArray[np.str_]
+    outcomes: Outcomes
+
+    def few_that_reproduce(self, limit: float) -> tuple[tuple[str, ...], float] | None:
+        """The fewest features with which a linear fit, or for classes a tree of depth 4, reaches the limit."""
+        names = sorted(set(self.owners.tolist()))
+        if not names or not self.outcomes.turns:
+            return None
+        sums = [self._sums(fit) for fit, _ in self.outcomes.turns]
+        for start in (names, self._forward(names, sums[0])):
+            if self._linear(start, sums) < limit:
+                continue
+            found, strength = self._pruned(start, sums, limit)
+            if len(found) <= FEW or (self.outcomes.kind == "regression" and strength >= _EXACT):
+                return tuple(found), strength
+        return None if self.outcomes.kind == "regression" else self._by_tree(names, limit)
+
+    def without(self, names: Sequence[str]) -> "Design":
+        """The same without some features."""
+        kept = ~np.isin(self.owners, list(names))
+        return Design(self.table[:, kept], self.owners[kept], self.outcomes)
+
+    def _columns(self, names: Sequence[str]) -> NDArray[np.int64]:
+        return np.flatnonzero(np.isin(self.owners, names))
+
+    def _sums(self, fit: slice) -> tuple[Floats, Floats, Floats, Floats]:
+        """Products of columns and outcomes over the fitted rows, about their means: all that least squares needs."""
+        x, y = self.table[fit], self.outcomes.numbers[fit]
+        means, level = x.mean(0), y.mean(0)
+        x = x - means
+        return x.T @ x + _RIDGE * len(x) * np.eye(x.shape[1]), x.T @ (y - level), means, level
+
+    def _linear(self, names: Sequence[str], sums: Sequence[tuple[Floats, Floats, Floats, Floats]]) -> float:
+        columns, found = self._columns(names), []
+        for (_, test), (products, with_y, means, level) in zip(self.outcomes.turns, sums, strict=True):
+            weights = np.linalg.solve(products[np.ix_(columns, columns)], with_y[columns])
+            predicted = (self.table[test][:, columns] - means[columns]) @ weights + level
+            found.append(self.outcomes.strength(test, predicted))
+        return max(found)
+
+    def _forward(self, names: Sequence[str], sums: tuple[Floats, Floats, Floats, Floats]) -> list[str]:
+        """Features that lower the squared error most, one after the other; two more than few, to be pruned."""
+        products, with_y, _, _ = sums
+
+        def explained(chosen: Sequence[str]) -> float:
+            columns = self._columns(chosen)
+            weights = np.linalg.solve(products[np.ix_(columns, columns)], with_y[columns])
+            return float((weights * with_y[columns]).sum())
+
+        found: list[str] = []
+        for _ in range(min(FEW + 2, len(names))):
+            found.append(max((name for name in names if name not in found), key=lambda name: explained([*found, name])))
+        return found
+
+    def _pruned(
+        self, names: Sequence[str], sums: Sequence[tuple[Floats, Floats, Floats, Floats]], limit: float
+    ) -> tuple[list[str], float]:
+        """Drop the feature that the fit misses least, while what is left still reaches the limit."""
+        found, strength = list(names), self._linear(names, sums)
+        while len(found) > 1:
+            columns = self._columns(found)
+            products, with_y, _, _ = sums[0]
+            inverse = np.linalg.inv(products[np.ix_(columns, columns)])
+            missed = ((inverse @ with_y[columns]) ** 2).sum(1) / np.diag(inverse)
+            owners = self.owners[columns]
+            least = min(found, key=lambda name: float(missed[owners == name].sum()))
+            rest = [name for name in found if name != least]
+            reached = self._linear(rest, sums)
+            if reached < limit:
+                break
+            found, strength = rest, reached
+        return found, strength
+
+    def _by_tree(self, names: Sequence[str], limit: float) -> tuple[tuple[str, ...], float] | None:
+        def reached(chosen: Sequence[str]) -> float:
+            table = self.table[:, self._columns(chosen)]
+            return best_turn(self.outcomes, lambda fit, test: by_tree(table, self.outcomes, fit, test, depth=4))
+
+        if reached(names) < limit:
+            return None
+        tree = DecisionTreeClassifier(max_depth=4, min_samples_leaf=5, random_state=self.outcomes.seed)
+        tree.fit(self.table, self.outcomes.numbers)
+        weights = {name: float(tree.feature_importances_[self._columns([name])].sum()) for name in names}
+        ordered = sorted(names, key=lambda name: -weights[name])
+        tried = ((tuple(ordered[:size]), reached(ordered[:size])) for size in range(1, min(FEW, len(ordered)) + 1))
+        return next((one for one in tried if one[1] >= limit), None)
+
+
+def as_they_are(features: Sequence[Feature], outcomes: Outcomes) -> Design | None:
+    """Numbers with a flag for what is missing, and the average outcome per category where there are few categories."""
+    columns: list[tuple[str, Floats]] = []
+    for feature in features:
+        if feature.numbers is None:
+            if feature.codes.max() < _CATEGORIES:
+                rates = category_rates(feature.codes, outcomes, outcomes.turns[0][0])[feature.codes]
+                columns += [(feature.name, column) for column in rates.T]
+        elif feature.filled.any():
+            columns.append(
+                (feature.name, np.where(feature.filled, feature.numbers, np.median(feature.numbers[feature.filled])))
+            )
+            columns.append((feature.name, feature.filled.astype(np.float64)))
+    return _designed(columns, outcomes)
+
+
+def as_logarithms(features: Sequence[Feature], outcomes: Outcomes) -> Design | None:
+    """Logarithms of what is above zero in nearly every row, in the rows where all of them are."""
+    above = {f.name: f.numbers > 0 for f in features if f.numbers is not None and (f.numbers > 0).mean() >= 0.99}
+    kept = np.all([*above.values(), np.ones(len(outcomes.numbers), dtype=bool)], axis=0)
+    if outcomes.kind == "regression":
+        kept &= outcomes.numbers[:, 0] > 0
+    if kept.mean() < 0.9 or len(above) < 2:
+        return None
+    some = outcomes.at(kept)
+    if outcomes.kind == "regression":
+        some = Outcomes(np.log(some.numbers), some.kind, some.seed, logarithms=True)
+    logs = [(f.name, np.log(f.numbers[kept])) for f in features if f.numbers is not None and f.name in above]
+    return _designed(logs, some)
+
+
+def _designed(columns: Sequence[tuple[str, Floats]], outcomes: Outcomes) -> Design | None:
+    varied = [(name, values) for name, values in columns if np.ptp(values) > 0]
+    if not varied or not outcomes.turns:
+        return None
+    table = np.column_stack([values for _, values in varied])
+    return Design((table - table.mean(0)) / table.std(0), np.array([name for name, _ in varied]), outcomes)

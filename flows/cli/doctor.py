@@ -1,0 +1,43 @@
+"""`contender doctor`: what is well here, what is not, and the commands that mend it."""
+
+from dataclasses import asdict
+
+import click
+
+from contender.operations import doctor
+from contender.operations.findings import Finding
+from flows.cli.main import print_json
+
+
+def examine(json_: bool) -> None:
+    """`contender doctor`: exit code 0 if nothing failed."""
+    findings = doctor.examine_here()
+    if json_:
+        print_json({"healthy": doctor.healthy(findings), "findings": [asdict(finding) for finding in findings]})
+    else:
+        _tell(findings)
+    if not doctor.healthy(findings):
+        raise click.exceptions.Exit(1)
+
+
+def _tell(findings: tuple[Finding, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # The word says it; colour only helps to find it.
+    shown = {"ok": Text("ok"), "warning": Text("warning", "yellow"), "failed": Text("FAILED", "bold red")}
+    table = Table("check", "status", "found", box=None, header_style="bold")
+    table.columns[0].overflow = table.columns[2].overflow = "fold"
+    for finding in findings:
+        table.add_row(Text(finding.name), shown[finding.status], Text(finding.found))
+    console = Console(highlight=False)
+    console.print(table)
+    ill = sorted((one for one in findings if one.status != "ok"), key=lambda one: one.status != "failed")
+    for finding in ill:
+        console.print()
+        console.print(shown[finding.status], Text(finding.sentence))
+        # Never folded, so that it can be copied.
+        click.echo(f"  {finding.mend}")
+    failed = sum(one.status == "failed" for one in ill)
+    click.echo(f"\n{len(findings)} checks: {failed} failed, {len(ill) - failed} with a warning.")

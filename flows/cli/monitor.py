@@ -1,0 +1,71 @@
+"""What `contender monitor` prints: the diagnosis, the columns that moved, the quality, and what comes of it."""
+
+import textwrap
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from contender.drift.drift_check import ColumnDrift
+from contender.retraining.triage import Reading
+from flows.monitor import Checked
+
+
+def document_of(use_case: str, checked: Checked) -> dict[str, Any]:
+    """All of it for programs; what was not looked at is null."""
+    check, quality, done = checked.check, checked.quality, checked.done
+    return {
+        "name": use_case,
+        "sentence": checked.sentence,
+        "diagnosis": done and {
+            "name": done.diagnosis.name, "reasons": list(done.diagnosis.reasons), "action": done.action,
+            "why": done.why, "event": done.event or None, "told": done.told, "at": done.at,
+        },
+        "window": check and [str(check.start), str(check.end)],
+        "model_version": check and check.model_version,
+        "alarming": list(check.alarming) if check else [],
+        "share_drifted": check and check.share_drifted,
+        "columns": [asdict(column) | {"name": str(column)} for column in check.columns] if check else [],
+        "quality": quality and {
+            "metric": quality.metric, "how": quality.how,
+            "measured": quality.measured and asdict(quality.measured),
+            "estimated": quality.estimated and asdict(quality.estimated),
+        },
+    }  # fmt: skip
+
+
+def tell(checked: Checked) -> None:
+    """The same in lines for people."""
+    check, quality, done = checked.check, checked.quality, checked.done
+    if check is None or quality is None or done is None:
+        click.echo(checked.sentence)
+        return
+    _say(f"{done.diagnosis.name.capitalize()}: {checked.sentence}")
+    for reason in done.diagnosis.reasons:
+        _say(f"- {reason}", "  ")
+    click.echo()
+    _say(check.sentence)
+    for column in check.columns:
+        if column.drifted or column.season:
+            _say(_moved(column), "  ")
+    click.echo()
+    for kind, reading in (("measured", quality.measured), ("estimated", quality.estimated)):
+        _say(f"{kind.capitalize()} {quality.metric}: {_quality(reading)}")
+    click.echo()
+    _say(f"What comes of it: {done.why}")
+
+
+def _moved(column: ColumnDrift) -> str:
+    return f"{column}: {column.why}" + (" (the season)" if column.season else "")
+
+
+def _quality(reading: Reading | None) -> str:
+    if reading is None:
+        return "not known yet"
+    interval = f" ({reading.interval.low:.4f} to {reading.interval.high:.4f})" if reading.interval else ""
+    past = f", before it {reading.past:.4f}" if reading.past is not None else ""
+    return f"{reading.value:.4f}{interval} on {reading.rows:,} rows{past}"
+
+
+def _say(text: str, indent: str = "") -> None:
+    click.echo(textwrap.fill(text, 80, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False))

@@ -1,0 +1,228 @@
+"""The commands that tell and prepare: no Spark, no Prefect, an answer at once."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from contender.contracts.contract import Contract, known_use_cases
+from contender.errors import ContractError, UsageError
+from contender.lake import tables
+from contender.operations import notices
+from contender.promotion import approval_requests, ledger
+from contender.promotion.approval_request import document_of
+from contender.retraining import next_action, triggers
+from contender.settings import Settings
+from flows.cli.main import print_json
+from flows.prefect_api import discovery
+from flows.up import display
+
+_SHOWN, _TOLD = 50, 12
+"""So many triggers and notices are in the document, and so many lines of them are told."""
+
+
+def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
+    """Rows, champion, challenger and last decision of one use case."""
+    entry, verdict = ledger.head(settings, use_case), ledger.last_verdict(settings, use_case)
+    waiting = verdict is not None and verdict["decision"] == "INCONCLUSIVE"
+    return {
+        "name": use_case,
+        "records": tables.count(settings, use_case, "records"),
+        "quarantined": tables.count(settings, use_case, "quarantine"),
+        "outcomes": tables.count(settings, use_case, "outcomes"),
+        "predictions": tables.count(settings, use_case, "predictions"),
+        "alerts": tables.count(settings, use_case, "alerts"),
+        "champion": {"version": entry.version, "since": entry.at} if entry else None,
+        "challenger": {"version": verdict["challenger"]} if verdict and waiting else None,
+        "last_verdict": verdict["decision"] if verdict else None,
+        "approval": document_of(use_case, approval_requests.waiting(settings, use_case)),
+        "next": next_of(settings, use_case),
+        "triggers": [asdict(trigger) for trigger in triggers.newest(settings, use_case, _SHOWN)],
+        "notices": [asdict(notice) for notice in notices.newest(settings, use_case, _SHOWN)],
+    }
+
+
+def next_of(settings: Settings, use_case: str) -> dict[str, Any]:
+    """What the loop would do now, and why."""
+    try:
+        contract = Contract.of(use_case, settings.use_cases)
+    except ContractError as error:
+        # The other use cases are told of all the same.
+        return {"name": "wait", "sentence": f"Wait: its contract cannot be read: {error}", "reasons": []}
+    found = next_action.next_action(settings, contract, datetime.now(UTC))
+    return {"name": found.name, "sentence": found.sentence, "reasons": list(found.reasons)}
+
+
+def tell_status(json_: bool) -> None:
+    """`contender status`."""
+    settings = Settings()
+    found = [status_of(settings, name) for name in known_use_cases(settings.use_cases)]
+    running = discovery.find_running(settings)
+    if json_:
+        print_json({"use_cases": found, **({"up": asdict(running)} if running else {})})
+        return
+    if not found:
+        raise UsageError(f"{settings.use_cases} holds no contract; write one with 'contender init'.")
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("use case", "records", "quarant.", "outcomes", "predict.", "champion", "last verdict", box=None)
+    for row in found:
+        champion = f"v{row['champion']['version']} {row['champion']['since'][:10]}" if row["champion"] else "none"
+        counts = [f"{row[name]:,}" for name in ("records", "quarantined", "outcomes", "predictions")]
+        table.add_row(row["name"], *counts, champion, row["last_verdict"] or "none")
+    Console().print(table)
+    for row in found:
+        _tell_what_happened(row)
+    if running:
+        display.tell_running(running)
+
+
+def _tell_what_happened(row: dict[str, Any]) -> None:
+    """What waits for a person, what called for a retrain and what came of it, and what people should know of."""
+    lines = [row["approval"]["sentence"]] if row["approval"] else []
+    # Of a burst, one line: the events that were skipped for the same reason are counted.
+    for (event, outcome, why), alike in groupby(row["triggers"], key=itemgetter("event", "outcome", "why")):
+        first, *more = alike
+        times = f" ({len(more) + 1} times)" if more else ""
+        said = f"{outcome}{f', {why}' if why else ''}"
+        lines.append(f"{first['at']:%Y-%m-%d %H:%M}  {event}{times}: {first['reason'] or 'no reason given'}; {said}")
+    lines += [f"{notice['at']:%Y-%m-%d %H:%M}  {notice['kind']}: {notice['sentence']}" for notice in row["notices"]]
+    lines.insert(0, f"Next: {row['next']['sentence']}")
+    click.echo(f"\n{row['name']}")
+    for line in lines[:_TOLD]:
+        click.echo(textwrap.fill(line, 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
+
+
+def tell_history(use_case: str, json_: bool) -> None:
+    """`contender history`."""
+    settings = Settings()
+    Contract.of(use_case, settings.use_cases)
+    names = ("seq", "at", "action", "version", "previous_version", "reason", "by")
+    entries = [{name: getattr(entry, name) for name in names} for entry in ledger.history(settings, use_case)]
+    if json_:
+        print_json(entries)
+        return
+    if not entries:
+        click.echo(f"Nobody has held the title of {use_case} yet; 'contender run {use_case}' trains a first champion.")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("entry", "when (UTC)", "champion", box=None, header_style="bold", padding=(0, 2, 1, 0))
+    table.add_column("what and who", max_width=18, overflow="fold")
+    # The reason gets what the others leave; a text of a person's is not markup.
+    table.add_column("why", ratio=1, overflow="fold")
+    for entry in entries:
+        before = entry["previous_version"]
+        table.add_row(
+            str(entry["seq"]), f"{entry['at'][:10]}\n{entry['at'][11:16]}",
+            f"version {entry['version']}" + (f"\nafter {before}" if before else ""),
+            Text(f"{entry['action']}\nby {entry['by']}"), Text(entry["reason"]),
+        )  # fmt: skip
+    Console().print(table)
+
+
+def tell_why(use_case: str, json_: bool) -> None:
+    """`contender why`."""
+    settings = Settings()
+    Contract.of(use_case, settings.use_cases)
+    verdict = ledger.last_verdict(settings, use_case)
+    if verdict is None:
+        raise UsageError(f"No challenger of {use_case} has been judged yet; 'contender run {use_case}' trains one.")
+    if json_:
+        print_json(verdict)
+        return
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    low, high = verdict["interval"]
+    champion = verdict["champion"]
+    against = f"champion version {champion}" if champion else "the dummy"
+    console = Console(highlight=False)
+    console.print(f"{verdict['decision']}: challenger version {verdict['challenger']} against {against}", style="bold")
+    console.print(f"on {verdict['rows']:,} rows that neither has seen, {verdict['window']}\n")
+    table = Table(verdict["metric"], "", box=None)
+    table.add_row(against, f"{verdict['champion_score']:.4f}" if verdict["champion_score"] is not None else "none")
+    table.add_row("challenger", f"{verdict['challenger_score']:.4f}")
+    table.add_row("gain", f"{verdict['gain']:+.4f}, {verdict['interval_level']:.0%} interval {low:+.4f} to {high:+.4f}")
+    console.print(table)
+    console.print("\nReasons", style="bold")
+    reasons = Table.grid(padding=(0, 1, 0, 0))
+    for reason in verdict["reasons"]:
+        reasons.add_row("  -", Text(reason, overflow="fold"))
+    console.print(reasons)
+    guardrails = Table(Column("guardrail", overflow="fold"), "value", "limit", "holds", box=None)
+    for guardrail in verdict["guardrails"]:
+        holds = "yes" if guardrail["holds"] else "NO"
+        value = "unknown" if guardrail["value"] is None else f"{guardrail['value']:.4g}"
+        guardrails.add_row(Text(guardrail["name"]), value, f"{guardrail['limit']:.4g}", holds)
+    if verdict["guardrails"]:
+        console.print()
+        console.print(guardrails)
+    head = ledger.head(settings, use_case)
+    if head is not None and head.by.startswith("person: "):
+        console.print()
+        console.print(Text(f"The title was given by a person: version {head.version} was {head.action}: {head.reason}"))
+
+
+def draft_contract(
+    files: Sequence[Path], name: str, target: str, outcomes: Sequence[Path], key: str | None, time: str | None,
+    lookups: Sequence[str], overwrite: bool, json_: bool,
+) -> None:  # fmt: skip
+    """`contender init`."""
+    from contender.drafting import contract_draft
+
+    settings = Settings()
+    draft = contract_draft.draft(
+        files,
+        name=name,
+        target=target,
+        outcomes=outcomes,
+        key=key,
+        time=time,
+        lookups=lookups,
+        folder=settings.use_cases,
+    )
+    path = contract_draft.write(draft, settings.use_cases, overwrite)
+    if json_:
+        print_json({"contract": str(path), "guesses": [asdict(guess) for guess in draft.guesses]})
+        return
+    click.echo(f"Wrote {path}\n\nGuessed:")
+    for guess in draft.guesses:
+        click.echo(f"  {guess.what} = {guess.value}  ({guess.why})") if not guess.check else None
+    doubtful = [guess for guess in draft.guesses if guess.check]
+    if doubtful:
+        click.echo("\nPlease check:")
+    for guess in doubtful:
+        click.echo(f"  {guess.what} = {guess.value}  ({guess.why})")
+    click.echo(f"\nNext: contender run {name}")
+
+
+def simulate_payments(
+    payments: int, days: int, seed: int | None, to: Path | None, knobs: dict[str, Any], json_: bool
+) -> None:
+    """`contender simulate`."""
+    from contender.replay import payments_simulator
+
+    settings = Settings()
+    folder = to or Path(Contract.of("payments", settings.use_cases).records.landing)
+    simulation = payments_simulator.Simulation(
+        seed=settings.seed if seed is None else seed, payments=payments, days=days, **knobs
+    )
+    written = payments_simulator.write(simulation, folder)
+    if json_:
+        print_json(asdict(written))
+        return
+    click.echo(
+        f"{written.payments:,} payments, {written.frauds:,} of them fraud, and {written.outcomes:,} outcomes in "
+        f"{written.files:,} files in {folder}, {written.files - written.unchanged:,} of them new."
+    )

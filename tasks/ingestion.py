@@ -1,0 +1,91 @@
+"""The steps from landed files to features."""
+
+from datetime import datetime
+from pathlib import Path
+
+from prefect import task
+
+from contender.contracts.contract import Contract
+from contender.errors import BatchRefused
+from contender.features import feature_tables
+from contender.ingestion import batches, intake
+from contender.ingestion.batches import Plan
+from contender.ingestion.expectations import Finding
+from contender.settings import Settings
+from contender.values import Ingested, TableVersion
+from tasks.run_log import show, table, working
+
+
+@task
+def find_batch(
+    settings: Settings, contract: Contract, folder: Path, at: datetime, settled_seconds: float = 0
+) -> Plan | None:
+    """The batch to take in next, or None when all that landed is in the lake."""
+    with working() as tell:
+        batch = batches.plan(settings, contract, folder, at, settled_seconds=settled_seconds)
+        tell(
+            f"batch {batch.batch}: {len(batch.files):,} new files in {folder}" if batch else f"no new files in {folder}"
+        )
+        return batch
+
+
+@task(task_run_name="take in batch {batch.batch}")
+def take_in(settings: Settings, contract: Contract, batch: Plan) -> Ingested:
+    """Check a batch and write it: good rows to records and outcomes, the others to quarantine."""
+    with working() as tell:
+        try:
+            ingested, findings = intake.take_in(settings, contract, batch, tell)
+        except BatchRefused as error:
+            show(contract.name, "batch", f"{contract.name}: batch {batch.batch} is refused", [str(error)])
+            raise
+        tell(
+            f"batch {ingested.batch}: {ingested.received:,} rows received, {ingested.accepted:,} accepted, "
+            f"{ingested.quarantined:,} quarantined"
+        )
+    show(contract.name, "batch", f"{contract.name}: batch {batch.batch}", _page(ingested, findings))
+    return ingested
+
+
+@task
+def refresh_features(settings: Settings, contract: Contract, folder: Path) -> TableVersion | None:
+    """Bring look-ups and features up to date with the records."""
+    with working() as tell:
+        for lookup in feature_tables.update_lookups(settings, contract, folder):
+            tell(f"look-up {lookup}")
+        features = feature_tables.update_features(settings, contract)
+        tell(f"features {features}" if features else "no records yet, so no features")
+        return features
+
+
+def _page(ingested: Ingested, findings: list[Finding]) -> list[str]:
+    failing = [finding for finding in findings if finding.failing or not finding.holds]
+    return [
+        *table(
+            ["received", "accepted", "quarantined", "records", "outcomes"],
+            [
+                [
+                    f"{n:,}"
+                    for n in (
+                        ingested.received,
+                        ingested.accepted,
+                        ingested.quarantined,
+                        ingested.records,
+                        ingested.outcomes,
+                    )
+                ]
+            ],
+        ),
+        "",
+        "## Why rows were quarantined",
+        "",
+        *(table(["reason", "rows"], [*ingested.reasons.items()]) if ingested.reasons else ["None was."]),
+        "",
+        f"## Great Expectations: {len(findings)} expectations, {len(failing)} with failing rows",
+        "",
+        *table(
+            ["expectation", "column", "failing", "of", "samples"],
+            [(f.expectation, f.column, f"{f.failing:,}", f"{f.measured:,}", ", ".join(f.samples)) for f in failing],
+        ),
+        "",
+        f"All expectations: [batch page]({Path(ingested.report).as_uri()}), which is `{ingested.report}`.",
+    ]

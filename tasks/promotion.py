@@ -1,0 +1,144 @@
+"""The steps from a challenger to a verdict, and from a verdict to the title."""
+
+from collections.abc import Sequence
+
+from prefect import task
+
+from contender.contracts.contract import Contract
+from contender.lake import locks
+from contender.promotion import comparison, judging_window, title
+from contender.promotion.ledger import LedgerEntry
+from contender.registry import ui_links
+from contender.reports import publication
+from contender.settings import Settings
+from contender.values import ModelVersion, Rows, Scorecard, Verdict
+from tasks.retries import TRIES
+from tasks.run_log import show, table, working
+from tasks.training import git_revision
+
+
+@task(**TRIES)
+def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, ModelVersion] | None:
+    """Who holds the title, with the entry that says so; None when nobody does yet."""
+    with working() as tell, locks.loading:
+        held = title.holder(settings, contract.name)
+        if held and title.catch_up(settings, contract.name):
+            tell("the registry's aliases are again as the ledger has them")
+        tell(f"champion: {held[1]}, since {held[0].at[:16]}" if held else "nobody holds the title yet")
+        return held
+
+
+@task(**TRIES)
+def hold_out(settings: Settings, contract: Contract, rows: Rows, champion: ModelVersion | None) -> Rows:
+    """The judging rows, of which the champion has seen none; told before anything is trained for them."""
+    with working() as tell:
+        judging = judging_window.unseen(contract, rows, champion)
+        judging_window.refuse_seen_rows(settings, contract, judging, [champion] if champion else [])
+        tell(f"judging rows start {judging.start:%Y-%m-%d %H:%M}; the champion, if any, has seen none of them")
+        return judging
+
+
+@task(task_run_name="evaluate {model}", **TRIES)
+def evaluate(settings: Settings, contract: Contract, model: ModelVersion, rows: Rows) -> tuple[Scorecard, list[str]]:
+    """The model's scorecard on rows it has not seen, and the absolute limits it breaks."""
+    from contender.registry import mlflow_evaluation
+
+    with working() as tell:
+        scorecard, mine, dummy = comparison.measure(settings, contract, model, rows)
+        failures = mlflow_evaluation.validate(contract, mine, dummy)
+        metric = contract.judging.metric
+        tell(f"{model} on {scorecard.rows:,} unseen rows: {metric} {scorecard.metrics[metric]:.4f}")
+        for failure in failures:
+            tell(failure)
+    show(
+        contract.name,
+        "scorecard",
+        f"{contract.name}: {model}",
+        [*_scorecard_page(scorecard), "", ui_links.told(settings, model)],
+    )
+    return scorecard, failures
+
+
+@task
+def compare(
+    settings: Settings, contract: Contract, challenger: Scorecard, champion: ModelVersion | None, rows: Rows,
+    failures: Sequence[str], decayed: bool = False,
+) -> Verdict:  # fmt: skip
+    """Let the challenger face the champion, on the same rows, and keep the verdict."""
+    with working() as tell:
+        verdict = comparison.compare(
+            settings, contract, challenger, champion, rows, failures,
+            decayed=decayed, revision=git_revision(contract.folder),
+        )  # fmt: skip
+        tell(f"verdict: {verdict.decision.value}, gain {verdict.gain:+.4f} over the {verdict.against}")
+    page = _verdict_page(verdict)
+    page += ["", f"Challenger. {ui_links.told(settings, challenger.model)}"] if challenger.model else []
+    page += ["", f"Champion. {ui_links.told(settings, champion)}"] if champion else []
+    show(contract.name, "verdict", f"{contract.name}: {verdict.decision.value}", page)
+    return verdict
+
+
+@task
+def crown(
+    settings: Settings,
+    contract: Contract,
+    challenger: ModelVersion,
+    after: LedgerEntry | None,
+    verdict: Verdict,
+    rows: Rows,
+) -> LedgerEntry:
+    """Give the title to the challenger: the ledger first, then the registry's aliases."""
+    with working() as tell:
+        evidence = comparison.evidence_of(verdict, rows, git_revision(contract.folder))
+        reason = verdict.reasons[0]
+        entry = title.crown(
+            settings, contract.name, challenger, after=after, reason=reason, by="contender", evidence=evidence
+        )
+        tell(f"{challenger} holds the title")
+        return entry
+
+
+@task(**TRIES)
+def publish_report(settings: Settings, contract: Contract, challenger: ModelVersion) -> str:
+    """The page for people, brought up to date."""
+    with working() as tell:
+        path = publication.publish(settings, contract, challenger)
+        tell(f"report: {path}")
+        return str(path)
+
+
+def _scorecard_page(scorecard: Scorecard) -> list[str]:
+    names = sorted(scorecard.metrics)
+    return [
+        *table(["metric", "value"], [(name, f"{scorecard.metrics[name]:.4f}") for name in names]),
+        "",
+        f"One record takes {scorecard.latency_ms['p50']:.1f} ms (median), {scorecard.latency_ms['p95']:.1f} ms (p95).",
+        "",
+        *table(
+            ["slice", "rows", *names],
+            [
+                (name, f"{values['rows']:,.0f}", *(f"{values[n]:.4f}" if n in values else "too few" for n in names))
+                for name, values in scorecard.slices.items()
+            ],
+        ),
+    ]
+
+
+def _verdict_page(verdict: Verdict) -> list[str]:
+    shown = "" if verdict.champion_score is None else f"{verdict.champion_score:.4f}"
+    return [
+        *[f"- {reason}" for reason in verdict.reasons],
+        "",
+        *table(
+            ["metric", verdict.against, "challenger", "gain", f"{verdict.interval.level:.0%} interval", "rows"],
+            [(
+                verdict.metric, shown, f"{verdict.challenger_score:.4f}", f"{verdict.gain:+.4f}",
+                f"{verdict.interval.low:+.4f} to {verdict.interval.high:+.4f}", f"{verdict.rows:,}",
+            )],
+        ),
+        "",
+        *table(
+            ["guardrail", "value", "limit", "holds"],
+            [(g.name, f"{g.value:.4g}", f"{g.limit:.4g}", "yes" if g.holds else "no") for g in verdict.guardrails],
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,290 @@
+import json
+import random
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from contender.contracts.contract import Contract
+from contender.drafting.column_types import guess_column, range_of, tidy
+from contender.drafting.contract_draft import Draft, draft, write
+from contender.drafting.sample import pattern_of
+from contender.drafting.target import columns_of
+from contender.errors import UsageError
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real data sets are not in {DATA}")
+
+
+def rows_of(count: int = 1200, seed: int = 1) -> list[dict]:
+    draw = random.Random(seed)
+    start = datetime.fromisoformat("2024-01-01T00:00:00")
+    return [
+        {
+            "order_id": f"o{number:06}",
+            "ordered_at": (start + timedelta(hours=number)).isoformat(),
+            "price": round(draw.lognormvariate(3, 1), 2),
+            "items": draw.randint(1, 30),
+            "country": draw.choice(["DE", "FR", "IT"]),
+            "express": draw.choice(["true", "false"]),
+            "late": int(draw.random() < 0.3),
+            "size": draw.choice(["S", "M", "L"]),
+            "days": round(draw.gammavariate(2, 3), 1),
+        }
+        for number in range(count)
+    ]
+
+
+def landed(folder: Path, rows: list[dict], name: str = "orders.csv", columns=None) -> Path:
+    columns = columns or list(rows[0])
+    path = folder / name
+    if name.endswith(".csv"):
+        lines = [",".join(columns)] + [",".join(str(row[column]) for column in columns) for row in rows]
+        path.write_text("\n".join(lines) + "\n")
+    elif name.endswith(".jsonl"):
+        path.write_text("".join(json.dumps({column: row[column] for column in columns}) + "\n" for row in rows))
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({column: [row[column] for row in rows] for column in columns}), path)
+    return path
+
+
+def parsed(drafted: Draft, folder: Path) -> Contract:
+    return Contract.read(write(drafted, folder))
+
+
+def drafted_orders(tmp_path: Path, target: str, **options) -> Contract:
+    path = landed(tmp_path, rows_of())
+    return parsed(draft([path], name="orders", target=target, folder=tmp_path, **options), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["orders.csv", "orders.jsonl", "orders.parquet"])
+def test_a_draft_is_a_contract_that_can_be_read(tmp_path, name):
+    path = landed(tmp_path, rows_of(), name)
+    contract = parsed(draft([path], name="orders", target="late", folder=tmp_path), tmp_path)
+    assert contract.kind == "binary"
+    assert (contract.records.key, contract.records.time) == ("order_id", "ordered_at")
+    assert contract.records.landing == tmp_path.as_posix()
+    types = {column: settings.type for column, settings in contract.records.columns.items()}
+    assert types == {
+        "order_id": "text", "ordered_at": "timestamp", "price": "number", "items": "integer", "country": "category",
+        "express": "boolean", "size": "category", "days": "number",
+    }  # fmt: skip
+    assert list(contract.outcome.columns) == ["late"]
+    assert contract.records.columns["country"].values == ("DE", "FR", "IT")
+    assert contract.records.columns["price"].min == 0
+    assert contract.records.columns["price"].required
+    assert contract.judging.metric == "roc_auc"
+    assert 0 < contract.scoring.warning < contract.scoring.critical < 1
+    assert (tmp_path / "orders" / "README.md").read_text().count("|") > 20
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "metric", "columns"),
+    [
+        pytest.param("late", "binary", "roc_auc", ["late"], id="zero and one"),
+        pytest.param("days > 25", "binary", "average_precision", ["days"], id="a rare condition"),
+        pytest.param("days", "regression", "rmse", ["days"], id="a number"),
+        pytest.param("size", "multiclass", "log_loss", ["size"], id="classes"),
+        pytest.param("days / items", "regression", "rmse", ["days", "items"], id="an expression over two"),
+        pytest.param("`days` > 3 and size = 'M'", "binary", "roc_auc", ["days", "size"], id="backquotes and text"),
+        pytest.param("log1p(days) > greatest(items, 2)", "binary", "roc_auc", ["days", "items"], id="only Spark tells"),
+        pytest.param("express", "binary", "roc_auc", ["express"], id="true and false"),
+    ],
+)
+def test_the_kind_and_the_judge_follow_from_the_target(tmp_path, target, kind, metric, columns):
+    contract = drafted_orders(tmp_path, target)
+    assert (contract.kind, contract.judging.metric) == (kind, metric)
+    assert sorted(contract.outcome.columns) == sorted(columns)
+    assert not set(contract.outcome.columns) & set(contract.records.columns)
+
+
+def test_two_texts_become_a_condition_on_the_rarer(tmp_path):
+    rows = [row | {"state": "stayed" if number % 4 else "it's left"} for number, row in enumerate(rows_of())]
+    drafted = draft([landed(tmp_path, rows)], name="orders", target="state", folder=tmp_path)
+    assert parsed(drafted, tmp_path).outcome.target == r"state = 'it\'s left'"
+    assert next(guess for guess in drafted.guesses if guess.what == "kind").check
+
+
+def test_the_unit_of_a_gain_is_the_target_s(tmp_path):
+    rows = [row | {"days": row["days"] * 1000} for row in rows_of()]
+    contract = parsed(draft([landed(tmp_path, rows)], name="orders", target="days", folder=tmp_path), tmp_path)
+    assert 20 < contract.judging.min_gain < 80
+    assert contract.judging.slice_margin > 500
+    assert contract.scoring.warning > 5000
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        pytest.param({"target": "lat"}, "did you mean 'late'", id="nearest column"),
+        pytest.param({"target": "dais > 3"}, "did you mean 'days'", id="nearest column within an expression"),
+        pytest.param({"target": "1 > 0"}, "uses no column", id="no column"),
+        pytest.param({"target": "late", "key": "country"}, "repeats", id="key repeats"),
+        pytest.param({"target": "late", "key": "order"}, "did you mean 'order_id'", id="key is not there"),
+        pytest.param({"target": "late", "time": "country"}, "no time", id="no time"),
+        pytest.param({"target": "ordered_at"}, "is a time", id="a time as target"),
+        pytest.param({"target": "order_id"}, "different texts", id="a target of names"),
+        pytest.param({"target": "days > 10000"}, "every sampled row", id="constant"),
+        pytest.param({"target": "late", "name": "My-Orders"}, "cannot name", id="name"),
+        pytest.param({"target": "late", "lookups": ["x=none.csv:country"]}, "no file", id="no look-up file"),
+        pytest.param({"target": "late", "lookups": ["x"]}, "NAME=FILE:KEY", id="not a look-up"),
+        pytest.param({"target": "late", "files": [Path("none.csv")]}, "no file none.csv", id="no file"),
+    ],
+)
+def test_what_cannot_be_guessed_is_said_in_one_sentence(tmp_path, options, says):
+    options = {"files": [landed(tmp_path, rows_of(300))], "name": "orders", "folder": tmp_path} | options
+    with pytest.raises(UsageError, match=says) as refused:
+        draft(options.pop("files"), **options)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_without_names_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2,3\n4,5,6\n")
+    with pytest.raises(UsageError, match="first line of names"):
+        draft([tmp_path / "a.csv"], name="orders", target="3", folder=tmp_path)
+
+
+def test_outcomes_and_lookups_are_tied_by_key(tmp_path):
+    rows = rows_of()
+    inputs = ["order_id", "ordered_at", "price", "country"]
+    halves = {"orders-01.csv": rows[:600], "orders-02.csv": rows[600:]}
+    records = [landed(tmp_path, half, name, inputs) for name, half in halves.items()]
+    outcomes = [landed(tmp_path, rows, "outcomes-01.csv", ["order_id", "late", "days"])]
+    facts = [{"country": name, "hour": hour, "rain": hour / 7} for name in ("DE", "FR") for hour in range(24)]
+    landed(tmp_path, facts, "facts.csv")
+    drafted = draft(
+        records, name="orders", target="days > 8", outcomes=outcomes, folder=tmp_path,
+        lookups=["facts=facts.csv:country,hour=greatest(hour(ordered_at), 0)"],
+    )  # fmt: skip
+    contract = parsed(drafted, tmp_path)
+    assert (contract.records.files, contract.outcome.files) == ("orders-*.csv", "outcomes-*.csv")
+    assert contract.records.key == "order_id"
+    assert contract.lookups["facts"].key == {"country": "country", "hour": "greatest(hour(ordered_at), 0)"}
+    assert contract.lookups["facts"].file == "facts.csv"
+    with pytest.raises(UsageError, match="no column of the look-up"):
+        draft(records, name="orders", target="late", outcomes=outcomes, folder=tmp_path, lookups=["f=facts.csv:price"])
+    alone = [landed(tmp_path, rows, "later-01.csv", ["late", "days"])]
+    with pytest.raises(UsageError, match="needs a person"):
+        draft(records, name="orders", target="late", outcomes=alone, folder=tmp_path)
+
+
+def test_odd_names_and_values_survive_as_toml(tmp_path):
+    odd = ['say "hi"', "two\nlines", "back\\slash", "größe", "# no comment"]
+    rows = [{"a.b": odd[n % 5], 'c"d': n % 7, "größe": n % 3, "y": n % 2} for n in range(1200)]
+    contract = parsed(draft([landed(tmp_path, rows, "o.jsonl")], name="orders", target="y", folder=tmp_path), tmp_path)
+    assert contract.records.columns["a.b"].values == tuple(sorted(odd))
+    assert set(contract.records.columns) == {"a.b", 'c"d', "größe"}
+
+
+def test_an_existing_contract_is_not_overwritten(tmp_path):
+    drafted = draft([landed(tmp_path, rows_of())], name="orders", target="late", folder=tmp_path)
+    path = write(drafted, tmp_path)
+    with pytest.raises(UsageError, match="already"):
+        write(drafted, tmp_path)
+    assert write(drafted, tmp_path, overwrite=True) == path
+
+
+def test_what_stood_for_missing_is_listed_and_not_required(tmp_path):
+    rows = [row | ({"price": "NA", "items": ""} if number % 50 == 0 else {}) for number, row in enumerate(rows_of())]
+    contract = parsed(draft([landed(tmp_path, rows)], name="orders", target="late", folder=tmp_path), tmp_path)
+    assert contract.records.missing == ("", "NA")
+    assert contract.records.columns["price"].type == "number"
+    assert not contract.records.columns["price"].required
+    assert contract.records.columns["country"].required
+
+
+def test_without_key_and_time_both_are_left_out(tmp_path):
+    path = landed(tmp_path, rows_of(), columns=["price", "country", "late"])
+    drafted = draft([path], name="orders", target="late", folder=tmp_path)
+    contract = parsed(drafted, tmp_path)
+    assert (contract.records.key, contract.records.time, contract.judging.newest) == (None, None, 0.2)
+    assert "order of arrival is the time" in drafted.toml
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "pattern"),
+    [
+        pytest.param(["1", "2", "-3"], "integer", None, id="integers"),
+        pytest.param(["1.5", "2", "1e3", "NaN"], "number", None, id="numbers"),
+        pytest.param(["yes", "no", "yes"], "boolean", None, id="yes and no"),
+        pytest.param(["00123", "00124", "123"], "text", None, id="leading zeros are names"),
+        pytest.param(["2024-01-31", "2024-02-01"], "timestamp", None, id="ISO date"),
+        pytest.param(["2024-01-31T10:00:00.5Z", "2024-01-31 10:00:00+02:00"], "timestamp", None, id="ISO time"),
+        pytest.param(["31/01/2024 23:59", "01/02/2024 00:00"], "timestamp", "dd/MM/yyyy HH:mm", id="day first"),
+        pytest.param(["01/31/2024", "02/01/2024"], "timestamp", "MM/dd/yyyy", id="month first"),
+        pytest.param(["1/31/2024", "12/1/2024"], "timestamp", "M/d/yyyy", id="month first, not padded"),
+        pytest.param(["31.01.2024 10:00:00"], "timestamp", "dd.MM.yyyy HH:mm:ss", id="points"),
+        pytest.param(["a", "b", "a", "b"], "category", None, id="categories repeat"),
+        pytest.param([f"name {number}" for number in range(300)], "text", None, id="names do not"),
+        pytest.param([None, None, ""], "text", None, id="nothing at all"),
+        pytest.param(["1"] * 999 + ["broken"], "integer", None, id="one broken value"),
+    ],
+)
+def test_a_column_s_type_follows_from_its_values(values, kind, pattern):
+    guess = guess_column("x", values)
+    assert (guess.type, guess.format) == (kind, pattern)
+
+
+def test_ranges_are_wide_and_tidy():
+    assert range_of(guess_column("x", ["3", "97"])) == (0, 400)
+    assert range_of(guess_column("x", ["-20", "50"])) == (-300, 300)
+    assert tidy(-0.0234, up=False) == -0.03
+
+
+@pytest.mark.parametrize(
+    ("names", "others", "pattern"),
+    [
+        pytest.param(["f-2013-01.csv.gz", "f-2013-02.csv.gz"], ["o-2013-01.csv.gz"], "f-*.csv.gz", id="by month"),
+        pytest.param(["a1.csv", "a2.csv"], [], "a*.csv", id="numbered"),
+        pytest.param(["a.csv"], [], "a*.csv", id="one file"),
+        pytest.param(["a.csv"], ["ab.csv"], "a.csv", id="one file beside another"),
+        pytest.param(["d-2013-1.csv", "d-2013-2.csv"], ["d-outcomes.csv"], "d-2013-*.csv", id="stricter"),
+    ],
+)
+def test_a_pattern_matches_later_files_and_no_others(names, others, pattern):
+    assert pattern_of([Path(name) for name in names], [Path(name) for name in others]) == pattern
+
+
+def test_files_that_no_pattern_tells_apart_are_refused():
+    with pytest.raises(UsageError, match="rename the files"):
+        pattern_of([Path("a.csv"), Path("c.csv")], [Path("b.csv")])
+
+
+def test_text_and_functions_are_no_columns():
+    expression = "CASE WHEN Days > 3 AND size IN ('late', 'L') THEN 1 ELSE 0 END"
+    assert columns_of(expression, ["days", "size", "late"], "x") == ("days", "size")
+
+
+@needs_data
+def test_flights_are_drafted_from_the_files_alone(tmp_path):
+    files = DATA / "flights"
+    drafted = draft(
+        sorted(files.glob("flights-*")), name="flights", target="arr_delay > 15",
+        outcomes=sorted(files.glob("outcomes-*")), key="flight_id", time="scheduled_at", folder=tmp_path,
+        lookups=[
+            f"planes={files / 'planes.csv.gz'}:tailnum",
+            "weather=weather.csv.gz:origin,year=year(scheduled_at),month=month(scheduled_at),day=day(scheduled_at),"
+            "hour=hour(scheduled_at)",
+        ],
+    )  # fmt: skip
+    contract = parsed(drafted, tmp_path)
+    assert (contract.kind, contract.judging.metric) == ("binary", "roc_auc")
+    assert (contract.records.files, contract.outcome.files) == ("flights-*.csv.gz", "outcomes-*.csv.gz")
+    assert contract.records.columns["tailnum"].type == "text"
+    assert contract.records.columns["dest"].values is None
+    assert contract.lookups["weather"].key["hour"] == "hour(scheduled_at)"
+    assert not any(column.exclude for column in contract.records.columns.values())
+
+
+@needs_data
+@pytest.mark.parametrize("given", [{"key": "instant", "time": "observed_at"}, {}], ids=["told", "guessed"])
+def test_bikes_are_drafted_without_the_columns_that_leak(tmp_path, given):
+    files = sorted((DATA / "bikes").glob("bikes-*"))
+    contract = parsed(draft(files, name="bikes", target="cnt", folder=tmp_path, **given), tmp_path)
+    assert contract.kind == "regression"
+    assert (contract.records.key, contract.records.time) == ("instant", "observed_at")
+    assert {name for name, column in contract.records.columns.items() if column.exclude} == {"casual", "registered"}
+    assert contract.records.columns["instant"].max is None

@@ -1,0 +1,210 @@
+import math
+import random
+from datetime import datetime, timedelta
+
+import pytest
+
+from contender.features import transforms
+
+pytestmark = pytest.mark.slow
+
+START = datetime(2026, 1, 1)  # noqa: DTZ001
+HOUR = timedelta(hours=1)
+TAKES = {
+    "amount_avg": ("avg", "amount"),
+    "amount_sum": ("sum", "amount"),
+    "amount_count": ("count", "amount"),
+    "express_share": ("share", "express"),
+    "colour_last": ("last", "colour"),
+    "amount_since": ("time since", "amount"),
+    "orders_count": ("count", None),
+    "orders_since": ("time since", None),
+    "returned_share": ("share", "outcome"),
+    "returned_count": ("count", "outcome"),
+    "returned_last": ("last", "outcome"),
+    "returned_since": ("time since", "outcome"),
+    "refund_avg": ("avg", "outcome.refund"),
+    "refund_sum": ("sum", "outcome.refund"),
+    "refund_last": ("last", "outcome.refund"),
+}
+ENTITIES = {"shop": (("shop",), 50 * HOUR), "both": (("shop", "colour"), 60 * HOUR), "long": (("shop",), 90 * HOUR)}
+HISTORY = "[history]\n" + "".join(
+    f'{by}_{name} = {{ take = "{take}", by = {list(columns)}, over = "{over // HOUR} hours"'
+    + (f', of = "{of}"' if of else "")
+    + " }\n"
+    for by, (columns, over) in ENTITIES.items()
+    for name, (take, of) in TAKES.items()
+)
+WANTED = [(by, name) for by in ENTITIES for name in TAKES]
+RECORD_SCHEMA = (
+    "_key string, _time timestamp, _batch bigint, _file string, _row bigint, _received_at timestamp, order_id string, "
+    "ordered_at timestamp, shop string, colour string, amount double, items bigint, express boolean"
+)
+OUTCOME_SCHEMA = (
+    "_key string, _target double, _file string, _row bigint, _batch bigint, _received_at timestamp, order_id string, "
+    "returned boolean, refund double"
+)
+
+
+def random_events(seed: int = 7) -> tuple[list[dict], list[dict]]:
+    """60 orders in six days at whole hours, so that many share theirs; half received in bulk, half live."""
+    draw = random.Random(seed)
+    records, outcomes = [], []
+    for number in range(60):
+        at, key = START + draw.randrange(144) // 2 * 2 * HOUR, f"k{number:02}"
+        bulk = draw.random() < 0.5
+        records.append(
+            {
+                "_key": key, "_time": at, "_batch": 1, "_file": "orders", "_row": number,
+                "_received_at": START + 400 * HOUR if bulk else at + HOUR / 2, "order_id": key, "ordered_at": at,
+                "shop": draw.choice("ab"), "colour": draw.choice(["red", "blue", None]),
+                "amount": draw.choice([None, round(draw.uniform(-5, 50), 2)]), "items": 1,
+                "express": draw.choice([True, False, None]),
+            }
+        )  # fmt: skip
+        for version in range(draw.choice([0, 1, 1, 2])):
+            returned = draw.random() < 0.4
+            outcomes.append(
+                {
+                    "_key": key, "_target": float(returned), "_file": "returns", "_row": number, "_batch": 1 + version,
+                    "_received_at": at + (12 + draw.randrange(60) + 20 * version) * HOUR, "order_id": key,
+                    "returned": returned, "refund": draw.choice([None, round(draw.uniform(0, 9), 2)]),
+                }
+            )  # fmt: skip
+    return records, outcomes
+
+
+def known_by_hand(records: list[dict], outcomes: list[dict]) -> list[dict]:
+    newest = {}
+    for outcome in sorted(outcomes, key=lambda o: (o["_batch"], o["_file"], o["_row"])):
+        newest[outcome["_key"]] = outcome
+    known = []
+    for record in records:
+        if outcome := newest.get(record["_key"]):
+            stated = record["_time"] + 48 * HOUR
+            live = record["_received_at"] < stated
+            known.append(
+                record
+                | {"outcome": outcome["_target"], "outcome.refund": outcome["refund"]}
+                | {"_known_at": outcome["_received_at"] if live else stated}
+            )
+    return known
+
+
+def by_hand(record, records, known, by, name):
+    """One feature of one record, told the long way."""
+    (entity, over), (take, of) = ENTITIES[by], TAKES[name]
+    of_outcome = of is not None and of.startswith("outcome")
+    now, events = record["_time"], []
+    if any(record[name] is None for name in entity):
+        return None
+    for other in known if of_outcome else records:
+        at = other["_known_at"] if of_outcome else other["_time"]
+        value = 1.0 if of is None else other[of]
+        too_late = of_outcome and at - other["_time"] > over
+        if now - over <= at < now and value is not None and not too_late and all(other[e] == record[e] for e in entity):
+            events.append((at, other["_key"], value))
+    values = [float(value) if take != "last" else value for *_, value in events]
+    match take:
+        case "count":
+            return float(len(values))
+        case "sum":
+            return math.fsum(values)
+        case "avg" | "share":
+            return math.fsum(values) / len(values) if values else None
+        case "last":
+            return max(events)[2] if events else None
+        case "time since":
+            return (now - max(events)[0]).total_seconds() if events else None
+
+
+def made(spark, home, records, outcomes, wanted=None) -> dict[str, dict]:
+    every = spark.createDataFrame([tuple(r.values()) for r in records], RECORD_SCHEMA)
+    received = spark.createDataFrame([tuple(o.values()) for o in outcomes], OUTCOME_SCHEMA)
+    known = transforms.known_outcomes(every, received, home.contract)
+    asked = every if wanted is None else every.where(every["_key"].isin(wanted))
+    rows = transforms.with_history(asked, every, known, home.contract).toPandas()
+    return {row["_key"]: row for row in rows.astype(object).where(rows.notna(), None).to_dict("records")}
+
+
+def rounded(values: dict) -> dict:
+    """Sums may add up in another order."""
+    return {name: round(value, 9) if isinstance(value, float) else value for name, value in values.items()}
+
+
+@pytest.fixture(scope="module")
+def home(make_home):
+    return make_home(extra=HISTORY)
+
+
+@pytest.fixture(scope="module")
+def computed(spark, home):
+    records, outcomes = random_events()
+    return records, known_by_hand(records, outcomes), made(spark, home, records, outcomes)
+
+
+@pytest.mark.parametrize(("by", "name"), WANTED)
+def test_a_history_feature_is_what_was_known_at_the_time(computed, by, name):
+    records, known, found = computed
+    expected = {record["_key"]: by_hand(record, records, known, by, name) for record in records}
+    got = {key: row[f"{by}_{name}"] for key, row in found.items()}
+    assert len({value for value in expected.values() if value is not None}) > 1, "the example tells nothing apart"
+    assert rounded(got) == rounded(expected)
+
+
+def test_every_record_has_its_features_once(computed):
+    records, _, found = computed
+    assert len(found) == len(records)
+
+
+def test_nothing_at_or_after_a_moment_changes_a_feature_of_that_moment(spark, home, computed):
+    records, outcomes = random_events()
+    moment = sorted(record["_time"] for record in records)[35]
+    known_at = {known["_key"]: known["_known_at"] for known in known_by_hand(records, outcomes)}
+    changed = [record | {"amount": 1e6, "express": True} if record["_time"] >= moment else record for record in records]
+    intruders = [
+        record | {"_key": f"new{record['_key']}", "_time": moment + n * HOUR, "ordered_at": moment + n * HOUR}
+        for n, record in enumerate(records[:12])
+    ]
+    told = [
+        outcome | {"_target": 1.0 - outcome["_target"], "refund": 1e6}
+        if known_at[outcome["_key"]] >= moment
+        else outcome
+        for outcome in outcomes
+    ]
+    assert told != outcomes
+    before = [record["_key"] for record in records if record["_time"] <= moment]
+    again = made(spark, home, changed + intruders, told, wanted=before)
+    *_, found = computed
+    names = [f"{by}_{name}" for by, name in WANTED]
+    for key in before:
+        assert rounded({n: again[key][n] for n in names}) == rounded({n: found[key][n] for n in names}), key
+
+
+def test_an_outcome_is_known_when_received_or_for_bulk_as_the_contract_says(spark, make_home):
+    at = START
+    record = random_events()[0][0] | {"_time": at, "ordered_at": at}
+    live, bulk = record | {"_received_at": at + HOUR}, record | {"_received_at": at + 999 * HOUR}
+    records = [live | {"_key": "live"}, bulk | {"_key": "bulk"}, bulk | {"_key": "corrected"}, live | {"_key": "none"}]
+    outcome = {"_target": 1.0, "_file": "r", "_row": 1, "_batch": 1, "_received_at": at + 5 * HOUR, "order_id": "x",
+               "returned": True, "refund": 3.0}  # fmt: skip
+    outcomes = [{"_key": key, **outcome} for key in ("live", "bulk", "corrected", "nobody")]
+    outcomes += [
+        {"_key": "corrected", **outcome, "_target": 0.0, "refund": 6.0, "_batch": 2},
+        {"_key": "corrected", **outcome, "_file": "a", "_row": 9, "refund": 7.0},
+    ]
+    every = spark.createDataFrame([tuple(r.values()) for r in records], RECORD_SCHEMA)
+    received = spark.createDataFrame([tuple(o.values()) for o in outcomes], OUTCOME_SCHEMA)
+
+    def known(contract):
+        rows = (
+            transforms.known_outcomes(every, received, contract).selectExpr("_key", "_target", "_known_at").toPandas()
+        )
+        return {key: (target, (known_at - at) / HOUR) for key, target, known_at in rows.itertuples(index=False)}
+
+    assert known(make_home().contract) == {"live": (1.0, 5.0), "bulk": (1.0, 48.0), "corrected": (0.0, 48.0)}
+    stated = make_home(('known_after = "2 days"', 'known_at = "ordered_at + make_dt_interval(0, int(refund))"'))
+    assert known(stated.contract) == {"live": (1.0, 5.0), "bulk": (1.0, 3.0), "corrected": (0.0, 6.0)}
+    # Without a time of its own a record arrives when it arrives, so that nothing is live.
+    timeless = make_home(('time = "ordered_at"\n', ""))
+    assert known(timeless.contract) == {"live": (1.0, 48.0), "bulk": (1.0, 48.0), "corrected": (0.0, 48.0)}

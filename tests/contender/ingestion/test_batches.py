@@ -1,0 +1,110 @@
+import os
+from datetime import timedelta
+
+import pytest
+
+from contender.errors import DataError
+from contender.ingestion import batches
+
+
+@pytest.fixture
+def home(make_home):
+    return make_home(extra='[lookups.shops]\nfile = "orders-shops.csv"\nkey = { shop = "shop" }\n'
+                     'columns = { shop = { type = "text" }, size = { type = "number" } }\n')  # fmt: skip
+
+
+def names(plan) -> list[str]:
+    return [file.name for file in plan.files]
+
+
+def closed(home, at=None, status="done", reasons=None) -> batches.Plan:
+    """The next batch, as if it had been taken in with ten rows per file."""
+    batch = home.plan(at or home.noon)
+    rows = dict.fromkeys((file.digest for file in batch.files), 10)
+    batches.close(home.settings, home.contract, batch, status, rows, reasons or {})
+    return batch
+
+
+def test_a_batch_is_all_that_is_new_by_kind_and_name(home):
+    for name in ("orders-2.csv", "orders-1.csv", "returns-1.csv", "notes.txt", ".orders-3.csv", "orders-shops.csv"):
+        home.land(name, name)
+    batch = home.plan()
+    assert (batch.batch, batch.at, batch.usual_rows_per_file) == (1, home.noon, None)
+    assert [(file.name, file.source) for file in batch.files] == [
+        ("orders-1.csv", "records"), ("orders-2.csv", "records"), ("returns-1.csv", "outcomes"),
+    ]  # fmt: skip
+
+
+def test_nothing_new_is_no_batch(home):
+    assert home.plan() is None
+    home.land("orders-1.csv", "a")
+    closed(home)
+    assert home.plan() is None
+
+
+def test_a_file_is_known_by_its_content_and_not_by_its_name(home):
+    first = home.land("orders-1.csv", "a")
+    home.land("orders-2.csv", "a")
+    assert names(closed(home)) == ["orders-1.csv"]
+    home.land("orders-3.csv", "a")
+    assert home.plan() is None
+    first.rename(home.landing / "orders-4.csv")
+    assert home.plan() is None
+    home.land("orders-4.csv", "b")
+    assert names(closed(home)) == ["orders-4.csv"]
+
+
+def test_a_batch_cut_off_comes_back_as_it_was(home):
+    home.land("orders-1.csv", "a")
+    planned = home.plan()
+    home.land("orders-2.csv", "b")
+    assert home.plan(home.noon + timedelta(days=1)) == planned
+    closed(home)
+    after = home.plan()
+    assert (after.batch, names(after), after.usual_rows_per_file) == (2, ["orders-2.csv"], 10.0)
+
+
+@pytest.mark.parametrize("status", ["done", "refused"])
+def test_what_was_refused_is_looked_at_again_once_the_contract_has_changed(home, status):
+    home.land("orders-1.csv", "a")
+    home.land("orders-2.csv", "b")
+    batch = home.plan()
+    refused = {file.digest: "why" for file in batch.files if file.name == "orders-1.csv"}
+    closed(home, status=status, reasons=refused)
+    assert home.plan() is None
+    again = home.changed(("max = 1000", "max = 2000")).plan()
+    assert again.batch == 2
+    assert names(again) == (["orders-1.csv"] if status == "done" else ["orders-1.csv", "orders-2.csv"])
+
+
+def test_a_batch_planned_under_another_contract_is_abandoned(home):
+    home.land("orders-1.csv", "a")
+    home.plan()
+    changed = home.changed(("max = 1000", "max = 2000"))
+    again = changed.plan()
+    assert (again.batch, names(again)) == (2, ["orders-1.csv"])
+    assert home.log(1) == ["abandoned", "planned"]
+    assert {row["reason"] for row in home.rows("files") if row["status"] == "abandoned"} == {
+        "the contract was changed before the batch was done"
+    }
+    assert changed.plan() == again
+
+
+def test_without_the_landing_folder_one_sentence_says_what_to_do(home):
+    home.landing.rmdir()
+    with pytest.raises(DataError, match="is not there; create it, correct records.landing"):
+        home.plan()
+
+
+def test_a_file_that_may_still_be_written_is_left_for_the_next_batch(home):
+    home.land("orders-1.csv", "whole")
+    home.land("orders-2.csv", "half")
+    folder = home.landing
+    os.utime(folder / "orders-1.csv", (home.noon.timestamp() - 10,) * 2)
+    os.utime(folder / "orders-2.csv", (home.noon.timestamp() - 1,) * 2)
+    waiting = batches.plan(home.settings, home.contract, folder, home.noon, settled_seconds=2)
+    assert names(waiting) == ["orders-1.csv"]
+    rows = {file.digest: 10 for file in waiting.files}
+    batches.close(home.settings, home.contract, waiting, "done", rows, {})
+    later = batches.plan(home.settings, home.contract, folder, home.noon + timedelta(seconds=5), settled_seconds=2)
+    assert names(later) == ["orders-2.csv"]

@@ -1,0 +1,76 @@
+import subprocess
+import sys
+
+import pytest
+
+from contender.lake import tables
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def home(spark, make_home):
+    return make_home()
+
+
+def append(home, spark, rows, transaction, table="numbers", application="test", **options):
+    frame = spark.createDataFrame(rows, "_batch bigint, value string")
+    return tables.append(
+        home.settings, "orders", table, frame, application=application, transaction=transaction, **options
+    )
+
+
+def values(home, table="numbers"):
+    return sorted(row["value"] for row in home.rows(table))
+
+
+def test_a_transaction_adds_its_rows_once(home, spark):
+    first = append(home, spark, [(1, "a"), (1, "b")], 1)
+    again = append(home, spark, [(1, "a"), (1, "b")], 1)
+    assert (first.version, again.version) == (0, 0)
+    assert append(home, spark, [(2, "c")], 2, note="two").version == 1
+    append(home, spark, [(1, "late")], 1)
+    assert values(home) == ["a", "b", "c"]
+    assert append(home, spark, [(3, "d")], 1, application="other").version == 2
+    assert tables.last_transaction(home.settings, "orders", "numbers", "test") == 2
+    assert tables.last_transaction(home.settings, "orders", "numbers", "other") == 1
+    assert tables.last_transaction(home.settings, "orders", "numbers", "nobody") == -1
+    assert tables.count(home.settings, "orders", "numbers") == 4
+    assert tables.read(home.settings, first).count() == 2
+
+    tables.delete_batch(home.settings, "orders", "numbers", 1)
+    assert values(home) == ["c", "d"]
+    assert tables.count(home.settings, "orders", "numbers") == 2
+    append(home, spark, [(1, "a")], 1)
+    assert values(home) == ["c", "d"]
+
+
+def test_replacing_leaves_the_new_rows_columns_and_note_only(home, spark):
+    append(home, spark, [(1, "a")], 1, table="made", note="old")
+    assert tables.note_of(home.settings, "orders", "made") == "old"
+    tables.replace(home.settings, "orders", "made", spark.createDataFrame([(True,)], "other boolean"), note="new")
+    assert home.rows("made") == [{"other": True}]
+    assert tables.note_of(home.settings, "orders", "made") == "new"
+    assert tables.count(home.settings, "orders", "made") == 1
+
+
+def test_what_was_never_written_is_not_there(home):
+    assert tables.find(home.settings, "orders", "absent") is None
+    assert tables.count(home.settings, "orders", "absent") == 0
+    assert tables.last_transaction(home.settings, "orders", "absent", "test") == -1
+    assert tables.note_of(home.settings, "orders", "absent") == ""
+    assert tables.read_small(home.settings, "orders", "absent") is None
+    tables.delete_batch(home.settings, "orders", "absent", 1)
+    assert tables.find(home.settings, "orders", "absent") is None
+
+
+def test_small_things_need_no_spark(make_home):
+    home = make_home()
+    script = (
+        "import sys, pyarrow as pa; from contender.lake import tables; from contender.settings import Settings; "
+        f"s = Settings(home={str(home.settings.home)!r}); "
+        "lake.append_small(s, 'orders', 'small', [{'n': 1}, {'n': 2}], pa.schema([('n', pa.int64())])); "
+        "print(lake.count(s, 'orders', 'small'), lake.find(s, 'orders', 'small'), 'pyspark' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "orders.small@v0", "False"]

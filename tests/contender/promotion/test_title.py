@@ -1,0 +1,180 @@
+"""The title, with a real ledger and a real MLflow registry on SQLite: the ledger decides, the aliases follow."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from contender.errors import TitleError, UntrustedModel
+from contender.promotion import ledger, title
+from contender.promotion.database import alone
+from contender.registry import model_versions
+from contender.settings import Settings
+from contender.values import ModelVersion
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow warns of its own type hints on import.
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    return Settings(home=tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def versions(settings, request):
+    """Three registered versions of a use case of this test's own."""
+    name = f"case_{abs(hash(request.node.name))}"
+    made = []
+    with model_versions.connected(settings) as client:
+        client.create_registered_model(name)
+        for number in (1, 2, 3):
+            tags = {"digest": str(number) * 64, "trained_until": "2026-04-01", "validation_status": "pending"}
+            client.create_model_version(name, (settings.home / "model").as_uri(), tags=tags)
+            made.append(ModelVersion(name, number, "", "", tags["digest"], datetime.fromisoformat("2026-04-01")))
+    return made
+
+
+def crown(settings, version, after=None):
+    return title.crown(settings, version.name, version, after=after, reason="better", by="test", evidence={})
+
+
+def status(settings, version):
+    with model_versions.connected(settings) as client:
+        return client.get_model_version(version.name, str(version.version)).tags["validation_status"]
+
+
+def test_nobody_holds_a_title_that_was_never_taken(settings, versions):
+    assert title.holder(settings, versions[0].name) is None
+
+
+def test_a_first_champion_is_crowned_and_a_second_promoted(settings, versions):
+    name = versions[0].name
+    first = crown(settings, versions[0])
+    alone = model_versions.aliases(settings, name)
+    title.mirror(settings, name, challenger=2)
+    second = crown(settings, versions[1], after=first)
+
+    assert (first.action, second.action) == ("crowned", "promoted")
+    assert alone == {"champion": 1}
+    assert model_versions.aliases(settings, name) == {"champion": 2, "previous": 1}, (
+        "who took the title challenges no more"
+    )
+    assert status(settings, versions[1]) == "approved"
+    assert title.holder(settings, name)[0] == second
+    assert title.holder(settings, name)[1].version == 2
+
+
+def test_who_decided_on_an_older_title_does_not_get_it(settings, versions):
+    first = crown(settings, versions[0])
+    crown(settings, versions[1], after=first)
+
+    with pytest.raises(TitleError, match="changed in the meantime"):
+        crown(settings, versions[2], after=first)
+
+    assert model_versions.aliases(settings, versions[0].name)["champion"] == 2
+    assert status(settings, versions[2]) == "pending"
+
+
+def test_a_version_with_another_digest_than_was_approved_is_not_trusted(settings, versions):
+    crown(settings, replace(versions[0], digest="f" * 64))
+
+    with pytest.raises(UntrustedModel, match=r"111111111111…, but ffffffffffff… took the title"):
+        title.holder(settings, versions[0].name)
+
+
+@pytest.mark.parametrize("challenger", [None, 2, 3])
+def test_a_command_cut_off_between_ledger_and_registry_is_caught_up_with(settings, versions, challenger):
+    name = versions[0].name
+    first = crown(settings, versions[0])
+    title.mirror(settings, name, challenger=challenger)
+    # All that `crown` does before it was killed.
+    ledger.take_title(
+        settings, name, version=versions[1], after=first, action="promoted", reason="better", by="test", evidence={}
+    )
+
+    changed = title.catch_up(settings, name)
+    again = title.catch_up(settings, name)
+
+    waiting = {"challenger": 3} if challenger == 3 else {}
+    assert (changed, again) == (True, False)
+    assert model_versions.aliases(settings, name) == {"champion": 2, "previous": 1} | waiting
+    assert status(settings, versions[1]) == "approved"
+
+
+@pytest.mark.parametrize("decision", ["KEEP", "INCONCLUSIVE"])
+def test_a_challenger_that_was_refused_challenges_no_more_and_one_in_doubt_does(settings, versions, decision):
+    name = versions[0].name
+    crown(settings, versions[0])
+    title.mirror(settings, name, challenger=2)
+    # All that a comparison does before it was killed.
+    ledger.record_verdict(settings, name, challenger=2, run_id="", window="w", document={
+        "decision": decision, "challenger": 2,
+    })  # fmt: skip
+
+    repaired = title.repair(settings, name)
+
+    assert repaired == ({"challenger": (2, None)} if decision == "KEEP" else {})
+    assert title.repair(settings, name) == {}
+
+
+def test_an_alias_that_somebody_moved_goes_back(settings, versions):
+    name = versions[0].name
+    crown(settings, versions[1], after=crown(settings, versions[0]))
+    model_versions.set_aliases(settings, name, champion=3, previous=None, challenger=2)
+
+    assert title.repair(settings, name) == {"champion": (3, 2), "previous": (None, 1), "challenger": (2, None)}
+    assert model_versions.aliases(settings, name) == {"champion": 2, "previous": 1}
+
+
+def test_who_mirrors_late_mirrors_the_title_of_now(settings, versions):
+    """The entry is read only when nobody else mirrors: an older one cannot be written after a newer one."""
+    name = versions[0].name
+    first = crown(settings, versions[0])
+    with ThreadPoolExecutor(1) as pool:
+        with alone(settings, name):
+            late = pool.submit(title.mirror, settings, name, challenger=None)
+            ledger.take_title(
+                settings, name, version=versions[1], after=first, action="promoted", reason="r", by="test", evidence={}
+            )
+        late.result(timeout=60)
+
+    assert model_versions.aliases(settings, name)["champion"] == 2
+
+
+def history(*steps):
+    """Entries of "promoted 2" or "rolled back 1", each after the one before it."""
+    entries = []
+    for seq, step in enumerate(steps, start=1):
+        action, _, version = step.rpartition(" ")
+        before = entries[-1].version if entries else None
+        entries.append(ledger.LedgerEntry("c", seq, seq - 1, "", action, int(version), before, "r", "b", "{}", "d", ""))
+    return entries
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        pytest.param(["crowned 1"], None, id="nobody was before"),
+        pytest.param(["crowned 1", "promoted 2"], 1, id="the one before"),
+        pytest.param(["crowned 1", "promoted 2", "rolled back 1"], None, id="never back to a bad one"),
+        pytest.param(["crowned 1", "promoted 2", "promoted 3", "rolled back 2"], 1, id="a second time goes further"),
+        pytest.param(
+            ["crowned 1", "promoted 2", "rolled back 1", "promoted 3"], 1, id="a bad one in between is passed over"
+        ),
+        pytest.param(
+            ["crowned 1", "promoted 2", "rolled back 1", "promoted by hand 2", "promoted 3"], 2,
+            id="who takes the title again stands again",
+        ),
+        pytest.param(
+            ["crowned 1", "promoted 2", "rolled back 1", "rolled back 2"], None, id="one that was named stands again"
+        ),
+        pytest.param(["crowned 1", "promoted 2", "promoted 3", "rolled back 1"], 2, id="one that was skipped stands"),
+    ],
+)  # fmt: skip
+def test_a_rollback_goes_to_the_last_champion_that_still_stands(steps, expected):
+    assert title.fallback(history(*steps)) == expected

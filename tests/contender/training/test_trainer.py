@@ -1,0 +1,149 @@
+"""What training promises, and what it refuses."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from contender.contracts.sections import Training
+from contender.errors import TooFewOutcomes
+from contender.evaluation.sklearn_metrics import measure, time_folds
+from contender.training.search import Trial
+from contender.training.trainer import finalists, importance, latency_ms, rows_to_search, train
+from contender.values import ModelColumn
+
+COLUMNS = (
+    ModelColumn("at", "time"),
+    ModelColumn("size", "number"),
+    ModelColumn("noise", "number"),
+    ModelColumn("empty", "number"),
+    ModelColumn("shop", "category"),
+)
+RULES = Training(trials=2, folds=2, search_rows=600, min_rows=300)
+
+
+def records(rows: int = 900) -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    return pd.DataFrame({
+        "at": np.linspace(1.60e9, 1.61e9, rows),
+        "size": random.lognormal(2, 1, rows),
+        "noise": random.normal(size=rows),
+        "empty": np.nan,
+        "shop": random.choice(np.array(["a", "b", None], dtype=object), rows),
+    })  # fmt: skip
+
+
+def trained(kind, y, candidates, metric, frame=None, seed=1, rules=RULES):
+    frame = records(len(y)) if frame is None else frame
+    return train(
+        frame, y, contract_kind=kind, columns=COLUMNS, own=None, candidates=candidates, rules=rules,
+        metric=metric, seed=seed,
+    )  # fmt: skip
+
+
+def binary(frame: pd.DataFrame) -> np.ndarray:
+    return (frame["size"] + 3 * (frame["shop"] == "a") > 9).to_numpy().astype(int)
+
+
+def test_the_same_rows_and_seed_give_the_same_model():
+    frame = records()
+    y = binary(frame)
+    one, two = (trained("binary", y, ("logistic", "random_forest", "boosting"), "roc_auc", frame) for _ in range(2))
+
+    assert (one.candidate, one.params) == (two.candidate, two.params)
+    assert (one.model.predict_proba(frame) == two.model.predict_proba(frame)).all()
+    assert (one.folds, one.trials) == (two.folds, two.trials)
+    assert (one.classes, one.rows) == ((0, 1), 900)
+    assert one.folds[-1]["roc_auc"] > 0.9
+
+
+def test_what_is_learnt_shows_in_the_importance():
+    frame = records()
+    y = binary(frame)
+    model = trained("binary", y, ("boosting",), "roc_auc", frame).model
+    found = importance(model, frame, y, "roc_auc", seed=0, rows=400)
+    assert next(iter(found)) == "size"
+    assert found["empty"] == 0
+    latency = latency_ms(model.predict_proba, frame, seed=0, repeats=5)
+    assert 0 < latency["p50"] <= latency["p95"]
+
+
+def test_several_classes_and_numbers_are_learnt_too():
+    frame = records()
+    y = np.array(["small", "middle", "large"])[np.digitize(frame["size"], [5, 12])]
+    several = trained("multiclass", y, ("logistic", "boosting"), "log_loss", frame)
+    assert several.classes == ("large", "middle", "small")
+    assert several.folds[-1]["accuracy"] > 0.8
+
+    numbers = trained("regression", frame["size"].to_numpy().round(), ("ridge", "boosting"), "rmse", frame)
+    assert numbers.classes == ()
+    assert numbers.candidate == "boosting"
+    assert numbers.folds[-1]["r2"] > 0.5
+    assert [trial.mean for trial in numbers.trials] == sorted(trial.mean for trial in numbers.trials)
+
+
+@pytest.mark.parametrize(
+    ("kind", "y", "said"),
+    [
+        pytest.param("binary", np.arange(200) % 2, "200 records .* needs 300", id="too few rows"),
+        pytest.param("binary", np.zeros(400, dtype=int), r"one class \(0\)", id="one class"),
+        pytest.param("binary", (np.arange(400) < 9).astype(int), r"too few are 1 \(9\)", id="a rare class"),
+        pytest.param("multiclass", np.array(["a", "b"] * 200 + ["rare"] * 4), r"rare \(4\)", id="rarest named"),
+        pytest.param("regression", np.full(400, 7.0), r"one number \(7.0\)", id="one number"),
+        pytest.param("binary", np.repeat([0, 1], [200, 800]), "In time order", id="classes apart in time"),
+    ],
+)
+def test_too_little_to_learn_from_is_refused(kind, y, said):
+    with pytest.raises(TooFewOutcomes, match=said):
+        trained(kind, y, ("ridge",) if kind == "regression" else ("logistic",), "accuracy")
+
+
+def test_folds_use_nothing_of_the_future():
+    cuts = list(time_folds(np.arange(100.0), "regression", 3, gap=5))
+    assert [(train.max(), test.min(), len(test)) for train, test in cuts] == [(19, 25, 25), (44, 50, 25), (69, 75, 25)]
+
+
+@pytest.mark.parametrize(
+    ("values", "whole", "measured_again"),
+    [
+        pytest.param((0.80, 0.60, 0.70), False, True, id="it won a fold"),
+        pytest.param((0.69, 0.74, 0.79), False, True, id="behind, but by less than the folds differ"),
+        pytest.param((0.50, 0.50, 0.50), False, False, id="clearly behind"),
+        pytest.param((0.80, 0.60, 0.70), True, False, id="the search saw all rows"),
+    ],
+)
+def test_what_part_of_the_rows_left_in_doubt_is_measured_on_all(values, whole, measured_again):
+    best, other = Trial("boosting", {}, (0.70, 0.75, 0.80)), Trial("logistic", {}, values)
+    assert (other in finalists([best, other], whole, "roc_auc")) == measured_again
+
+
+def test_the_search_keeps_a_rare_class_and_the_order_of_time():
+    y = (np.arange(100_000) % 100 == 7).astype(int)
+    rows = rows_to_search(y, "binary", 5000)
+    assert len(rows) == 5000
+    assert (np.diff(rows) > 0).all()
+    assert y[rows].sum() == 500
+    assert rows[0] < 100
+    assert rows[-1] > 99_900
+
+
+@pytest.mark.parametrize(
+    ("metric", "worth"),
+    [("roc_auc", 0.75), ("average_precision", 5 / 6), ("accuracy", 0.75), ("precision", 1.0), ("recall", 0.5)],
+)
+def test_metrics_look_for_the_second_class(metric, worth):
+    y, likely = np.array(["no", "no", "yes", "yes"]), np.array([0.1, 0.4, 0.35, 0.8])
+    found = measure(metric, "binary", y, np.column_stack([1 - likely, likely]), np.array(["no", "yes"]))
+    assert found == pytest.approx(worth)
+
+
+def test_own_features_travel_inside_the_model_though_folds_are_fitted_at_once():
+    frame = records()
+    y = (frame["size"] * frame["noise"] > 0).to_numpy().astype(int)
+    hook = "def features(r):\n    return (r['size'] * r['noise']).to_frame('product')\n"
+    found = train(
+        frame, y, contract_kind="binary", columns=COLUMNS, own=hook, candidates=("boosting",), rules=RULES,
+        metric="roc_auc", seed=1, n_jobs=2,
+    )  # fmt: skip
+
+    assert found.folds[-1]["roc_auc"] > 0.95
+    assert hook in found.model.model.named_steps["own"].source

@@ -1,0 +1,380 @@
+"""`contender up` and `contender down`, as a person runs them: real servers on free ports, in a home of their own."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from contender.settings import Settings
+from flows.prefect_api import discovery, prefect_server
+from flows.up import processes
+from flows.up import supervisor as up_supervisor
+from flows.up.services import Child
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+CONTENDER = Path(sys.executable).with_name("contender")
+# Ready in 40 s and ended in 10 on two cores of its own; what is above is for a machine that is busy with other things.
+READY_SECONDS, END_SECONDS, SOON_SECONDS = 700, 40, 120
+PREFECT_PASSWORD, MLFLOW_PASSWORD = "opensesame-prefect", "opensesame-mlflow"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(true: Callable[[], Any], seconds: float = SOON_SECONDS) -> Any:
+    """What `true` returns once it is something."""
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+    return found
+
+
+@dataclass
+class Installation:
+    """A home, its ports, and one small use case; commands are run as in a terminal."""
+
+    settings: Settings
+    folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        foreign = ("CONTENDER_", "MLFLOW_", "PREFECT_")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        return (
+            clean
+            | {
+                "CONTENDER_HOME": str(self.settings.home),
+                "CONTENDER_USE_CASES": str(self.settings.use_cases),
+                "CONTENDER_PREFECT_PORT": str(self.settings.prefect_port),
+                "CONTENDER_MLFLOW_PORT": str(self.settings.mlflow_port),
+                "CONTENDER_DASHBOARD_PORT": str(self.settings.dashboard_port),
+                "CONTENDER_SPARK_MEMORY": "1g",
+            }
+            | self.variables
+        )
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [CONTENDER, *arguments], cwd=self.folder, env=self.environment | variables,
+            capture_output=True, text=True, check=False, timeout=READY_SECONDS,
+        )  # fmt: skip
+
+    def marked(self) -> list[psutil.Process]:
+        return list(processes._marked(self.settings))
+
+    def child(self, name: str) -> int:
+        log = (self.settings.logs / "supervisor.log").read_text()
+        return int(re.findall(rf"spawned: '{name}' with pid (\d+)", log)[-1])
+
+
+def install(make_home, tmp_path_factory, **variables: str) -> Installation:
+    made = make_home(('landing = "landing"', f'landing = "{tmp_path_factory.mktemp("land")}"'))
+    ports = {"prefect_port": free_port(), "mlflow_port": free_port()}
+    return Installation(made.settings.model_copy(update=ports), tmp_path_factory.mktemp("work"), variables)
+
+
+@dataclass
+class Up:
+    """An `up` at work, and the lines that it has written."""
+
+    process: subprocess.Popen[str]
+    lines: list[str]
+    reader: threading.Thread
+
+    @classmethod
+    def start(cls, installation: Installation) -> "Up":
+        process = subprocess.Popen(
+            [CONTENDER, "up", "orders"], cwd=installation.folder, env=installation.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)
+        reader.start()
+        return cls(process, lines, reader)
+
+    @property
+    def said(self) -> str:
+        return "".join(self.lines)
+
+    def wait_for(self, words: str, seconds: float = SOON_SECONDS) -> None:
+        until(lambda: words in self.said or self.process.poll() is not None, seconds)
+        assert words in self.said, self.said
+
+
+@pytest.fixture(scope="module")
+def installation(make_home, tmp_path_factory) -> Iterator[Installation]:
+    made = install(make_home, tmp_path_factory)
+    yield made
+    processes.end_all(made.settings)
+
+
+@pytest.fixture(scope="module")
+def up(installation) -> Iterator[Up]:
+    made = Up.start(installation)
+    try:
+        made.wait_for("Ready after", READY_SECONDS)
+        yield made
+    finally:
+        made.process.kill()
+        made.process.wait()
+        made.reader.join()
+        made.process.stdout.close()
+
+
+def get(url: str, login: str = "", body: bytes | None = None) -> int:
+    headers = {"Content-Type": "application/json"}
+    if login:
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers), timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def search(settings: Settings, login: str = "") -> int:
+    return get(
+        f"http://127.0.0.1:{settings.mlflow_port}/api/2.0/mlflow/experiments/search", login, b'{"max_results": 1}'
+    )
+
+
+def test_up_tells_where_everything_is_and_all_of_it_answers(installation, up):
+    settings = installation.settings
+    prefect = f"http://127.0.0.1:{settings.prefect_port}"
+
+    print(up.said)
+    table = up.said[: up.said.index("Ready after")]
+    for where in (prefect, f"{prefect}/api", f"http://127.0.0.1:{settings.mlflow_port}", "contender"):
+        assert where in table
+    assert prefect_server.answers(f"{prefect}/api")
+    assert search(settings) == 200
+    assert (settings.state / "mlflow.db").is_file()
+    workers = prefect_server.ask(f"{prefect}/api", "/work_pools/contender/workers/filter", {})
+    assert [one["status"] for one in workers] == ["ONLINE"]
+    deployments = prefect_server.ask(f"{prefect}/api", "/deployments/filter", {})
+    assert {"orders"} == {one["name"] for one in deployments}
+    report_memory(installation)
+
+
+def report_memory(installation: Installation) -> None:
+    shares = [(one.memory_full_info().pss / 2**20, " ".join(one.cmdline())[:90]) for one in installation.marked()]
+    for share, what in sorted(shares, reverse=True):
+        print(f"{share:7.0f} MiB  {what}")
+    print(f"{sum(share for share, _ in shares):7.0f} MiB in all")
+
+
+def test_nothing_listens_but_on_the_loopback(installation, up):
+    listening = [
+        (one.pid, place.laddr)
+        for one in installation.marked()
+        for place in one.net_connections(kind="inet")
+        if place.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 2
+    assert {place.ip for _, place in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_a_second_up_says_that_it_runs_and_where(installation, up):
+    second = installation.run("up", "orders")
+
+    assert second.returncode == 1
+    assert f"process {up.process.pid} " in second.stderr
+    assert f"http://127.0.0.1:{installation.settings.prefect_port}" in second.stderr
+    assert second.stderr.count("\n") == 1
+
+
+def test_another_terminal_knows_it_and_uses_its_server(installation, up):
+    told = json.loads(installation.run("status", "--json").stdout)["up"]
+
+    assert (told["pid"], told["ready"], told["use_cases"]) == (up.process.pid, True, ["orders"])
+    assert f"process {up.process.pid}" in installation.run("status").stdout
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PREFECT_API_URL", *prefect_server.ENVIRONMENT):
+            patch.delenv(name, raising=False)
+            patch.setenv(name, "") if name == "PREFECT_API_URL" else None
+        elsewhere = installation.settings.model_copy(update={"prefect_port": free_port()})
+        assert prefect_server.find_server(elsewhere) == told["prefect_api"]
+
+
+def test_a_child_that_dies_comes_back_and_is_shown(installation, up):
+    before = installation.child("watching")
+    os.kill(before, signal.SIGKILL)
+
+    up.wait_for("watching died and was restarted")
+    after = installation.child("watching")
+    assert after != before
+    assert psutil.pid_exists(after)
+
+
+def test_sigterm_ends_all_of_it_with_a_flow_run_in_progress(installation, up):
+    address = f"http://127.0.0.1:{installation.settings.prefect_port}/api"
+    deployment = next(
+        one for one in prefect_server.ask(address, "/deployments/filter", {}) if "ingest" in one["entrypoint"]
+    )
+    run = prefect_server.ask(
+        address, f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"use_case": "orders"}}
+    )
+    until(lambda: prefect_server.ask(address, f"/flow_runs/{run['id']}")["state_type"] not in ("SCHEDULED", "PENDING"))
+
+    began = time.monotonic()
+    up.process.terminate()
+    code = up.process.wait(timeout=END_SECONDS)
+
+    print(f"ended after {time.monotonic() - began:.1f} s")
+    assert code == 0, up.said
+    assert installation.marked() == []
+    assert discovery.find_running(installation.settings) is None
+    assert "Nothing runs" in installation.run("down").stdout
+
+
+def test_with_passwords_nobody_enters_without_and_down_ends_what_a_killed_up_left(make_home, tmp_path_factory):
+    guarded = install(
+        make_home, tmp_path_factory,
+        CONTENDER_PREFECT_AUTH=f"ada:{PREFECT_PASSWORD}", CONTENDER_MLFLOW_AUTH=f"ada:{MLFLOW_PASSWORD}",
+    )  # fmt: skip
+    settings = guarded.settings
+    try:
+        done = guarded.run("up", "orders", "--detach", "--json")
+        assert done.returncode == 0, done.stderr
+        running = json.loads(done.stdout)
+        version = f"{running['prefect_api']}/admin/version"
+        assert (get(version), get(version, f"ada:{PREFECT_PASSWORD}")) == (401, 200)
+        assert (search(settings), search(settings, f"ada:{MLFLOW_PASSWORD}")) == (401, 200)
+        shown = [" ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])]
+        files = [path for folder in (settings.logs, settings.running) for path in folder.rglob("*") if path.is_file()]
+        assert len(files) > 5
+        for secret in (PREFECT_PASSWORD, MLFLOW_PASSWORD):
+            assert not [line for line in shown if secret in line]
+            assert not [path for path in files if secret.encode() in path.read_bytes()]
+
+        os.kill(running["pid"], signal.SIGKILL)
+        until(lambda: discovery.find_running(settings) is None)
+        assert guarded.marked()
+        down = guarded.run("down")
+        assert down.returncode == 0
+        assert "left behind" in down.stdout
+        assert guarded.marked() == []
+    finally:
+        processes.end_all(settings)
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int) -> str:
+    assert done.returncode == code, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def fresh(make_home, tmp_path_factory) -> Iterator[Installation]:
+    made = install(make_home, tmp_path_factory)
+    yield made
+    assert made.marked() == []
+
+
+def test_an_unknown_use_case_is_wrong_use(fresh):
+    assert "orders" in refused(fresh.run("up", "ordres"), 2)
+
+
+@pytest.mark.parametrize("server", ["PREFECT", "MLFLOW"])
+def test_a_port_that_somebody_else_holds_is_told_with_its_variable(fresh, server):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        variable = f"CONTENDER_{server}_PORT"
+        assert variable in refused(fresh.run("up", "orders", **{variable: str(holder.getsockname()[1])}), 1)
+
+
+def test_a_prefect_api_that_does_not_answer_is_told(fresh):
+    said = refused(fresh.run("up", "orders", PREFECT_API_URL=f"http://127.0.0.1:{free_port()}/api"), 1)
+    assert "PREFECT_API_URL" in said
+
+
+def test_a_home_that_cannot_be_made_is_told(fresh):
+    (fresh.folder / "file").write_text("")
+    assert "CONTENDER_HOME" in refused(fresh.run("up", "orders", CONTENDER_HOME=str(fresh.folder / "file" / "home")), 1)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        pytest.param("CONTENDER_PREFECT_AUTH", "topsecret", "NAME:PASSWORD", id="no colon"),
+        pytest.param("CONTENDER_PREFECT_AUTH", ":topsecret", "NAME:PASSWORD", id="no name"),
+        pytest.param("CONTENDER_MLFLOW_AUTH", "ada:topsecret", "12", id="shorter than MLflow wants"),
+        pytest.param("CONTENDER_MLFLOW_AUTH", "ada:top secret word", "blank", id="a blank"),
+    ],
+)
+def test_a_login_that_is_none_is_told_without_the_secret(fresh, variable, value, said):
+    told = refused(fresh.run("up", "orders", **{variable: value}), 2)
+
+    assert variable in told
+    assert said in told
+    assert "top" not in told
+
+
+def test_down_where_nothing_runs_says_so(fresh):
+    done = fresh.run("down")
+
+    assert done.returncode == 0
+    assert "Nothing runs" in done.stdout
+
+
+def test_a_child_that_never_stays_is_tried_with_growing_pauses_then_given_up(fresh, monkeypatch):
+    """The supervisor's own word, with a child that ends at once and few retries."""
+    settings = fresh.settings
+    settings.running.mkdir(parents=True)
+    settings.logs.mkdir(parents=True)
+    monkeypatch.setattr(up_supervisor, "_RETRIES", 2)
+    child = Child("hasty", (sys.executable, "-c", "print('100 % gone')"), bool, environment={"RATE": "5%"})
+    mark = {processes.MARK: f"{processes.key_of(settings)}.test"}
+    supervisor = up_supervisor.start(settings, [child], os.environ | mark)
+    try:
+        until(supervisor.answers)
+        supervisor.launch("hasty")
+        until(lambda: supervisor.states()["hasty"].word == "BACKOFF")
+        until(lambda: supervisor.states()["hasty"].word == "FATAL")
+    finally:
+        supervisor.stop(5)
+    assert (settings.logs / "hasty.log").read_text().count("100 % gone") == 3
+
+
+def test_a_home_with_a_long_or_odd_name_has_a_supervisor_as_well(tmp_path):
+    for name in ("x" * 120, "a b's 100%"):
+        home = tmp_path / name
+        settings = Settings(home=home)
+        settings.running.mkdir(parents=True)
+        settings.logs.mkdir(parents=True)
+        child = Child("calm", (sys.executable, "-c", "import time; time.sleep(60)", str(home)), bool)
+        supervisor = up_supervisor.start(settings, [child], os.environ)
+        try:
+            until(supervisor.answers)
+            supervisor.launch("calm")
+            until(lambda found=supervisor: found.states()["calm"].pid)
+        finally:
+            supervisor.stop(5)
+        place = up_supervisor.socket_of(settings)
+        assert len(str(place)) < 100
+        if not place.is_relative_to(home):
+            shutil.rmtree(place.parent)
