@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     notify: SecretStr = Field(
         default=SecretStr(""), description="Apprise addresses to tell, parted by blanks; empty: none"
     )
+    maven_mirror: SecretStr = Field(
+        default=SecretStr(""), description="URL that JARs are fetched from; empty: as ~/.m2/settings.xml says"
+    )
     seed: int = Field(default=20_260_101, ge=0, description="seed of every random choice")
 
     @classmethod

@@ -82,20 +82,20 @@ def test_a_second_call_installs_nothing_and_says_nothing(installed):
     first = set_up(installed)
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.startswith("Installing ")
-    assert asked(installed) == ["uv sync --locked --quiet --compile-bytecode --no-dev", "-m contender.lake.java"]
+    assert asked(installed) == ["uv sync --locked --quiet --compile-bytecode --no-dev", "-m contender.lake.java_setup"]
 
     second = set_up(installed)
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
-    assert asked(installed) == ["-m contender.lake.java"]
+    assert asked(installed) == ["-m contender.lake.java_setup"]
 
 
 def test_the_checks_need_more_than_a_run_and_a_run_does_not_take_it_away(installed):
     set_up(installed)
     asked(installed)
     set_up(installed, "--dev")
-    assert asked(installed) == ["uv sync --locked --quiet --compile-bytecode", "-m contender.lake.java"]
+    assert asked(installed) == ["uv sync --locked --quiet --compile-bytecode", "-m contender.lake.java_setup"]
     set_up(installed)
-    assert asked(installed) == ["-m contender.lake.java"]
+    assert asked(installed) == ["-m contender.lake.java_setup"]
 
 
 def test_another_lock_is_installed(installed):
@@ -104,4 +104,4 @@ def test_another_lock_is_installed(installed):
     with (installed / "uv.lock").open("a") as lock:
         lock.write(os.linesep)
     assert "up to date" in set_up(installed).stdout
-    assert asked(installed) == ["uv sync --locked --quiet --compile-bytecode --no-dev", "-m contender.lake.java"]
+    assert asked(installed) == ["uv sync --locked --quiet --compile-bytecode --no-dev", "-m contender.lake.java_setup"]

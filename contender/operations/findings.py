@@ -42,7 +42,7 @@ def checkout() -> Path | None:
 def setup_command() -> str:
     """What makes Java and JARs ready, in whatever way this was installed."""
     root = checkout()
-    return _in(root, "bin/setup") if root else f"{shlex.quote(sys.executable)} -m contender.lake.java"
+    return _in(root, "bin/setup") if root else f"{shlex.quote(sys.executable)} -m contender.lake.java_setup"
 
 
 def reinstall_command(requirement: str) -> str:

@@ -1,11 +1,9 @@
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 from contender.errors import Unavailable
-from contender.lake import java
+from contender.lake import java, java_setup
 
 BANNERS = {
     8: 'java version "1.8.0_392"',
@@ -97,7 +95,7 @@ def test_a_java_that_homebrew_hides_is_found_when_the_one_on_the_path_does_not_w
 
 def test_missing_jars_are_told_with_the_command_that_fetches_them(share):
     with pytest.raises(
-        Unavailable, match="7 of 7 Delta JARs are missing.*run 'make setup' or 'python -m contender.lake.java'"
+        Unavailable, match="7 of 7 Delta JARs are missing.*run 'make setup' or 'python -m contender.lake.java_setup'"
     ):
         java.jar_paths()
 
@@ -111,49 +109,11 @@ def test_a_jar_cut_short_counts_as_missing(share, monkeypatch):
         java.jar_paths()
 
 
-def deliver(monkeypatch, content: bytes | None) -> None:
-    """Let Spark's Ivy deliver every JAR with this content."""
-
-    def resolve(scratch: Path) -> None:
-        (scratch / "jars").mkdir()
-        if content is not None:
-            for jar in java.JARS:
-                (scratch / "jars" / jar.fetched_name).write_bytes(content)
-
-    monkeypatch.setattr(java, "_resolve", resolve)
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        pytest.param(b"other", "another SHA-256 digest", id="wrong digest"),
-        pytest.param(None, "not delivered", id="none"),
-    ],
-)
-def test_jars_other_than_the_pinned_ones_are_not_kept(share, monkeypatch, content, told):
-    deliver(monkeypatch, content)
-    with pytest.raises(Unavailable, match=told):
-        java.fetch_jars(print)
-    assert [path.name for path in share.iterdir()] == ["setup.lock"]
-
-
-def test_a_damaged_jar_is_fetched_again_and_an_intact_one_is_not(share, monkeypatch):
-    sha256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"  # of b"content"
-    jar = fake_jar(share, "delta", b"CONTENT", sha256)
-    monkeypatch.setattr(java, "JARS", (jar,))
-    deliver(monkeypatch, b"content")
-    said: list[str] = []
-    java.fetch_jars(said.append)
-    java.fetch_jars(said.append)
-    assert jar.path.read_bytes() == b"content"
-    assert len(said) == 1
-
-
 def test_only_a_whole_archive_of_this_very_java_is_used(path, share, monkeypatch):
     monkeypatch.setattr(java, "JARS", (fake_jar(share, "delta", b"content", sha256=""),))
     fake_java(path, 17)
     assert java.jvm_options() == []
-    archive = share / f"spark-{java._archive_key()}-7.jsa"
+    archive = share / f"spark-{java.archive_key()}-7.jsa"
     archive.write_bytes(b"content")
     assert java.jvm_options()[0] == f"-XX:SharedArchiveFile={archive}"
 
@@ -167,26 +127,9 @@ def test_only_a_whole_archive_of_this_very_java_is_used(path, share, monkeypatch
 
 def test_without_an_archive_setup_says_so_and_goes_on(path, share, monkeypatch):
     monkeypatch.setattr(java, "JARS", (fake_jar(share, "delta", b"content", sha256=""),))
-    monkeypatch.setattr(java, "_submit", lambda _arguments, *, seconds: None)
+    monkeypatch.setattr(java_setup, "_submit", lambda _arguments, *, seconds: None)
     fake_java(path, 17)
     said: list[str] = []
-    java.archive_classes(said.append)
+    java_setup.archive_classes(said.append)
     assert said[-1] == "That did not work out; Spark will start without."
     assert java.jvm_options() == []
-
-
-@pytest.mark.skipif(shutil.which("java") is None, reason="needs a Java")
-@pytest.mark.slow
-def test_without_a_repository_the_fetch_ends_in_one_sentence(share, tmp_path, monkeypatch):
-    # Ivy is told to look into an empty folder only.
-    nowhere = tmp_path / "nowhere.xml"
-    nowhere.write_text(
-        "<ivysettings><settings defaultResolver='empty'/><resolvers><filesystem name='empty'>"
-        f"<artifact pattern='{tmp_path}/[artifact].jar'/></filesystem></resolvers></ivysettings>"
-    )
-    (tmp_path / "spark-defaults.conf").write_text(f"spark.jars.ivySettings {nowhere}\n")
-    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
-    with pytest.raises(Unavailable, match="could not be fetched: .*check the network") as told:
-        java.fetch_jars(print)
-    assert os.linesep not in str(told.value)
-    assert [path.name for path in share.iterdir()] == ["setup.lock"]

@@ -161,7 +161,7 @@ def test_the_setup_that_mends_versions_cannot_skip_its_work(tmp_path, monkeypatc
     assert findings.setup_command() == f"cd {tmp_path} && bin/setup"
     monkeypatch.setattr(sys, "prefix", "/usr")
     assert findings.reinstall_command("pandas<3") == f"{sys.executable} -m pip install 'pandas<3'"
-    assert findings.setup_command() == f"{sys.executable} -m contender.lake.java"
+    assert findings.setup_command() == f"{sys.executable} -m contender.lake.java_setup"
 
 
 def test_an_old_java_is_told_with_the_command_that_installs_a_newer_one(tmp_path, monkeypatch):
@@ -189,7 +189,7 @@ def test_a_jar_with_one_changed_byte_and_a_missing_one_are_told_by_name(tmp_path
     missing.unlink()
     found = failed(machine_checks.jars_are_intact())
     assert f"missing: {missing.name}; damaged: {changed.name}" in found.found
-    assert found.mend.endswith(("bin/setup", "-m contender.lake.java"))
+    assert found.mend.endswith(("bin/setup", "-m contender.lake.java_setup"))
 
 
 def test_a_heap_larger_than_the_machine_fails_with_one_that_fits(settings):
