@@ -17,7 +17,7 @@ import httpx
 from contender.errors import Unavailable
 from contender.lake.java import Jar
 from contender.lake.maven import VARIABLE, Repository
-from contender.operations.findings import without_login
+from contender.redact import without_login
 
 AT_ONCE = 4
 TIMEOUT_SECONDS = 30.0

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from contender.errors import Unavailable, UsageError
 from contender.lake.java import Jar
-from contender.operations.findings import without_login
+from contender.redact import without_login
 from contender.settings import Settings
 
 CENTRAL = "https://repo1.maven.org/maven2"

@@ -32,10 +32,10 @@ def slow(batches):
         time.sleep(0.2)
         yield batch
 
-session = lake.session(settings)
+session = spark_session.session(settings)
 session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "1")
 rows = session.range(0, 60, numPartitions=2).mapInArrow(slow, "id bigint")
-lake.append(settings, "orders", "numbers", rows, application="test", transaction=1)
+tables.append(settings, "orders", "numbers", rows, application="test", transaction=1)
 """
 
 
@@ -90,7 +90,7 @@ def answer(home, folder, code):
 
 
 def is_sound(warm, folder):
-    code = "print(json.dumps([lake.session(settings).range(7).count(), attaching.attached() is not None]))"
+    code = "print(json.dumps([spark_session.session(settings).range(7).count(), shared_spark.attached() is not None]))"
     return answer(warm[1].home, folder, code) == [7, True]
 
 
@@ -108,15 +108,15 @@ def test_only_this_user_on_this_machine_gets_in_and_only_with_the_secret(warm):
 def test_an_attached_session_asks_for_what_one_of_its_own_would(warm, tmp_path, small):
     asked = spark_session._launching(warm[1]) | spark_session._asking(warm[1], small=small, tiny=small)
     code = f"""
-session = lake.session(settings, small={small}, tiny={small})
+session = spark_session.session(settings, small={small}, tiny={small})
 names = {list(asked)}
-print(json.dumps([attaching.attached() is session, {{n: session.conf.get(n) for n in names}}]))
+print(json.dumps([shared_spark.attached() is session, {{n: session.conf.get(n) for n in names}}]))
 """
     attached, found = answer(warm[1].home, tmp_path, code)
     assert attached
     assert found | {"spark.sql.warehouse.dir": found["spark.sql.warehouse.dir"].removeprefix("file:")} == asked
     default = answer(warm[1].home, tmp_path, """
-print(json.dumps(lake.session(settings).conf.get("spark.sql.adaptive.enabled")))
+print(json.dumps(spark_session.session(settings).conf.get("spark.sql.adaptive.enabled")))
 """)  # fmt: skip
     assert default == "true"
 
@@ -124,7 +124,7 @@ print(json.dumps(lake.session(settings).conf.get("spark.sql.adaptive.enabled")))
 def test_rows_broadcasts_accumulators_and_observations_travel_as_usual(warm, tmp_path):
     code = """
 from pyspark.sql import Observation, functions as F
-session = lake.session(settings)
+session = spark_session.session(settings)
 model, counted = session.sparkContext.broadcast(b"x" * 1_000_000), Observation()
 seen = session.sparkContext.accumulator(0)
 
@@ -135,24 +135,24 @@ def sizes(batches):
         yield pa.RecordBatch.from_arrays([pa.array([len(model.value)] * len(batch))], names=["n"])
 
 rows = session.range(4).mapInArrow(sizes, "n bigint").observe(counted, F.count("*").alias("rows"))
-lake.append(settings, "orders", "sizes", rows, application="test", transaction=1)
-print(json.dumps([counted.get["rows"], seen.value, lake.count(settings, "orders", "sizes")]))
+tables.append(settings, "orders", "sizes", rows, application="test", transaction=1)
+print(json.dumps([counted.get["rows"], seen.value, tables.count(settings, "orders", "sizes")]))
 """
     assert answer(warm[1].home, tmp_path, code) == [4, 4, 4]
 
 
 def test_several_runs_at_once_keep_apart_and_one_that_stops_does_not_stop_the_other(warm, tmp_path):
     code = """
-session = lake.session(settings)
+session = spark_session.session(settings)
 session.range(3).createOrReplaceTempView("mine")
 (folder / sys.argv[2]).touch()
 other = folder / ("two" if sys.argv[2] == "one" else "one")
 while not other.exists():
     time.sleep(0.05)
 if sys.argv[2] == "one":
-    lake.stop()
+    spark_session.stop()
     (folder / "stopped").touch()
-    print(json.dumps(attaching.attached() is None))
+    print(json.dumps(shared_spark.attached() is None))
 else:
     while not (folder / "stopped").exists():
         time.sleep(0.05)
@@ -171,10 +171,10 @@ else:
 def test_threads_of_a_run_all_work_under_its_name(warm, tmp_path):
     code = """
 from concurrent.futures import ThreadPoolExecutor
-session = lake.session(settings)
+session = spark_session.session(settings)
 group = lambda _: session.sparkContext.getLocalProperty("spark.jobGroup.id")
 with ThreadPoolExecutor(3) as pool:
-    print(json.dumps([group(0), *pool.map(group, range(6)), Path(attaching._here["alive"].lock_file).name]))
+    print(json.dumps([group(0), *pool.map(group, range(6)), Path(shared_spark._here["alive"].lock_file).name]))
 """
     names = answer(warm[1].home, tmp_path, code)
     assert len(set(names)) == 1
@@ -189,7 +189,7 @@ def test_what_a_killed_run_was_writing_never_lands_once_the_next_has_claimed(war
     orphan.communicate(timeout=60)
     shared_spark.end_orphans(settings)
     assert tables.find(settings, "orders", "numbers") is None
-    again = answer(settings.home, tmp_path, SLOW_WRITE + "print(json.dumps(lake.count(settings, 'orders', 'numbers')))")
+    again = answer(settings.home, tmp_path, SLOW_WRITE + "print(json.dumps(tables.count(settings, 'orders', 'numbers')))")
     assert again == 60
     assert tables.find(settings, "orders", "numbers").version == 0
     assert is_sound(warm, tmp_path)
@@ -200,7 +200,7 @@ def test_what_a_killed_run_was_writing_never_lands_once_the_next_has_claimed(war
 def test_claiming_leaves_the_work_of_others_that_live(warm, tmp_path):
     _, settings, _ = warm
     table = SLOW_WRITE.replace('"numbers"', '"others"')
-    other = begin(settings.home, tmp_path, table + "print(json.dumps(lake.count(settings, 'orders', 'others')))")
+    other = begin(settings.home, tmp_path, table + "print(json.dumps(tables.count(settings, 'orders', 'others')))")
     until(lambda: (tmp_path / "begun").exists())
     shared_spark.end_orphans(settings)
     out, error = other.communicate(timeout=280)
@@ -264,13 +264,13 @@ def test_a_run_is_told_in_one_sentence_that_spark_ended(tmp_path):
     with keeper(tmp_path) as (process, settings, address):
         code = """
 from contender.errors import Unavailable
-session = lake.session(settings)
+session = spark_session.session(settings)
 rows = session.range(1)
 (folder / "in").touch()
 while not (folder / "ended").exists():
     time.sleep(0.05)
 told = []
-for ask in (lambda: lake.session(settings), lambda: lake.append(
+for ask in (lambda: spark_session.session(settings), lambda: tables.append(
     settings, "orders", "late", rows, application="test", transaction=1)):
     try:
         ask()

@@ -69,8 +69,8 @@ def test_small_things_need_no_spark(make_home):
     script = (
         "import sys, pyarrow as pa; from contender.lake import tables; from contender.settings import Settings; "
         f"s = Settings(home={str(home.settings.home)!r}); "
-        "lake.append_small(s, 'orders', 'small', [{'n': 1}, {'n': 2}], pa.schema([('n', pa.int64())])); "
-        "print(lake.count(s, 'orders', 'small'), lake.find(s, 'orders', 'small'), 'pyspark' in sys.modules)"
+        "tables.append_small(s, 'orders', 'small', [{'n': 1}, {'n': 2}], pa.schema([('n', pa.int64())])); "
+        "print(tables.count(s, 'orders', 'small'), tables.find(s, 'orders', 'small'), 'pyspark' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2", "orders.small@v0", "False"]
