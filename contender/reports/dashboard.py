@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from contender.contracts.contract import Contract, known_use_cases
 from contender.errors import ContenderError
-from contender.operations import notices
+from contender.operations import error_text, notices
 from contender.promotion import ledger
 from contender.promotion.approval_request import WAITING, Request, told
 from contender.promotion.database import connected, tables
@@ -69,6 +69,7 @@ def read(settings: Settings, name: str, *, beside: Path | None = None) -> UseCas
             champion=champion,
             verdicts=tries.ledger([], lambda: _verdicts(settings, name)),
             waiting=tries.ledger("", lambda: _waiting(settings, name)),
+            failing=tries.ledger([], lambda: [one.told for one in notices.failing(settings, name)]),
             quality=tries.lake("performance", [], lambda: dashboard_queries.read_quality(settings, name)),
             heat=tries.lake("drift", None, lambda: dashboard_queries.read_drift(settings, name)),
             predictions=predictions.days,
@@ -118,7 +119,7 @@ class _Tries:
 
     def _note(self, sentence: str, error: Exception) -> None:
         self.troubles.append(sentence)
-        self.causes.append(f"{self._use_case}: {type(error).__name__}: {error}")
+        self.causes.append(f"{self._use_case}: {error_text.brief(error)}")
 
 
 def _champion(settings: Settings, name: str) -> Champion | None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import select
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -22,28 +24,56 @@ by_option = click.option("--by", metavar="NAME", help="Who decides; else your lo
 
 
 def told(command: Command) -> Command:
-    """Turn our errors into one sentence and an exit code."""
+    """Turn every error into one sentence and an exit code; CONTENDER_DEBUG=1 shows the traceback before it."""
 
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        from contender.errors import ContenderError, UsageError
+        from contender.errors import UsageError
+        from contender.operations import error_text
 
+        context = click.get_current_context(silent=True)
+        doing = f"'contender {context.info_name}'" if context else f"'{command.__module__}'"
         try:
-            return command(*args, **kwargs)
-        except ContenderError as error:
-            click.echo(f"contender: {error}", err=True)
-            _leave(2 if isinstance(error, UsageError) else 1)
+            with error_text.telling_of_threads(doing):
+                return command(*args, **kwargs)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
         except KeyboardInterrupt:
             click.echo("contender: interrupted; nothing is half done, the next run finishes the work.", err=True)
             _leave(130)
+        except Exception as error:
+            if isinstance(error, BrokenPipeError) and _nobody_reads():
+                # As in `contender status | head -1`: click ends it quietly.
+                raise
+            _say(error, doing)
+            _leave(2 if isinstance(error, UsageError) else 1)
 
     return cast(Command, wrapper)
 
 
+def _say(error: Exception, doing: str) -> None:
+    from contender.operations import error_text
+    from flows.runtime.console import folded
+
+    sentence = folded(f"contender: {error_text.tell(error, doing)}")
+    click.echo(f"{error_text.whole_of(error)}\n{sentence}" if error_text.is_debugging() else sentence, err=True)
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe without a reader; the same error may come from a socket."""
+    watched = select.poll()
+    try:
+        watched.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watched.poll(0))
+
+
 def _leave(code: int) -> None:
     """End now: threads that still load libraries would hold the process for seconds."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     if "flows.prefect_api.prefect_server" in sys.modules:
         sys.modules["flows.prefect_api.prefect_server"].stop_all()
     os._exit(code)

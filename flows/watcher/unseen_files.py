@@ -8,6 +8,7 @@ from pathlib import Path
 from contender.contracts.contract import Contract
 from contender.errors import ContenderError, Unavailable
 from contender.ingestion.settling import Look
+from contender.operations import error_text
 from contender.settings import Settings
 
 _SECONDS = 1800
@@ -46,4 +47,5 @@ def _tell(use_case: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_tell(sys.argv[1]))
+    with error_text.process("unseen"):
+        sys.exit(_tell(sys.argv[1]))

@@ -2,12 +2,18 @@
 
 import errno
 import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
 from contender.errors import BatchRefused
 from contender.operations import error_text
 from contender.settings import Settings
+
+ROOT = Path(__file__).parents[3]
 
 JAVA = """\
 An error occurred while calling o71.save.
@@ -103,5 +109,98 @@ def test_the_whole_is_kept_for_this_user_alone_and_without_logins(settings):
     assert "secret" not in text
 
 
-def test_a_login_is_not_told(settings):
-    assert "secret" not in error_text.sentence_of(ValueError("no answer from http://me:secret@host:5000"), settings)
+@pytest.mark.parametrize("login", ["me:secret", "me:se@cret", "secret"])
+def test_a_login_is_not_told(settings, login):
+    told = error_text.sentence_of(ValueError(f"no answer from http://{login}@host:5000"), settings)
+
+    assert told == "ValueError: no answer from http://host:5000"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONTENDER_HOME", str(tmp_path))
+    return tmp_path
+
+
+class Stubborn(Exception):
+    """Takes no attribute."""
+
+    def __setattr__(self, *_):
+        raise RuntimeError
+
+
+def test_an_error_of_nobodys_is_told_with_what_was_done_where_the_whole_is_and_how_to_report_it(home):
+    told = error_text.tell(OfJava(JAVA), "'contender score'", "a-run")
+
+    kept = home / "logs" / "errors" / "a-run.txt"
+    assert told == (
+        "'contender score' failed: OfJava: java.io.FileNotFoundException: /lake/records/part-0.parquet; the whole of it "
+        f"is in {kept}: report it with that file and the output of 'contender doctor'."
+    )
+    assert kept.read_text().startswith("'contender score' failed.\n\n")
+
+
+def test_whoever_asks_later_gets_the_same_sentence_and_no_second_file(home):
+    error = KeyError("colour")
+
+    assert error_text.tell(error, "The step 'a'") == error_text.tell(error, "The flow 'b'")
+    assert len([*(home / "logs" / "errors").iterdir()]) == 1
+
+
+def test_a_sentence_that_comes_back_as_an_error_is_told_as_it_is(home):
+    told = error_text.tell(KeyError("colour"), "The step 'a'")
+
+    assert error_text.tell(RuntimeError(told), "The flow 'b'") == told
+
+
+@pytest.mark.parametrize("error", [Stubborn("no"), Speechless()])
+def test_an_error_that_is_strange_itself_is_told_too(home, error):
+    assert error_text.tell(error, "'contender score'").startswith(f"'contender score' failed: {type(error).__name__}")
+
+
+def test_an_error_of_ours_is_its_own_sentence_and_kept_nowhere(home):
+    assert error_text.tell(BatchRefused("The batch is refused."), "'contender ingest'") == "The batch is refused."
+    assert not (home / "logs").exists()
+
+
+def test_where_the_whole_cannot_be_written_the_sentence_names_no_file(home):
+    (home / "logs").write_text("in the way")
+
+    told = error_text.tell(KeyError("colour"), "'contender score'")
+    assert "the whole of it could not be written down (" in told
+    assert told.endswith("): report it with what CONTENDER_DEBUG=1 shows and the output of 'contender doctor'.")
+    assert str(home) not in told
+
+
+def test_a_full_disk_is_not_reported_but_mended(home):
+    told = error_text.tell(OSError(errno.ENOSPC, "No space left on device"), "The step 'take in' of orders")
+
+    assert told.startswith("The step 'take in' of orders failed: the disk that holds ")
+    assert "report it" not in told
+
+
+def test_a_thread_that_breaks_says_one_sentence(home, capsys):
+    with error_text.telling_of_threads("'contender run'"):
+        thread = threading.Thread(target=lambda: {}["colour"])
+        thread.start()
+        thread.join()
+
+    said = capsys.readouterr().err
+    assert said.startswith("'contender run' failed: KeyError: 'colour'; the whole of it is in ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("debug", "lines"), [("", 1), ("1", 5)])
+def test_a_process_that_breaks_says_one_sentence_and_ends_with_1(home, debug, lines):
+    code = (
+        "from contender.operations import error_text\nwith error_text.process('spark'):\n    raise KeyError('colour')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"CONTENDER_HOME": str(home), "CONTENDER_DEBUG": debug}, cwd=ROOT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("The process 'spark' failed: KeyError: 'colour'; the whole")
+    assert ("Traceback" in done.stderr) is bool(debug)
+    assert len(done.stderr.splitlines()) >= lines
