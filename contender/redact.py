@@ -5,7 +5,7 @@ import re
 MOST = 300
 """Characters of a cause that anybody reads in a list of runs."""
 
-_LOGIN = re.compile(r"//[^/@\s]*@")
+_LOGIN = re.compile(r"//[^/\s]*@")
 
 
 def without_login(address: str) -> str:
@@ -25,7 +25,7 @@ def without_logins(text: str) -> str:
     return _LOGIN.sub("//", text)
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, most: int = MOST) -> str:
     """The first line, cut where nobody reads on."""
     line = text.strip().partition("\n")[0]
-    return line if len(line) <= MOST else f"{line[: MOST - 2]} …"
+    return line if len(line) <= most else f"{line[: most - 2]} …"

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect import task
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
@@ -25,9 +24,10 @@ from contender.settings import Settings
 from contender.values import ModelVersion, Rows, Verdict
 from tasks.announcements import announce
 from tasks.run_log import show, table, working
+from tasks.steps import step
 
 
-@task
+@step
 def ask_approval(
     settings: Settings,
     contract: Contract,
@@ -60,7 +60,7 @@ def ask_approval(
         return request
 
 
-@task
+@step
 def show_request(settings: Settings, contract: Contract, request: Request, flow_run: str) -> Request:
     """The verdict and what is asked, as a page in the Prefect UI; and the run in which the answer is waited for."""
     with working() as tell:
@@ -71,7 +71,7 @@ def show_request(settings: Settings, contract: Contract, request: Request, flow_
         return approval_requests.link(settings, request, flow_run)
 
 
-@task
+@step
 def finish_approval(settings: Settings, contract: Contract) -> None:
     """The title for whom a person has approved, where a command was cut off before it changed."""
     with working() as tell:
@@ -80,7 +80,7 @@ def finish_approval(settings: Settings, contract: Contract) -> None:
             tell(f"{contract.name} version {entry.version} holds the title by {entry}")
 
 
-@task
+@step
 def give_title(settings: Settings, contract: Contract, version: int, reason: str, by: str) -> LedgerEntry:
     """The title for the challenger, as a person wants it."""
     with working() as tell:
@@ -89,7 +89,7 @@ def give_title(settings: Settings, contract: Contract, version: int, reason: str
         return entry
 
 
-@task
+@step
 def refuse_title(settings: Settings, contract: Contract, version: int, reason: str, by: str) -> Request:
     """The champion stays, as a person wants it."""
     with working() as tell:
@@ -98,7 +98,7 @@ def refuse_title(settings: Settings, contract: Contract, version: int, reason: s
         return request
 
 
-@task
+@step
 def expire_requests(settings: Settings, at: datetime | None = None) -> list[Request]:
     """Close what nobody has answered until `at` (else now), and the runs that wait for it."""
     with working() as tell:

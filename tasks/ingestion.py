@@ -3,8 +3,6 @@
 from datetime import datetime
 from pathlib import Path
 
-from prefect import task
-
 from contender.contracts.contract import Contract
 from contender.errors import BatchRefused
 from contender.features import feature_tables
@@ -14,9 +12,10 @@ from contender.ingestion.expectations import Finding
 from contender.settings import Settings
 from contender.values import Ingested, TableVersion
 from tasks.run_log import show, table, working
+from tasks.steps import step
 
 
-@task
+@step
 def find_batch(
     settings: Settings, contract: Contract, folder: Path, at: datetime, settled_seconds: float = 0
 ) -> Plan | None:
@@ -29,7 +28,7 @@ def find_batch(
         return batch
 
 
-@task(task_run_name="take in batch {batch.batch}")
+@step(task_run_name="take in batch {batch.batch}")
 def take_in(settings: Settings, contract: Contract, batch: Plan) -> Ingested:
     """Check a batch and write it: good rows to records and outcomes, the others to quarantine."""
     with working() as tell:
@@ -46,7 +45,7 @@ def take_in(settings: Settings, contract: Contract, batch: Plan) -> Ingested:
     return ingested
 
 
-@task
+@step
 def refresh_features(settings: Settings, contract: Contract, folder: Path) -> TableVersion | None:
     """Bring look-ups and features up to date with the records."""
     with working() as tell:

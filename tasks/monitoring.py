@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
-from prefect import task
-
 from contender.contracts.contract import Contract
 from contender.drift import daily_samples, detection, evidently_report, reference_sample, spark_sampler
 from contender.drift.drift_check import DriftCheck, conclude
@@ -32,6 +30,7 @@ from contender.values import BATCH, ModelVersion
 from tasks.announcements import TOLD, tell_finding
 from tasks.retries import TRIES
 from tasks.run_log import show, table, working
+from tasks.steps import step
 
 _MANY = 100
 """So many earlier diagnoses are looked through."""
@@ -52,7 +51,7 @@ class Looked:
     report: Path | None
 
 
-@task
+@step
 def bring_samples(settings: Settings, contract: Contract) -> date | None:
     """The daily samples brought up to date; the newest day of which there are records."""
     with working() as tell:
@@ -62,7 +61,7 @@ def bring_samples(settings: Settings, contract: Contract) -> date | None:
         return newest
 
 
-@task
+@step
 def look_for_stop(settings: Settings, contract: Contract) -> str | None:
     """That nothing comes any more, which leaves no window to look at; people are told of each stop once."""
     with working() as tell:
@@ -86,7 +85,7 @@ def moment_of(as_of: datetime | None, newest: date) -> datetime:
     return min(datetime.now(UTC), datetime.combine(newest + timedelta(days=1), time(), UTC))
 
 
-@task
+@step
 def look_at_window(
     settings: Settings, contract: Contract, entry: LedgerEntry, champion: ModelVersion, as_of: datetime,
     report: bool = True,
@@ -154,7 +153,7 @@ def _reference(
     return reference_sample.make_reference(settings, contract, trained, start)
 
 
-@task(**TRIES)
+@step(**TRIES)
 def log_report(settings: Settings, champion: ModelVersion, looked: Looked) -> None:
     """Keep Evidently's page with the champion's run, one for each window."""
     if looked.report is None:
@@ -165,7 +164,7 @@ def log_report(settings: Settings, champion: ModelVersion, looked: Looked) -> No
         tell(f"Evidently's report: {looked.report}, kept with run {champion.run_id} as {name}")
 
 
-@task
+@step
 def measure_performance(settings: Settings, contract: Contract, champion: ModelVersion, as_of: datetime) -> Readings:
     """`performance` and its views brought up to date, and what they say of the champion."""
     with working() as tell:
@@ -230,7 +229,7 @@ def diagnose(contract: Contract, looked: Looked, quality: Readings) -> Diagnosis
     return found
 
 
-@task
+@step
 def act(
     settings: Settings, contract: Contract, champion: ModelVersion, looked: Looked, diagnosis: Diagnosis,
     quality: Readings, at: datetime, now: datetime | None = None,

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from prefect import task
-
 from contender.contracts.contract import Contract
 from contender.lake import locks
 from contender.promotion import comparison, judging_window, title
@@ -14,10 +12,11 @@ from contender.settings import Settings
 from contender.values import ModelVersion, Rows, Scorecard, Verdict
 from tasks.retries import TRIES
 from tasks.run_log import show, table, working
+from tasks.steps import step
 from tasks.training import git_revision
 
 
-@task(**TRIES)
+@step(**TRIES)
 def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, ModelVersion] | None:
     """Who holds the title, with the entry that says so; None when nobody does yet."""
     with working() as tell, locks.loading:
@@ -28,7 +27,7 @@ def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, 
         return held
 
 
-@task(**TRIES)
+@step(**TRIES)
 def hold_out(settings: Settings, contract: Contract, rows: Rows, champion: ModelVersion | None) -> Rows:
     """The judging rows, of which the champion has seen none; told before anything is trained for them."""
     with working() as tell:
@@ -38,7 +37,7 @@ def hold_out(settings: Settings, contract: Contract, rows: Rows, champion: Model
         return judging
 
 
-@task(task_run_name="evaluate {model}", **TRIES)
+@step(task_run_name="evaluate {model}", **TRIES)
 def evaluate(settings: Settings, contract: Contract, model: ModelVersion, rows: Rows) -> tuple[Scorecard, list[str]]:
     """The model's scorecard on rows it has not seen, and the absolute limits it breaks."""
     from contender.registry import mlflow_evaluation
@@ -59,7 +58,7 @@ def evaluate(settings: Settings, contract: Contract, model: ModelVersion, rows: 
     return scorecard, failures
 
 
-@task
+@step
 def compare(
     settings: Settings, contract: Contract, challenger: Scorecard, champion: ModelVersion | None, rows: Rows,
     failures: Sequence[str], decayed: bool = False,
@@ -78,7 +77,7 @@ def compare(
     return verdict
 
 
-@task
+@step
 def crown(
     settings: Settings,
     contract: Contract,
@@ -98,7 +97,7 @@ def crown(
         return entry
 
 
-@task(**TRIES)
+@step(**TRIES)
 def publish_report(settings: Settings, contract: Contract, challenger: ModelVersion) -> str:
     """The page for people, brought up to date."""
     with working() as tell:

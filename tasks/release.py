@@ -1,7 +1,5 @@
 """The steps by which an approved version goes from one environment to another."""
 
-from prefect import task
-
 from contender.contracts.contract import Contract
 from contender.errors import ModelError
 from contender.promotion import comparison, judging_window, release, title
@@ -10,9 +8,10 @@ from contender.settings import Settings
 from contender.values import ModelVersion, Rows, Scorecard
 from tasks.retries import TRIES
 from tasks.run_log import working
+from tasks.steps import step
 
 
-@task(task_run_name="copy the champion of {source.environment} to {target.environment}", **TRIES)
+@step(task_run_name="copy the champion of {source.environment} to {target.environment}", **TRIES)
 def copy_champion(source: Settings, target: Settings, contract: Contract) -> ModelVersion:
     """The approved version as a version of the target, with its evidence."""
     with working() as tell:
@@ -22,7 +21,7 @@ def copy_champion(source: Settings, target: Settings, contract: Contract) -> Mod
         return arrived
 
 
-@task(task_run_name="validate {model}", **TRIES)
+@step(task_run_name="validate {model}", **TRIES)
 def validate_there(target: Settings, contract: Contract, model: ModelVersion, rows: Rows) -> Scorecard:
     """The model's scorecard on the target's own rows; it becomes a challenger if every absolute limit holds.
 

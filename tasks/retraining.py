@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime
 
-from prefect import task
-
 from contender.contracts.contract import Contract
 from contender.retraining import next_action, triggers
 from contender.retraining.policy import Allowed, Due
@@ -11,9 +9,10 @@ from contender.settings import Settings
 from tasks.announcements import tell_due
 from tasks.retries import TRIES
 from tasks.run_log import working
+from tasks.steps import step
 
 
-@task(**TRIES)
+@step(**TRIES)
 def decide_retraining(settings: Settings, contract: Contract) -> Due:
     """Whether enough outcomes are new since the last verdict."""
     with working() as tell:
@@ -22,7 +21,7 @@ def decide_retraining(settings: Settings, contract: Contract) -> Due:
         return due
 
 
-@task(**TRIES)
+@step(**TRIES)
 def ask_for_retraining(settings: Settings, contract: Contract) -> Due:
     """Whether a challenger is due; where it is, and there is something to train on, an event asks for it."""
     with working() as tell:
@@ -33,7 +32,7 @@ def ask_for_retraining(settings: Settings, contract: Contract) -> Due:
         return due
 
 
-@task(**TRIES)
+@step(**TRIES)
 def admit(settings: Settings, contract: Contract, event_id: str, event: str, flow_run: str) -> Allowed:
     """Whether the retrain that an event called for may go on, by the contract's limits."""
     with working() as tell:

@@ -2,8 +2,6 @@
 
 from datetime import datetime
 
-from prefect import task
-
 from contender.contracts.contract import Contract
 from contender.registry import model_versions, ui_links
 from contender.scoring import batch_scoring
@@ -12,9 +10,10 @@ from contender.values import ModelVersion, Scored
 from tasks.progress import progressing
 from tasks.retries import TRIES
 from tasks.run_log import show, table, working
+from tasks.steps import step
 
 
-@task(task_run_name="score with {champion}", **TRIES)
+@step(task_run_name="score with {champion}", **TRIES)
 def score_records(settings: Settings, contract: Contract, champion: ModelVersion, at: datetime) -> Scored:
     """Score, with one version from first to last, all records that have no prediction yet."""
     with working() as tell:

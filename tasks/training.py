@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from prefect import task
 
 from contender.contracts.contract import Contract
 from contender.features import dataset
@@ -17,9 +16,10 @@ from contender.promotion.compliance import candidates_in
 from contender.settings import Settings
 from contender.values import KEY, TARGET, TIME, ModelVersion
 from tasks.run_log import working
+from tasks.steps import step
 
 
-@task
+@step
 def split_rows(settings: Settings, contract: Contract, as_of: datetime) -> Split:
     """The rows to train on and the newer ones to judge on."""
     with working() as tell:
@@ -28,7 +28,7 @@ def split_rows(settings: Settings, contract: Contract, as_of: datetime) -> Split
         return found
 
 
-@task
+@step
 def train_challenger(settings: Settings, contract: Contract, split: Split) -> ModelVersion:
     """Search the candidates, fit the best, and register it with all that tells how it came about."""
     from contender.promotion import title

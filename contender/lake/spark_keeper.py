@@ -7,7 +7,6 @@ compiled, and so do the Python workers. Between runs the memory is given back.
 import os
 import shutil
 import signal
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from filelock import FileLock, Timeout
 
-from contender.errors import Busy, ContenderError, Unavailable
+from contender import error_text
+from contender.errors import Busy, Unavailable
 from contender.lake import shared_spark, spark_session, spark_workers
 from contender.lake.shared_spark import Address
 from contender.settings import Settings
@@ -207,7 +207,5 @@ def _end(*_: object) -> NoReturn:
 if __name__ == "__main__":
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
-    try:
+    with error_text.process("spark"):
         keep(Settings())
-    except ContenderError as error:
-        sys.exit(str(error))

@@ -25,7 +25,7 @@ class Tables(NamedTuple):
     """Who held the title, what the judge said, how often a window was looked at, and what happened around it.
 
     `triggers` has one row per event that called for a retrain, `approvals` one per title that waits for a person,
-    `notices` one per thing that people should know of.
+    `notices` one per thing that people should know of, `runs` one per flow's last success and per failure since.
     """
 
     title: "Table"
@@ -34,6 +34,7 @@ class Tables(NamedTuple):
     triggers: "Table"
     approvals: "Table"
     notices: "Table"
+    runs: "Table"
 
 
 @cache
@@ -126,7 +127,18 @@ def tables() -> Tables:
         text("sentence"),
         text("link"),
     )
-    return Tables(title, verdicts, comparisons, triggers, approvals, notices)
+    runs = Table(
+        "runs",
+        metadata,
+        Column("use_case", String(200), nullable=False),
+        Column("flow_run", String(64), nullable=False),
+        Column("flow", String(64), nullable=False),
+        text("at"),
+        # Empty where it did what it should.
+        text("sentence"),
+        PrimaryKeyConstraint("use_case", "flow", "flow_run"),
+    )
+    return Tables(title, verdicts, comparisons, triggers, approvals, notices, runs)
 
 
 @contextmanager

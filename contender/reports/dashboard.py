@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from contender import error_text
 from contender.contracts.contract import Contract, known_use_cases
 from contender.errors import ContenderError
 from contender.lake.tables import unreadable
@@ -70,6 +71,7 @@ def read(settings: Settings, name: str, *, beside: Path | None = None) -> UseCas
             champion=champion,
             verdicts=tries.ledger([], lambda: _verdicts(settings, name)),
             waiting=tries.ledger("", lambda: _waiting(settings, name)),
+            failing=tries.ledger([], lambda: [one.told for one in notices.failing(settings, name)]),
             quality=tries.lake("performance", [], lambda: dashboard_queries.read_quality(settings, name)),
             heat=tries.lake("drift", None, lambda: dashboard_queries.read_drift(settings, name)),
             predictions=predictions.days,
@@ -117,7 +119,7 @@ class _Tries:
 
     def _note(self, sentence: str, error: Exception) -> None:
         self.troubles.append(sentence)
-        self.causes.append(f"{self._use_case}: {type(error).__name__}: {error}")
+        self.causes.append(f"{self._use_case}: {error_text.brief(error)}")
 
 
 def _champion(settings: Settings, name: str) -> Champion | None:

@@ -158,8 +158,8 @@ class UseCase:
     """All that is shown of one use case.
 
     `predictions` and `alerts` count rows by the day of the record, in the days that are shown; `…_in_all` all rows.
-    `waiting` says what a person is asked to approve. `troubles` are short sentences on what cannot be shown, fit for a
-    page; `causes` tell more, for a log.
+    `waiting` says what a person is asked to approve, `failing` which flows failed last, when, how often and why.
+    `troubles` are short sentences on what cannot be shown, fit for a page; `causes` tell more, for a log.
     """
 
     name: str
@@ -167,6 +167,7 @@ class UseCase:
     champion: Champion | None = None
     verdicts: Sequence[Mapping[str, Any]] = ()
     waiting: str = ""
+    failing: Sequence[str] = ()
     quality: Sequence[QualityDay] = ()
     heat: Heat | None = None
     predictions: Mapping[date, int] = field(default_factory=dict)
@@ -190,7 +191,9 @@ class UseCase:
     @property
     def is_blank(self) -> bool:
         """Whether nothing was ever done."""
-        done = (self.champion, self.verdicts, self.ends, self.heat, self.batches, self.notices, self.triggers)
+        done = (
+            self.champion, self.verdicts, self.ends, self.heat, self.batches, self.failing, self.notices, self.triggers,
+        )  # fmt: skip
         return not self.troubles and not any(done)
 
     @property

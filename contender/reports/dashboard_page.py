@@ -6,6 +6,7 @@ from html import escape
 
 from contender import svg
 from contender.markup import document, number
+from contender.redact import shortened
 from contender.reports import day_charts, drift_heat_map
 from contender.reports.dashboard_model import UseCase
 from contender.reports.dashboard_sections import (
@@ -46,6 +47,8 @@ a { color: var(--accent); } code { overflow-wrap: anywhere; }
 .facts dd { margin: 0; font-weight: 650; font-size: 1.08rem; overflow-wrap: anywhere;
   font-variant-numeric: tabular-nums; }
 .facts dd small { font-weight: 400; white-space: nowrap; }
+.failing { border-left: 4px solid var(--bad); background: color-mix(in srgb, var(--bad) 11%, transparent);
+  padding: .45rem .8rem; border-radius: .25rem; overflow-wrap: anywhere; }
 .call { background: color-mix(in srgb, var(--wait) 13%, transparent); border-left: 4px solid var(--wait);
   padding: .45rem .8rem; border-radius: .25rem; overflow-wrap: anywhere; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 0 2.2rem; }
@@ -64,6 +67,10 @@ a:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outli
 @media (max-width: 46rem) { .verdicts .row { grid-template-columns: 1fr; } }
 @media (max-width: 40rem) { h2 { font-size: 1.1rem; } }
 """
+
+
+_TILE = 130
+"""Characters of a failure on the tile; its section has the whole."""
 
 
 def page_of(shown: Sequence[UseCase], *, at: datetime, renews: bool | None = None) -> str:
@@ -112,6 +119,7 @@ def _tile(one: UseCase) -> str:
         lines.append(f"{escape(one.metric)} {told}")
     if one.heat and one.heat.days:
         lines.append(f"{number(len(one.heat.drifted), 'd')} of {number(one.heat.told, 'd')} columns drift")
+    lines += [f"{key('wait', 'bad')} {escape(shortened(one.failing[0], _TILE))}"] if one.failing else []
     calls = [*attention(one), *one.troubles]
     lines += [f"{key('wait')} {escape(calls[0])}"] if calls else []
     name = escape(one.name)

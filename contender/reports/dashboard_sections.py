@@ -19,6 +19,7 @@ def head_of(shown: UseCase) -> list[str]:
         return [named, _empty("No predictions yet", f"contender run {shown.name}")]
     return [
         named,
+        *(f'<p class="failing">{key("wait", "bad")} {escape(one)}</p>' for one in shown.failing),
         *(f'<p class="call">{key("wait")} {escape(one)}</p>' for one in attention(shown)),
         *(f'<p class="refused">{escape(one)}</p>' for one in shown.troubles),
         '<dl class="facts">',
@@ -94,6 +95,8 @@ def _crowning(shown: UseCase) -> list[str]:
     """How the champion won."""
     champion = shown.champion
     if champion is None:
+        if shown.failing:
+            return ["<p>Nobody holds the title yet; what keeps a champion from it stands above.</p>"]
         return [
             f"<p>Nobody holds the title yet; <code>contender run {escape(shown.name)}</code> trains a champion.</p>"
         ]
@@ -107,7 +110,7 @@ def _crowning(shown: UseCase) -> list[str]:
 def verdicts_of(shown: UseCase) -> list[str]:
     """The last challengers: decision, gain with its interval, and why."""
     if not shown.verdicts:
-        return [_empty("No challenger has been judged yet", f"contender run {shown.name}")]
+        return [_empty("No challenger has been judged yet", _run(shown))]
     found = [
         f'<p class="soft">Gain over the opponent, more is better. Solid line: zero. {key("promote")} PROMOTE, '
         f"{key('keep')} KEEP, {key('wait')} INCONCLUSIVE.</p>"
@@ -139,7 +142,7 @@ def quality_of(shown: UseCase) -> list[str]:
     """Measured and estimated quality over time, with the days' figures below."""
     if not shown.quality or shown.ends is None:
         what = "No predictions yet" if not shown.predictions_in_all else "Quality was not measured yet"
-        return [_empty(what, f"contender {'monitor' if shown.predictions_in_all else 'run'} {shown.name}")]
+        return [_empty(what, f"contender monitor {shown.name}" if shown.predictions_in_all else _run(shown))]
     days, newest = shown.quality, [one for one in (shown.measured, shown.estimated) if one is not None]
     said = f"{shown.metric} by day, {days[0].day} to {days[-1].day}. " + ". ".join(map(told, newest))
     entries = [("true", "measured, with its 90 % interval"), ("expected", "estimated while outcomes are not in")]
@@ -170,7 +173,7 @@ def drift_of(shown: UseCase) -> list[str]:
     if shown.heat is None or not shown.heat.days:
         started = bool(shown.predictions_in_all)
         what = "Drift was not checked yet" if started else "No predictions yet, so nothing to check"
-        return [_empty(what, f"contender {'monitor' if started else 'run'} {shown.name}")]
+        return [_empty(what, f"contender monitor {shown.name}" if started else _run(shown))]
     return heat_map(shown.heat)
 
 
@@ -178,7 +181,7 @@ def small_charts(shown: UseCase) -> list[str]:
     """Predictions, alerts and latency by day, and quarantine by batch; each HTML of its own card."""
     latencies = {one.day: one.p95_latency_ms for one in shown.quality if one.p95_latency_ms is not None}
     return [
-        *_small("Predictions per day", _daily(shown.predictions, shown, "predictions", f"contender run {shown.name}")),
+        *_small("Predictions per day", _daily(shown.predictions, shown, "predictions", _run(shown))),
         *_small("Alerts per day", _daily(shown.alerts, shown, "alerts", None)),
         *_small("Latency per day, 95th percentile in ms", _latency(latencies, shown)),
         *_small("Quarantined rows, by batch", _quarantine(shown.batches)),
@@ -256,6 +259,11 @@ def _listed(happenings: Sequence[Happening], nothing: str) -> list[str]:
         ),
         "</ul>",
     ]
+
+
+def _run(shown: UseCase) -> str | None:
+    """The command for who has done nothing yet; none where what fails has to be mended first."""
+    return None if shown.failing else f"contender run {shown.name}"
 
 
 def _empty(what: str, command: str | None) -> str:

@@ -6,8 +6,8 @@ import click
 
 from contender.errors import ContractError, UsageError
 from contender.settings import Settings
-from flows.cli.main import print_json
 from flows.prefect_api import deployments
+from flows.runtime.output import print_json
 
 
 def tell_deployments(use_cases: tuple[str, ...], write: bool, check: bool, file: Path, json_: bool) -> None:

@@ -6,7 +6,7 @@ import click
 
 from contender.operations import doctor
 from contender.operations.findings import Finding
-from flows.cli.main import print_json
+from flows.runtime.output import print_json
 
 
 def examine(json_: bool) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from contender.contracts.contract import Contract
 from contender.settings import Settings
-from flows.cli.main import print_json
+from flows.runtime.output import print_json
 
 if TYPE_CHECKING:
     from contender.scoring.reasons import Explained

@@ -1,17 +1,11 @@
 """The command line. A command exits 0 only when it did what it says, 2 on wrong use, 1 with one sentence otherwise."""
 
-import json
-import os
-import sys
-from collections.abc import Callable
 from datetime import datetime
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+from flows.runtime.exits import exit_with_sentence
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print one JSON document for programs, and nothing else.")
 landing = click.option("--landing", type=click.Path(path_type=Path), help="Folder of the files; else the contract's.")
@@ -19,34 +13,6 @@ use_case_argument = click.argument("use_case", metavar="USE_CASE")
 reason_option = click.option("--reason", required=True, help="Why; kept in the ledger.")
 queue_option = click.option("--queue", is_flag=True, help="Let a worker of 'contender up' do it; return at once.")
 by_option = click.option("--by", metavar="NAME", help="Who decides; else your login name.")
-
-
-def told(command: Command) -> Command:
-    """Turn our errors into one sentence and an exit code."""
-
-    @wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        from contender.errors import ContenderError, UsageError
-
-        try:
-            return command(*args, **kwargs)
-        except ContenderError as error:
-            click.echo(f"contender: {error}", err=True)
-            _leave(2 if isinstance(error, UsageError) else 1)
-        except KeyboardInterrupt:
-            click.echo("contender: interrupted; nothing is half done, the next run finishes the work.", err=True)
-            _leave(130)
-
-    return cast(Command, wrapper)
-
-
-def _leave(code: int) -> None:
-    """End now: threads that still load libraries would hold the process for seconds."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if "flows.prefect_api.prefect_server" in sys.modules:
-        sys.modules["flows.prefect_api.prefect_server"].stop_all()
-    os._exit(code)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
@@ -66,7 +32,7 @@ def main() -> None:
 @click.argument("use_case", metavar="[USE_CASE]", default="payments")
 @landing
 @as_json
-@told
+@exit_with_sentence
 def run(use_case: str, landing: Path | None, json_: bool) -> None:
     """Do the whole job once: ingest, train, judge, promote, score.
 
@@ -84,7 +50,7 @@ def run(use_case: str, landing: Path | None, json_: bool) -> None:
 @landing
 @queue_option
 @as_json
-@told
+@exit_with_sentence
 def ingest(use_case: str, landing: Path | None, queue: bool, json_: bool) -> None:
     """Take new files into the lake, once each.
 
@@ -110,7 +76,7 @@ def ingest(use_case: str, landing: Path | None, queue: bool, json_: bool) -> Non
 @click.option("--decayed", is_flag=True, help="The champion decays: a challenger that is not worse is enough.")
 @queue_option
 @as_json
-@told
+@exit_with_sentence
 def retrain(use_case: str, reason: str, decayed: bool, queue: bool, json_: bool) -> None:
     """Train a challenger now and let it face the champion.
 
@@ -130,7 +96,7 @@ def retrain(use_case: str, reason: str, decayed: bool, queue: bool, json_: bool)
 @use_case_argument
 @queue_option
 @as_json
-@told
+@exit_with_sentence
 def score(use_case: str, queue: bool, json_: bool) -> None:
     """Score every record that has no prediction yet.
 
@@ -151,7 +117,7 @@ def score(use_case: str, queue: bool, json_: bool) -> None:
 @click.option("--as-of", type=click.DateTime(), metavar="DATE", help="Look at the whole days before it; else now.")
 @queue_option
 @as_json
-@told
+@exit_with_sentence
 def monitor(use_case: str, as_of: datetime | None, queue: bool, json_: bool) -> None:
     """Compare what arrives with what the champion was trained on.
 
@@ -176,7 +142,7 @@ def monitor(use_case: str, as_of: datetime | None, queue: bool, json_: bool) -> 
 @click.argument("use_cases", metavar="[USE_CASE]...", nargs=-1)
 @click.option("--detach", is_flag=True, help="Return when it is ready; 'contender down' ends it.")
 @as_json
-@told
+@exit_with_sentence
 def up(use_cases: tuple[str, ...], detach: bool, json_: bool) -> None:
     """Run everything: servers, worker, deployments, watcher. Ctrl-C ends it.
 
@@ -193,7 +159,7 @@ def up(use_cases: tuple[str, ...], detach: bool, json_: bool) -> None:
 
 @main.command()
 @as_json
-@told
+@exit_with_sentence
 def down(json_: bool) -> None:
     """End what 'contender up' runs, also what it left behind when killed.
 
@@ -207,7 +173,7 @@ def down(json_: bool) -> None:
 
 @main.command()
 @as_json
-@told
+@exit_with_sentence
 def status(json_: bool) -> None:
     """Show every use case: rows, champion, last verdict.
 
@@ -222,7 +188,7 @@ def status(json_: bool) -> None:
 @main.command()
 @use_case_argument
 @as_json
-@told
+@exit_with_sentence
 def history(use_case: str, json_: bool) -> None:
     """Show who held the title, when and why.
 
@@ -237,7 +203,7 @@ def history(use_case: str, json_: bool) -> None:
 @main.command()
 @use_case_argument
 @as_json
-@told
+@exit_with_sentence
 def why(use_case: str, json_: bool) -> None:
     """Explain the last verdict: scores, interval, reasons, guardrails.
 
@@ -254,7 +220,7 @@ def why(use_case: str, json_: bool) -> None:
 @click.argument("key", metavar="KEY")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Reasons to show.")
 @as_json
-@told
+@exit_with_sentence
 def explain(use_case: str, key: str, top: int, json_: bool) -> None:
     """Show one record's prediction and the top reasons for it.
 
@@ -270,7 +236,7 @@ def explain(use_case: str, key: str, top: int, json_: bool) -> None:
 @click.argument("use_case", metavar="[USE_CASE]", required=False)
 @click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help="File to write; else one in the home.")
 @as_json
-@told
+@exit_with_sentence
 def report(use_case: str | None, to: Path | None, json_: bool) -> None:
     """Write one page to open offline: a title and its evidence, or all.
 
@@ -295,7 +261,7 @@ def report(use_case: str | None, to: Path | None, json_: bool) -> None:
 @reason_option
 @by_option
 @as_json
-@told
+@exit_with_sentence
 def promote(use_case: str, to: int, reason: str, by: str | None, json_: bool) -> None:
     """Give the title to a version by your own decision.
 
@@ -316,7 +282,7 @@ def promote(use_case: str, to: int, reason: str, by: str | None, json_: bool) ->
 @reason_option
 @by_option
 @as_json
-@told
+@exit_with_sentence
 def rollback(use_case: str, to: int | None, reason: str, by: str | None, json_: bool) -> None:
     """Give the title back to an earlier champion.
 
@@ -338,7 +304,7 @@ def rollback(use_case: str, to: int | None, reason: str, by: str | None, json_: 
 @reason_option
 @by_option
 @as_json
-@told
+@exit_with_sentence
 def approve(use_case: str, version: int | None, reason: str, by: str | None, json_: bool) -> None:
     """Agree that the challenger which won takes the title.
 
@@ -359,7 +325,7 @@ def approve(use_case: str, version: int | None, reason: str, by: str | None, jso
 @reason_option
 @by_option
 @as_json
-@told
+@exit_with_sentence
 def reject(use_case: str, version: int | None, reason: str, by: str | None, json_: bool) -> None:
     """Refuse the title to the challenger which won; the champion stays.
 
@@ -374,7 +340,7 @@ def reject(use_case: str, version: int | None, reason: str, by: str | None, json
 @main.command()
 @click.argument("use_case", metavar="[USE_CASE]", required=False)
 @as_json
-@told
+@exit_with_sentence
 def reconcile(use_case: str | None, json_: bool) -> None:
     """Check the ledger, and set MLflow's aliases as it has them.
 
@@ -396,7 +362,7 @@ def reconcile(use_case: str | None, json_: bool) -> None:
 @click.option("--lookup", "lookups", multiple=True, metavar="NAME=FILE:KEY…", help="Table of facts, joined by key.")
 @click.option("--overwrite", is_flag=True, help="Replace a contract that is there.")
 @as_json
-@told
+@exit_with_sentence
 def init(
     files: tuple[Path, ...], name: str, target: str, outcomes: tuple[Path, ...], key: str | None, time: str | None,
     lookups: tuple[str, ...], overwrite: bool, json_: bool,
@@ -427,7 +393,7 @@ def init(
 @click.option("--outcome-delay", default=1.0, show_default=True, help="Outcomes take so many times as long.")
 @click.option("--dirty-share", default=0.0, show_default=True, help="Share of rows made dirty.")
 @as_json
-@told
+@exit_with_sentence
 def simulate(
     payments: int, days: int, seed: int | None, to: Path | None, drift: tuple[str, ...], drift_from: int,
     outcome_delay: float, dirty_share: float, json_: bool,
@@ -458,7 +424,7 @@ def simulate(
 @click.option("--to-file", "page", type=click.Path(path_type=Path, dir_okay=False), help="File of the page.")
 @click.option("--keep", is_flag=True, help="Keep the tables, ledgers and registries of the replay.")
 @as_json
-@told
+@exit_with_sentence
 def replay(
     use_case: str, first: datetime | None, last: datetime | None, policies: tuple[str, ...],
     scenarios: tuple[str, ...], every: str | None, seed: int | None, landing: Path | None, page: Path | None,
@@ -484,7 +450,7 @@ def replay(
 
 @main.command()
 @as_json
-@told
+@exit_with_sentence
 def doctor(json_: bool) -> None:
     """Check this machine, and name the command that mends what is not well.
 
@@ -503,7 +469,7 @@ def doctor(json_: bool) -> None:
 @click.option("--file", type=click.Path(path_type=Path, dir_okay=False), default="prefect.yaml", show_default=True,
               help="File to write or to compare.")  # fmt: skip
 @as_json
-@told
+@exit_with_sentence
 def deployments(use_cases: tuple[str, ...], write: bool, check: bool, file: Path, json_: bool) -> None:
     """Print Prefect's deployments, as the contracts have them.
 
@@ -526,7 +492,7 @@ environment = click.Choice(["dev", "staging", "prod"])
 @click.option("--from", "source", type=environment, required=True, help="Environment whose champion is released.")
 @click.option("--to", "target", type=environment, required=True, help="Environment in which it becomes a challenger.")
 @as_json
-@told
+@exit_with_sentence
 def release(use_case: str, source: str, target: str, json_: bool) -> None:
     """Take the champion of one environment to another, as a challenger.
 
@@ -539,11 +505,6 @@ def release(use_case: str, source: str, target: str, json_: bool) -> None:
     from flows.cli import run as cli_run
 
     cli_run.run_release(use_case, source, target, json_)
-
-
-def print_json(document: Any) -> None:
-    """One document on standard output."""
-    click.echo(json.dumps(document, indent=2, default=str))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from contender.contracts.contract import Contract
 from contender.errors import Unavailable, UsageError
 from contender.redact import without_login
 from contender.settings import Settings
-from flows.cli.main import print_json
 from flows.prefect_api import prefect_server
+from flows.runtime.output import print_json
 
 
 def queue(flow: str, use_case: str, parameters: dict[str, Any], json_: bool) -> None:

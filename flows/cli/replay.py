@@ -23,8 +23,8 @@ from contender.replay.payments_simulator import Simulation
 from contender.replay.replay_results import Course, Replay
 from contender.settings import Settings
 from contender.values import Interval
-from flows.cli.main import print_json
 from flows.prefect_api import prefect_server
+from flows.runtime.output import print_json
 
 _PERIODS = 12
 _SIMULATED_DAYS, _SIMULATED = 180, 200_000

@@ -9,7 +9,7 @@ from contender.errors import ContenderError
 from contender.promotion import ledger
 from contender.settings import Settings
 from contender.values import ModelVersion
-from flows.cli.main import print_json
+from flows.runtime.output import print_json
 
 
 def write_report(use_case: str, to: Path | None, json_: bool) -> None:

@@ -13,7 +13,7 @@ from contender.lake.locks import at_work
 from contender.promotion.approval_request import document_of
 from contender.settings import Settings
 from contender.timing import clock
-from flows.cli.main import print_json
+from flows.runtime.output import print_json
 from flows.runtime.warm_up import engines
 
 if TYPE_CHECKING:

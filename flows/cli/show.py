@@ -19,8 +19,8 @@ from contender.promotion import approval_requests, ledger
 from contender.promotion.approval_request import document_of
 from contender.retraining import next_action, triggers
 from contender.settings import Settings
-from flows.cli.main import print_json
 from flows.prefect_api import discovery
+from flows.runtime.output import print_json
 from flows.up import display
 
 _SHOWN, _TOLD = 50, 12
@@ -43,6 +43,7 @@ def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
         "last_verdict": verdict["decision"] if verdict else None,
         "approval": document_of(use_case, approval_requests.waiting(settings, use_case)),
         "next": next_of(settings, use_case),
+        "failing": [asdict(one) for one in notices.failing(settings, use_case)],
         "triggers": [asdict(trigger) for trigger in triggers.newest(settings, use_case, _SHOWN)],
         "notices": [asdict(notice) for notice in notices.newest(settings, use_case, _SHOWN)],
     }
@@ -86,14 +87,20 @@ def tell_status(json_: bool) -> None:
 
 def _tell_what_happened(row: dict[str, Any]) -> None:
     """What waits for a person, what called for a retrain and what came of it, and what people should know of."""
-    lines = [row["approval"]["sentence"]] if row["approval"] else []
+    failing = [notices.Failing(**one) for one in row["failing"]]
+    lines = [one.told for one in failing] + ([row["approval"]["sentence"]] if row["approval"] else [])
     # Of a burst, one line: the events that were skipped for the same reason are counted.
     for (event, outcome, why), alike in groupby(row["triggers"], key=itemgetter("event", "outcome", "why")):
         first, *more = alike
         times = f" ({len(more) + 1} times)" if more else ""
         said = f"{outcome}{f', {why}' if why else ''}"
         lines.append(f"{first['at']:%Y-%m-%d %H:%M}  {event}{times}: {first['reason'] or 'no reason given'}; {said}")
-    lines += [f"{notice['at']:%Y-%m-%d %H:%M}  {notice['kind']}: {notice['sentence']}" for notice in row["notices"]]
+    told = {one.sentence for one in failing}
+    lines += [
+        f"{notice['at']:%Y-%m-%d %H:%M}  {notice['kind']}: {notice['sentence']}"
+        for notice in row["notices"]
+        if notice["sentence"] not in told
+    ]
     lines.insert(0, f"Next: {row['next']['sentence']}")
     click.echo(f"\n{row['name']}")
     for line in lines[:_TOLD]:

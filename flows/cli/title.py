@@ -12,8 +12,8 @@ from contender.promotion import approval_decisions, approval_requests, ledger, t
 from contender.promotion.approval_request import told
 from contender.promotion.ledger import LedgerEntry
 from contender.settings import Settings
-from flows.cli.main import print_json
 from flows.prefect_api import events, suspended_runs
+from flows.runtime.output import print_json
 
 
 def promote(use_case: str, to: int, reason: str, by: str | None, json_: bool) -> None:

@@ -3,6 +3,7 @@
 import logging
 import re
 import shutil
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -28,10 +29,11 @@ class Short(logging.Formatter):
     """What the Prefect UI shows of a record: no traceback and no page of Java, but the sentence of what broke."""
 
     def format(self, record: logging.LogRecord) -> str:
-        from contender.operations.error_text import sentence_of
+        from contender.error_text import sentence_of
+        from contender.redact import without_logins
         from contender.settings import Settings
 
-        message = record.getMessage()
+        message = without_logins(record.getMessage())
         if page := _PAGE.search(message):
             message = f"{message[: page.start()].rstrip()} …"
         error = record.exc_info[1] if record.exc_info else None
@@ -43,6 +45,15 @@ class Short(logging.Formatter):
 _NEW_LINE = r"(?:\n|\\n)(?:\s|\\t)*"
 # As it is, and as it is in the quotes that Prefect puts around a state's message.
 _PAGE = re.compile(rf"{_NEW_LINE}(?:at \w|Traceback \(most|:? ?(?:java|org|scala)\.\w)|\s*JVM stacktrace:")
+
+
+def folded(text: str) -> str:
+    """A sentence as a person reads it: in lines of the terminal's width where standard error is one, else in one."""
+    if not sys.stderr.isatty():
+        return text
+    # A path stays in one piece, which a click or a copy takes.
+    width = min(shutil.get_terminal_size((80, 24)).columns, 80)
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 class Plain(logging.Formatter):

@@ -5,27 +5,34 @@ page of Java.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Annotated, Any, TypeVar
 
 import prefect
-from prefect import Flow
+from prefect import Flow, State
 from prefect.context import FlowRunContext, TagsContext
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Failed
 from pydantic import Field
 
-from contender.errors import BatchRefused, ContenderError
+from contender import error_text
+from contender.errors import BatchRefused
 from contender.lake import shared_spark
-from contender.operations import delivery, error_text
+from contender.operations import delivery, notices
 from contender.settings import Settings
 
 Story = TypeVar("Story", bound=Flow[..., Any])
 
 UseCase = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", examples=["payments"])]
 """The parameter that all flows have: what is no name is refused before a run is made."""
+
+WHOLE = "pipeline"
+"""The flow that runs the others."""
+
+_KEPT = "_contender_kept"
 
 
 def in_one_sentence(story: Story) -> Story:
@@ -60,30 +67,43 @@ def name_of_run() -> str:
 def _guarded(run: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(run)
     def guarded(*args: Any, **kwargs: Any) -> Any:
+        use_case = kwargs.get("use_case", args[0] if args else "")
         try:
             # Steps do without the run's tags: of each Prefect would ask its server for a limit, which may be away.
             with TagsContext(current_tags=set()), shared_spark.answering():
-                return run(*args, **kwargs)
+                result = run(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - a returned state that holds it, Prefect raises again
-            sentence = _sentence(error)
+            sentence = error_text.tell(error, f"The flow '{flow_run.flow_name}' of {use_case}", str(flow_run.id))
             get_run_logger().error("%s", sentence)
-            _notify(error, sentence, kwargs.get("use_case", args[0] if args else ""))
+            _notify(error, sentence, use_case)
+            _keep_end(use_case, sentence, error)
             return Failed(message=sentence, data=error)
+        # What was skipped has shown nothing.
+        if not (isinstance(result, State) and result.name == "Skipped"):
+            _keep_end(use_case)
+        return result
 
     return guarded
 
 
-def _sentence(error: Exception) -> str:
-    settings = Settings()
-    sentence = error_text.sentence_of(error, settings)
-    if isinstance(error, ContenderError):
-        return sentence
+def _keep_end(use_case: str, sentence: str = "", error: Exception | None = None) -> None:
+    """Let `status` and the dashboard know how the run ended; of flows within each other the inner one failed."""
+    if error is not None:
+        if getattr(error, _KEPT, False):
+            return
+        with suppress(Exception):
+            setattr(error, _KEPT, True)
+    flows = {str(flow_run.flow_name)}
+    context = FlowRunContext.get()
+    within = context is not None and context.flow_run is not None and context.flow_run.parent_task_run_id is not None
+    if error is None and not within:
+        # Where the parts are run by themselves, nobody may ever run the whole again.
+        flows.add(WHOLE)
     try:
-        kept = error_text.keep(error, settings, str(flow_run.id))
-    except OSError:
-        # A full disk has no room for it either.
-        return sentence
-    return f"{sentence.rstrip('.')}; the whole is in {kept}"
+        for flow in flows:
+            notices.keep_end(Settings(), use_case, flow, str(flow_run.id), sentence, datetime.now(UTC))
+    except Exception as trouble:  # noqa: BLE001 - the run itself is what counts
+        get_run_logger().warning("How the run ended is not kept: %s", error_text.brief(trouble))
 
 
 def _notify(error: Exception, sentence: str, use_case: str) -> None:

@@ -97,11 +97,11 @@ def _warm_up(
         return
     finally:
         ready.set()
-    with loading:
-        import_module("great_expectations")
-    # Best effort: when this fails, or the command ends first, the first rows to be scored wait for it or tell why.
+    # Best effort: when this fails, or the command ends first, the step that needs it waits for it or tells why.
     with suppress(Exception):
-        spark_workers.start(settings)
-    for name in ("mlflow", *later):
         with loading:
-            import_module(name)
+            import_module("great_expectations")
+        spark_workers.start(settings)
+        for name in ("mlflow", *later):
+            with loading:
+                import_module(name)

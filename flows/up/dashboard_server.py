@@ -21,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from contender import error_text
 from contender.reports.dashboard_state import State, state_of
 from contender.settings import Settings
 
@@ -95,7 +96,7 @@ class Server(ThreadingHTTPServer):
         """A browser that goes away is nothing to tell."""
         error = sys.exception()
         if not isinstance(error, ConnectionError | TimeoutError):
-            _log(f"{type(error).__name__}: {error}")
+            _log(error_text.brief(error) if error else "nothing is known of it")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -220,7 +221,7 @@ def _make(state: State, renews: bool) -> Page | None:
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, timeout=_PATIENCE_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        _log(f"The page was not made: {type(error).__name__}: {error}")
+        _log(f"The page was not made: {error_text.brief(error)}")
         return None
     tag = f'"{hashlib.sha256(done.stdout).hexdigest()[:32]}"'
     return Page(done.stdout, tag, state, time.monotonic())
@@ -231,7 +232,8 @@ def _log(text: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--page"]:
-        print_page(Settings(), renews=sys.argv[2:] == ["renews"])
-    else:
-        serve(Settings())
+    with error_text.process("dashboard"):
+        if sys.argv[1:2] == ["--page"]:
+            print_page(Settings(), renews=sys.argv[2:] == ["renews"])
+        else:
+            serve(Settings())

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from flows.cli.main import print_json
 from flows.prefect_api import prefect_server
 from flows.prefect_api.deployments import POOL
 from flows.prefect_api.discovery import Running
+from flows.runtime.output import print_json
 from flows.up.supervisor import LOST, State, Supervisor
 
 _LOOK_SECONDS, _RUNS_SECONDS = 1, 3

@@ -179,9 +179,9 @@ def main() -> None:
 
     Only for a server of our own that has just started, whose worker has not.
     """
-    from flows.cli.main import told
+    from flows.runtime.exits import exit_with_sentence
 
-    @told
+    @exit_with_sentence
     def run() -> None:
         settings = Settings()
         address = prefect_server.find_server(settings)

@@ -8,8 +8,8 @@ from contextlib import suppress
 import click
 
 from contender.settings import Settings
-from flows.cli.main import print_json
 from flows.prefect_api import discovery
+from flows.runtime.output import print_json
 from flows.up import processes
 
 _PATIENCE_SECONDS, _BLINK_SECONDS = 12, 0.2

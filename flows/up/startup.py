@@ -18,10 +18,10 @@ from contender.contracts.contract import Contract
 from contender.errors import Unavailable
 from contender.redact import without_login
 from contender.settings import Settings
-from flows.cli.main import print_json
 from flows.prefect_api import discovery, prefect_server
 from flows.prefect_api.discovery import Running
 from flows.prefect_api.logins import MLFLOW_SHORTEST, login_of
+from flows.runtime.output import print_json
 from flows.up import display, preflight, processes, services
 from flows.up import supervisor as up_supervisor
 from flows.up.services import Child

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from contender.contracts.contract import Contract
-from contender.errors import ContenderError, Unavailable
+from contender.error_text import brief
+from contender.errors import Unavailable
 from contender.events import CALLS, DEGRADED, DRIFT, REFUSED, resource_of
 from contender.operations import delivery, notices
 from contender.retraining import triggers
@@ -18,7 +19,8 @@ from contender.settings import Settings
 from flows.prefect_api.client import Away, Document, Server
 from flows.watcher.retrain_outcomes import become
 
-FAILED = ("prefect.flow-run.Failed", "prefect.flow-run.Crashed")
+CRASHED = "prefect.flow-run.Crashed"
+FAILED = ("prefect.flow-run.Failed", CRASHED)
 ACTION_FAILED = "prefect.automation.action.failed"
 
 BUSY_SECONDS, IDLE_SECONDS = 2.0, 5.0
@@ -69,7 +71,7 @@ class Sentinel:
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - one strange event must not hide those after it
-            log.warning("event %s (%s) was not understood: %s", event["id"], event["event"], _told(error))
+            log.warning("event %s (%s) was not understood: %s", event["id"], event["event"], brief(error))
 
     def _settle_carefully(self, contract: Contract, now: datetime) -> bool:
         try:
@@ -77,7 +79,7 @@ class Sentinel:
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - the other use cases must go on
-            log.warning("alarms of %s: %s", contract.name, _told(error))
+            log.warning("alarms of %s: %s", contract.name, brief(error))
             return True
 
     def _take(self, event: Document) -> None:
@@ -121,6 +123,9 @@ class Sentinel:
         if found and found[0].get("parent_task_run_id"):
             return
         why = notices.one_sentence(resource.get("prefect.state-message") or "") or "it left no message"
+        if event["event"] == CRASHED:
+            # Nothing of ours could say so itself.
+            notices.keep_end(self._settings, use_case, _flow_of(event), id, why, _moment(event))
         refused = {one.sentence for one in notices.newest(self._settings, use_case, 20) if one.kind == "batch refused"}
         if why in refused:
             return
@@ -147,7 +152,7 @@ def stand_guard(sentinel: Sentinel, stop: threading.Event) -> None:
         except Away:
             pass
         except Exception as error:  # noqa: BLE001 - it is the last one who would tell of an error
-            if (sentence := _told(error)) != last:
+            if (sentence := brief(error)) != last:
                 log.warning("%s", sentence)
             last = sentence
         stop.wait(pause)
@@ -161,12 +166,15 @@ def _tag(resource: Mapping[str, Any]) -> str:
     return str(resource.get("prefect.resource.id", "")).removeprefix("prefect.tag.")
 
 
+def _flow_of(event: Document) -> str:
+    """Name of the flow that an event of a run belongs to."""
+    related = event.get("related") or []
+    found = (one for one in related if one.get("prefect.resource.role") == "flow")
+    return str(next(found, {}).get("prefect.resource.name") or "a flow")
+
+
 def _ending(event: Document) -> str:
     return str(event["event"]).rpartition(".")[2].lower()
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, ContenderError) else f"{type(error).__name__}: {error}"
 
 
 def _read_marker(path: Path) -> datetime:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from contender.errors import ContenderError
+from contender.error_text import brief
 from flows.prefect_api.client import Away
 from flows.watcher.arrivals import Arrivals
 
@@ -76,7 +76,7 @@ def _carefully(one: Arrivals, act: Callable[[], None], failing: dict[str, str]) 
         # That was told already.
         return
     except Exception as error:  # noqa: BLE001 - the other use cases must go on, whatever it is
-        sentence = str(error) if isinstance(error, ContenderError | OSError) else f"{type(error).__name__}: {error}"
+        sentence = str(error) if isinstance(error, OSError) else brief(error)
         if failing.get(name) != sentence:
             failing[name] = sentence
             log.warning("arrivals of %s: %s", name, sentence)

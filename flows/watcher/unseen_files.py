@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from contender import error_text
 from contender.contracts.contract import Contract
 from contender.errors import ContenderError, Unavailable
 from contender.ingestion.settling import Look
@@ -46,4 +47,5 @@ def _tell(use_case: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_tell(sys.argv[1]))
+    with error_text.process("unseen"):
+        sys.exit(_tell(sys.argv[1]))

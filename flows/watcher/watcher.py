@@ -12,9 +12,11 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from contender import error_text
 from contender.contracts.contract import Contract, known_use_cases
 from contender.errors import ContenderError, UsageError
 from contender.operations import delivery
@@ -105,7 +107,9 @@ def _beat(path: Path, folders: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
+    code = 1
+    with suppress(SystemExit), error_text.process("watching"):
+        code = main(sys.argv[1:])
     logging.shutdown()
     # Not `sys.exit`: it would wait for a sweep, or for people who are being told, for as long as those take.
     os._exit(code)

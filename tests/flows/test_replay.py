@@ -182,7 +182,7 @@ def test_a_history_that_is_too_short_is_refused_and_nothing_is_left_behind(place
 )
 def test_wrong_use_is_one_sentence(arguments, said, monkeypatch, tmp_path):
     monkeypatch.setenv("CONTENDER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("flows.cli.main._leave", sys.exit)
+    monkeypatch.setattr("flows.runtime.exits.leave", sys.exit)
     done = CliRunner().invoke(main, ["replay", *arguments])
     assert done.exit_code == 2
     assert said in done.stderr

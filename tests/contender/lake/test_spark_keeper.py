@@ -189,7 +189,9 @@ def test_what_a_killed_run_was_writing_never_lands_once_the_next_has_claimed(war
     orphan.communicate(timeout=60)
     shared_spark.end_orphans(settings)
     assert tables.find(settings, "orders", "numbers") is None
-    again = answer(settings.home, tmp_path, SLOW_WRITE + "print(json.dumps(tables.count(settings, 'orders', 'numbers')))")
+    again = answer(
+        settings.home, tmp_path, SLOW_WRITE + "print(json.dumps(tables.count(settings, 'orders', 'numbers')))"
+    )
     assert again == 60
     assert tables.find(settings, "orders", "numbers").version == 0
     assert is_sound(warm, tmp_path)

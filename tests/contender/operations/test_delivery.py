@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -174,4 +175,49 @@ def test_of_a_message_one_sentence_is_told(message, sentence):
 
 
 def test_a_sentence_is_never_a_page():
-    assert len(notices.one_sentence("word " * 1000)) <= 300
+    assert len(notices.one_sentence("word " * 1000)) <= notices.LONGEST
+
+
+NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
+
+
+def ended(settings, flow, hour, sentence="", run=None, use_case="orders"):
+    at = NOON + timedelta(hours=hour)
+    notices.keep_end(settings, use_case, flow, run or f"{flow} {hour}", sentence, at)
+
+
+def test_a_flow_that_failed_last_is_known_with_how_often_since_it_did_what_it_should(tmp_path):
+    settings = Settings(home=tmp_path)
+    for hour, sentence in enumerate(["first", "", "second", "third"]):
+        ended(settings, "retrain", hour, sentence)
+    ended(settings, "ingest", 9)
+    ended(settings, "score", 1, "no model")
+    ended(settings, "score", 1, "of others", use_case="flights")
+
+    retrain, score = notices.failing(settings, "orders")
+    assert (retrain.flow, retrain.at, retrain.sentence, retrain.times) == (
+        "retrain",
+        NOON + timedelta(hours=3),
+        "third",
+        2,
+    )
+    assert (score.flow, score.times) == ("score", 1)
+    assert retrain.told == "'retrain' failed at 2026-01-10 15:00 UTC, 2 times in a row: third"
+    assert score.told == "'score' failed at 2026-01-10 13:00 UTC: no model"
+
+
+def test_a_success_settles_what_failed_before_also_what_is_told_of_late_or_twice(tmp_path):
+    settings = Settings(home=tmp_path)
+    ended(settings, "retrain", 0, "as the run itself says", run="a")
+    ended(settings, "retrain", 0, "as the watcher says", run="a")
+    assert [(one.sentence, one.times) for one in notices.failing(settings, "orders")] == [("as the run itself says", 1)]
+
+    ended(settings, "retrain", 2)
+    ended(settings, "retrain", 1, "told of late")
+    assert notices.failing(settings, "orders") == []
+
+
+def test_a_sentence_is_kept_with_the_path_at_its_end(tmp_path):
+    sentence = f"The step failed: {'x' * 300}; the whole of it is in {tmp_path / ('y' * 150)}: report it."
+
+    assert notices.one_sentence(sentence) == sentence

@@ -377,6 +377,26 @@ def test_what_was_never_run_says_what_to_do(tmp_path):
     assert "Quality over time" not in text
 
 
+def test_what_failed_last_stands_there_before_a_first_champion_and_is_gone_after_a_success(tmp_path):
+    settings = settings_of(tmp_path)
+    for run in ("a", "b"):
+        notices.keep_end(settings, "payments", "retrain", run, "The step 'x' failed: <b>", NOW)
+    page = dashboard.page(settings)[0]
+    text = Reader(page).text
+
+    told = f"'retrain' failed at {NOW:%Y-%m-%d %H:%M} UTC, 2 times in a row: The step 'x' failed: <b>"
+    # On the tile and in the section.
+    assert text.count(told) == 2
+    assert "The step &#x27;x&#x27; failed: &lt;b&gt;" in page
+    assert "contender run payments" not in text
+    assert "contender run flights" in text
+
+    notices.keep_end(settings, "payments", "retrain", "c", "", NOW + timedelta(seconds=1))
+    text = Reader(dashboard.page(settings)[0]).text
+    assert "failed" not in text
+    assert "contender run payments" in text
+
+
 def test_without_any_use_case_the_page_says_how_to_get_one(tmp_path):
     page, causes = dashboard.page(Settings(home=tmp_path, use_cases=tmp_path / "none"))
 

@@ -81,7 +81,7 @@ def command(settings, monkeypatch):
 
     def run(*arguments):
         # A command leaves at once, without waiting for threads; here it must only end.
-        monkeypatch.setattr("flows.cli.main._leave", sys.exit)
+        monkeypatch.setattr("flows.runtime.exits.leave", sys.exit)
         done = CliRunner().invoke(main, list(arguments))
         return done.exit_code, done.stdout, done.stderr
 

@@ -20,11 +20,12 @@ pytestmark = [
 
 FAILING = """
 import errno
-from prefect import flow, task
+from prefect import flow
 from contender.lake import spark_session, tables
 from contender.errors import BatchRefused
 from contender.settings import Settings
 from flows.runtime.flow_runs import in_one_sentence, tags_of
+from tasks.steps import step
 
 def spark(): return spark_session.session(Settings(), small=True)
 def refused(): raise BatchRefused("The batch is refused: 9.0% of its 400 records fail.")
@@ -37,11 +38,11 @@ def python():
     spark().range(1).mapInArrow(bad, "id bigint").collect()
 
 def story_of(what):
-    @task(name=what.__name__)
-    def step(): what()
+    @step(name=what.__name__)
+    def doing(): what()
     @in_one_sentence
     @flow(name=what.__name__, flow_run_name=what.__name__)
-    def story(use_case: str): step()
+    def story(use_case: str): doing()
     return story
 
 @in_one_sentence
@@ -94,9 +95,11 @@ def test_a_failed_run_says_the_one_sentence(failing):
     told = {name: found[name]["state"]["message"] for name in ("refused", "outer", "full", "java", "python")}
 
     assert told["refused"] == told["outer"] == "The batch is refused: 9.0% of its 400 records fail."
-    assert told["full"].startswith(f"The disk that holds {folder / 'home'} or the lake is full; make room there")
+    disk = f"the disk that holds {folder / 'home'} or the lake is full; make room there"
+    assert told["full"].startswith(f"The step 'full' of payments failed: {disk}")
     assert "Illegal Capacity: -1" in told["java"]
-    assert told["python"].startswith("PythonException: KeyError: 'colour'; the whole is in ")
+    began = "The step 'python' of payments failed: PythonException: KeyError: 'colour'; the whole of it is in "
+    assert told["python"].startswith(began)
     assert all("\n" not in sentence for sentence in told.values())
     assert {found[name]["state_type"] for name in told} == {"FAILED"}
 
@@ -229,7 +232,7 @@ def test_a_retrain_that_the_cool_down_forbids_ends_as_skipped(server, tmp_path):
 
 PROGRESS = """
 import time
-from prefect import flow, task
+from prefect import flow
 from contender.lake import spark_session, tables
 from contender.settings import Settings
 from tasks import progress
@@ -355,13 +358,14 @@ def test_nobody_to_tell_is_no_error(server, tmp_path):
 
 
 AGAIN = """
-from prefect import flow, task
+from prefect import flow
 from contender.errors import ModelError, Unavailable
 from tasks.retries import TRIES
+from tasks.steps import step
 
 tries = []
 def failing(error):
-    @task(**TRIES | {"retry_delay_seconds": 0})
+    @step(**TRIES | {"retry_delay_seconds": 0})
     def ask():
         tries.append(type(error).__name__)
         if len(tries) < 3: raise error

@@ -400,6 +400,9 @@ def test_people_are_told_of_what_failed_and_of_alarms_from_outside(tmp_path, ser
         assert found["automation failed"].sentence.startswith("An automation failed: an automation of ours: ")
         [lost] = [one for one in notices.newest(watcher.settings) if one.link == link_of(server, crashed)]
         assert lost.sentence == "score payments crashed: No sign of life."
+        # What fails says so itself; a process that is gone cannot.
+        [crash] = notices.failing(watcher.settings, "payments")
+        assert (crash.flow, crash.sentence, crash.times) == ("ingest", "No sign of life.", 1)
         assert len([one for one in notices.newest(watcher.settings) if one.kind != "automation failed"]) == 3
         wait_for(lambda: len(taken) == 3, "people are told")
         assert sorted((one["title"], one["message"].partition("\n")[0]) for one in taken) == [
