@@ -117,13 +117,18 @@ def digest_of(folder: Path, name: str = "The model") -> str:
         UntrustedModel: there is a link or a special file, which could show something else the next time.
     """
     contents = {}
-    for file, path in _plain_files(folder, name):
+    for file, path in plain_files(folder, name):
         with path.open("rb") as opened:
             contents[file] = hashlib.file_digest(opened, "sha256").hexdigest()
     return _whole(contents)
 
 
-def _plain_files(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
+def plain_files(folder: Path, name: str = "The model") -> Iterator[tuple[str, Path]]:
+    """The files of a model by name, in order; none of what loading leaves aside.
+
+    Raises:
+        UntrustedModel: one is a link or a special file.
+    """
     for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
         file, state = path.relative_to(folder).as_posix(), path.lstat()
         regular = stat.S_ISREG(state.st_mode)
@@ -179,7 +184,7 @@ def _approved(folder: Path, digest: str, name: str) -> dict[str, bytes]:
     if not (folder / MODEL_FILE).is_file():
         raise UntrustedModel(f"{name} has no file '{MODEL_FILE}' in {folder}; only models stored as skops are loaded.")
     found, size = {}, 0
-    for file, path in _plain_files(folder, name):
+    for file, path in plain_files(folder, name):
         size += path.stat().st_size
         if size > _LARGEST_BYTES:
             raise UntrustedModel(

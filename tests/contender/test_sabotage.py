@@ -1200,7 +1200,7 @@ LINK = "if not (regular or stat.S_ISDIR(state.st_mode)) or (regular and state.st
 
 
 @guarded(
-    "no file of a model is a link", without(model_files._plain_files, (LINK, "if regular and state.st_nlink > 1:"))
+    "no file of a model is a link", without(model_files.plain_files, (LINK, "if regular and state.st_nlink > 1:"))
 )
 def _(home: Path) -> None:
     (folder := stored(home, files_of())).joinpath("evil.py").symlink_to(home)
@@ -1210,7 +1210,7 @@ def _(home: Path) -> None:
 
 @guarded(
     "no file of a model has a second name",
-    without(model_files._plain_files, (" or (regular and state.st_nlink > 1)", "")),
+    without(model_files.plain_files, (" or (regular and state.st_nlink > 1)", "")),
 )
 def _(home: Path) -> None:
     (home / "outside").hardlink_to(stored(home, files_of()) / "model.skops")
