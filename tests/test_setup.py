@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ["sh", "dirname", "id", "sed", "cat", "cksum", "grep"]
+TOOLS = ["sh", "dirname", "id", "sed", "cat", "cksum", "env", "sleep"]
 
 
 @pytest.fixture
