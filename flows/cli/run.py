@@ -10,6 +10,7 @@ import click
 
 from contender.contracts.contract import Contract
 from contender.lake.locks import at_work
+from contender.operations.findings import activation_command
 from contender.promotion.approval_request import document_of
 from contender.settings import Settings
 from contender.timing import clock
@@ -201,6 +202,8 @@ def tell_summary(settings: Settings, contract: Contract, document: dict[str, Any
         f"Predictions: {document['predictions']:,} in {_short(tables.path_of(settings, contract.name, 'predictions'))}"
     )
     click.echo(f"Next: contender why {contract.name}    contender status    contender --help")
+    if command := activation_command():
+        click.echo(f"Once in each terminal, so that it finds contender: {command}")
 
 
 def _make_sure_there_is_data(settings: Settings, contract: Contract, landing: Path | None) -> None:
