@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contender.cores import count_cores
 from contender.errors import ModelError, UntrustedModel
 from contender.registry.mlmodel import MODEL_FILE, check_description
 from contender.values import ModelVersion
@@ -96,6 +97,7 @@ class Answering:
         self._answer = getattr(model, "predict_proba", model.predict)
 
     def predict(self, data: Any, params: Any = None) -> Any:
+        count_cores()
         # `params` is MLflow's; handed on, a Pipeline would take it for metadata of its last step.
         if len(data) > _FEW:
             return self._answer(data)
