@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ["sh", "dirname", "id", "sed", "cat", "cksum", "grep"]
+TOOLS = ["sh", "dirname", "id", "sed", "cat", "cksum", "env", "sleep"]
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def checkout(tmp_path):
     """A checkout with the files that set-up reads, and a PATH with what every system has, but no Java."""
     folder = tmp_path / "checkout"
     (folder / "bin").mkdir(parents=True)
-    for name in ["bin/setup", "uv.lock", "pyproject.toml", ".python-version"]:
+    for name in ["bin/setup", "uv.lock", "pyproject.toml"]:
         shutil.copy(ROOT / name, folder / name)
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -47,7 +47,7 @@ def test_without_java_it_stops_with_one_sentence_before_anything_else(checkout):
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
     assert "Spark needs Java 17 or later, and none was found" in answer.stderr
-    assert sorted(path.name for path in checkout.iterdir()) == [".python-version", "bin", "pyproject.toml", "uv.lock"]
+    assert sorted(path.name for path in checkout.iterdir()) == ["bin", "pyproject.toml", "uv.lock"]
 
 
 def test_an_old_java_home_is_named_and_nothing_is_installed_over_it(checkout, tmp_path):

@@ -65,5 +65,14 @@ def extra_command(extra: str, requirement: str) -> str:
     return _in(root, f"{uv} sync --locked --inexact --extra {extra}")
 
 
+def activation_command() -> str | None:
+    """What makes a shell find `contender`, where it does not yet and bin/setup has installed it."""
+    root = checkout()
+    if root is None or shutil.which("contender"):
+        return None
+    here = ".venv" if Path.cwd() == root else shlex.quote(str(root / ".venv"))
+    return f". {here}/bin/activate"
+
+
 def _in(root: Path, command: str) -> str:
     return command if Path.cwd() == root else f"cd {shlex.quote(str(root))} && {command}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contender.cores import count_cores
 from contender.errors import ModelError, UntrustedModel
 from contender.registry.mlmodel import MODEL_FILE, check_description
 from contender.values import ModelVersion
@@ -96,6 +97,7 @@ class Answering:
         self._answer = getattr(model, "predict_proba", model.predict)
 
     def predict(self, data: Any, params: Any = None) -> Any:
+        count_cores()
         # `params` is MLflow's; handed on, a Pipeline would take it for metadata of its last step.
         if len(data) > _FEW:
             return self._answer(data)
@@ -117,13 +119,18 @@ def digest_of(folder: Path, name: str = "The model") -> str:
         UntrustedModel: there is a link or a special file, which could show something else the next time.
     """
     contents = {}
-    for file, path in _plain_files(folder, name):
+    for file, path in plain_files(folder, name):
         with path.open("rb") as opened:
             contents[file] = hashlib.file_digest(opened, "sha256").hexdigest()
     return _whole(contents)
 
 
-def _plain_files(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
+def plain_files(folder: Path, name: str = "The model") -> Iterator[tuple[str, Path]]:
+    """The files of a model by name, in order; none of what loading leaves aside.
+
+    Raises:
+        UntrustedModel: one is a link or a special file.
+    """
     for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
         file, state = path.relative_to(folder).as_posix(), path.lstat()
         regular = stat.S_ISREG(state.st_mode)
@@ -179,7 +186,7 @@ def _approved(folder: Path, digest: str, name: str) -> dict[str, bytes]:
     if not (folder / MODEL_FILE).is_file():
         raise UntrustedModel(f"{name} has no file '{MODEL_FILE}' in {folder}; only models stored as skops are loaded.")
     found, size = {}, 0
-    for file, path in _plain_files(folder, name):
+    for file, path in plain_files(folder, name):
         size += path.stat().st_size
         if size > _LARGEST_BYTES:
             raise UntrustedModel(

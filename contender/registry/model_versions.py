@@ -31,6 +31,8 @@ Status = Literal["pending", "approved", "rejected"]
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
+    # MLflow asks GitPython for the commit, which tells at length where there is no git; we read the commit ourselves.
+    "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # With a server MLflow prints where each run can be seen: on standard output, with user and password.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",

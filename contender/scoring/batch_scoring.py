@@ -4,9 +4,7 @@ The model travels to the workers as the bytes that were approved; each worker ch
 with our own allow-list, and predicts through MLflow's pyfunc contract, one Arrow batch at a time.
 """
 
-import io
-import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,12 +98,11 @@ def decide(kind: Kind, answer: "np.ndarray", threshold: float, classes: "np.ndar
     return answer[np.arange(len(best)), best], classes[best].astype(str)
 
 
-def pack(folder: Path) -> bytes:
-    """The files of a model as one archive, so that any worker can have them."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.add(folder, arcname="model")
-    return buffer.getvalue()
+def pack(folder: Path) -> dict[str, bytes]:
+    """The files of a model by name, so that any worker can have them."""
+    from contender.registry.model_files import plain_files
+
+    return {name: path.read_bytes() for name, path in plain_files(folder)}
 
 
 def _predictor(
@@ -133,7 +130,7 @@ def _predictor(
 _ready: dict[str, Any] = {}
 
 
-def _loaded(files: bytes, digest: str) -> Any:
+def _loaded(files: Mapping[str, bytes], digest: str) -> Any:
     """The verified model, loaded once per worker process."""
     if digest not in _ready:
         import tempfile
@@ -141,8 +138,10 @@ def _loaded(files: bytes, digest: str) -> Any:
         from contender.registry.model_files import load_folder
 
         with tempfile.TemporaryDirectory(prefix="contender-") as scratch:
-            with tarfile.open(fileobj=io.BytesIO(files)) as archive:
-                archive.extractall(scratch, filter="data")
+            for name, content in files.items():
+                path = Path(scratch, "model", name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
             _ready.clear()
             _ready[digest] = load_folder(Path(scratch) / "model", digest)
     return _ready[digest]

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from contender.contracts.sections import Kind, Training
+from contender.cores import count_cores
 from contender.errors import TooFewOutcomes
 from contender.evaluation.sklearn_metrics import Floats, measure, measure_all, sign, time_folds
 from contender.features.row_transformers import OwnFeatures
@@ -93,6 +94,7 @@ def train(
             f"In time order, none of {rules.folds} folds of {len(chosen):,} records holds two outcomes that differ; "
             "wait for more outcomes, or ask for fewer folds in the contract."
         )
+    count_cores()
     with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         # A search may try settings that lbfgs leaves early; their score says what they are worth.
         warnings.simplefilter("ignore", ConvergenceWarning)

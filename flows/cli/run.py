@@ -1,5 +1,6 @@
 """The commands that run flows, and the last lines they print."""
 
+import textwrap
 import time
 from dataclasses import asdict
 from datetime import datetime
@@ -10,6 +11,7 @@ import click
 
 from contender.contracts.contract import Contract
 from contender.lake.locks import at_work
+from contender.operations.findings import activation_command
 from contender.promotion.approval_request import document_of
 from contender.settings import Settings
 from contender.timing import clock
@@ -184,9 +186,9 @@ def tell_summary(settings: Settings, contract: Contract, document: dict[str, Any
     champion = document["champion"]
     click.echo()
     if verdict is None:
-        click.echo(f"No challenger this time: {document['due']['reason']}.")
+        click.echo(_within_80(f"No challenger this time: {document['due']['reason']}."))
     else:
-        click.echo(f"Verdict: {verdict.decision.value}. {verdict.reasons[0]}")
+        click.echo(_within_80(f"Verdict: {verdict.decision.value}. {verdict.reasons[0]}"))
         against = "" if verdict.champion_score is None else f", {verdict.against} {verdict.champion_score:.4f}"
         click.echo(
             f"  {verdict.metric}: challenger {verdict.challenger_score:.4f}{against}, on {verdict.rows:,} unseen rows"
@@ -201,6 +203,12 @@ def tell_summary(settings: Settings, contract: Contract, document: dict[str, Any
         f"Predictions: {document['predictions']:,} in {_short(tables.path_of(settings, contract.name, 'predictions'))}"
     )
     click.echo(f"Next: contender why {contract.name}    contender status    contender --help")
+    if command := activation_command():
+        click.echo(f"Once in each terminal, so that it finds contender: {command}")
+
+
+def _within_80(sentence: str) -> str:
+    return textwrap.fill(sentence, 80, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _make_sure_there_is_data(settings: Settings, contract: Contract, landing: Path | None) -> None:

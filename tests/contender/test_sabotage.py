@@ -1199,9 +1199,7 @@ def _(home: Path) -> None:
 LINK = "if not (regular or stat.S_ISDIR(state.st_mode)) or (regular and state.st_nlink > 1):"
 
 
-@guarded(
-    "no file of a model is a link", without(model_files._plain_files, (LINK, "if regular and state.st_nlink > 1:"))
-)
+@guarded("no file of a model is a link", without(model_files.plain_files, (LINK, "if regular and state.st_nlink > 1:")))
 def _(home: Path) -> None:
     (folder := stored(home, files_of())).joinpath("evil.py").symlink_to(home)
     with pytest.raises(UntrustedModel, match="link or a special file"):
@@ -1210,7 +1208,7 @@ def _(home: Path) -> None:
 
 @guarded(
     "no file of a model has a second name",
-    without(model_files._plain_files, (" or (regular and state.st_nlink > 1)", "")),
+    without(model_files.plain_files, (" or (regular and state.st_nlink > 1)", "")),
 )
 def _(home: Path) -> None:
     (home / "outside").hardlink_to(stored(home, files_of()) / "model.skops")

@@ -164,6 +164,22 @@ def test_the_setup_that_mends_versions_cannot_skip_its_work(tmp_path, monkeypatc
     assert findings.setup_command() == f"{sys.executable} -m contender.lake.java_setup"
 
 
+def test_a_shell_that_does_not_find_contender_is_told_what_makes_it(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "setup").write_text("")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert findings.activation_command() == ". .venv/bin/activate"
+    monkeypatch.chdir("/")
+    assert findings.activation_command() == f". {tmp_path}/.venv/bin/activate"
+    (tmp_path / "contender").touch(mode=0o755)
+    assert findings.activation_command() is None
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "prefix", "/usr")
+    assert findings.activation_command() is None
+
+
 def test_an_old_java_is_told_with_the_command_that_installs_a_newer_one(tmp_path, monkeypatch):
     fake = tmp_path / "bin" / "java"
     fake.parent.mkdir()

@@ -1,7 +1,10 @@
 """The registry, with a real MLflow on SQLite: what is logged comes back, and only what was approved is opened."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from datetime import datetime
@@ -185,6 +188,30 @@ def test_a_spark_worker_keeps_no_copy_of_the_model_on_disk(
     np.testing.assert_allclose(loaded.answer(frame), fitted("binary").predict_proba(frame))
     with pytest.raises(ModelError, match="cannot be asked"):
         loaded.answer(frame.drop(columns="a"))
+
+
+WITHOUT_GIT = """
+from contender.registry import model_versions
+from contender.settings import Settings
+
+with model_versions.connected(Settings()):
+    from mlflow.tracking.context.registry import resolve_tags
+
+    assert "mlflow.source.name" in resolve_tags()
+"""
+
+
+def test_where_there_is_no_git_a_run_starts_without_a_word(tmp_path: Path) -> None:
+    told = {name: value for name, value in os.environ.items() if name != "GIT_PYTHON_REFRESH"}
+    answer = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WITHOUT_GIT],
+        env=told | {"PATH": str(tmp_path), "CONTENDER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
 
 
 def test_mlflow_itself_gives_the_same_answers(settings: Settings, first: ModelVersion) -> None:
