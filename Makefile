@@ -1,8 +1,10 @@
 .POSIX:
-.PHONY: run test fast setup clean
+.PHONY: run test fast soak setup clean
 
 USE_CASE = payments
 BIN = .venv/bin
+# Which files stay together, and which begin, is said in tests/conftest.py.
+PARALLEL = -n 2 --dist loadgroup --no-loadscope-reorder
 
 # Install what is missing, then do the whole job once: `make run`, or `make run USE_CASE=flights`.
 run: setup
@@ -14,12 +16,17 @@ test:
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest $(PARALLEL) -m "not soak"
 
 # The tests that need no Spark, no server and no network.
 fast:
 	@bin/setup --dev
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest $(PARALLEL) -m "not slow and not soak"
+
+# What takes too long for every change: kill loops, the whole loop by itself, products of faults, all real data.
+soak:
+	@bin/setup --dev
+	$(BIN)/pytest $(PARALLEL) -m soak
 
 setup:
 	@bin/setup

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contender.contracts.contract import Contract
 from contender.events import LANDED, Event
-from contender.ingestion.settling import Look, Waiting, settle, wants
+from contender.ingestion.settling import SETTLE_SECONDS, Look, Waiting, settle, wants
 from contender.settings import Settings
 from flows.prefect_api.client import Server
 from flows.watcher.unseen_files import find_unseen
@@ -27,9 +27,16 @@ log = logging.getLogger(__name__)
 class Arrivals:
     """The landing folder of one use case: what waits to be settled, and what waits to be announced."""
 
-    def __init__(self, settings: Settings, contract: Contract, server: Server, aside: Executor) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        contract: Contract,
+        server: Server,
+        aside: Executor,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> None:
         self.contract, self.folder = contract, _folder_of(contract)
-        self._settings, self._server, self._aside = settings, server, aside
+        self._settings, self._server, self._aside, self._settle_seconds = settings, server, aside, settle_seconds
         self._waiting: dict[str, Waiting] = {}
         self._ready: dict[str, Look] = {}
         self._event_id = ""
@@ -51,7 +58,9 @@ class Arrivals:
         """
         mine = {path for path in changed if Path(path).parent == self.folder and wants(self.contract, Path(path).name)}
         if mine or self._waiting:
-            self._waiting, settled = settle(self._waiting, look_at(mine | set(self._waiting)), now)
+            self._waiting, settled = settle(
+                self._waiting, look_at(mine | set(self._waiting)), now, self._settle_seconds
+            )
             self._make_ready(look_at(settled))
         if self._search is not None and self._search.done():
             self._take(self._search, now)

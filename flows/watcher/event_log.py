@@ -16,6 +16,7 @@ from contender.events import CALLS, DEGRADED, DRIFT, REFUSED, resource_of
 from contender.operations import delivery, notices
 from contender.retraining import triggers
 from contender.settings import Settings
+from flows.pace import USUAL, Pace
 from flows.prefect_api.client import Away, Document, Server
 from flows.watcher.retrain_outcomes import become
 
@@ -23,7 +24,6 @@ CRASHED = "prefect.flow-run.Crashed"
 FAILED = ("prefect.flow-run.Failed", CRASHED)
 ACTION_FAILED = "prefect.automation.action.failed"
 
-BUSY_SECONDS, IDLE_SECONDS = 2.0, 5.0
 OVERLAP = timedelta(minutes=10)
 """An event may be told, or reach the database, later than those that occurred after it."""
 
@@ -35,8 +35,10 @@ log = logging.getLogger(__name__)
 class Sentinel:
     """What was seen so far. Whatever is seen twice, also after a restart, is kept and told once by its event's id."""
 
-    def __init__(self, settings: Settings, contracts: Mapping[str, Contract], server: Server) -> None:
-        self._settings, self._server = settings, server
+    def __init__(
+        self, settings: Settings, contracts: Mapping[str, Contract], server: Server, pace: Pace = USUAL
+    ) -> None:
+        self._settings, self._server, self.pace = settings, server, pace
         self._contracts = dict(contracts)
         self._resources = {resource_of(settings, use_case): use_case for use_case in contracts}
         self._marker = settings.running / "sentinel.json"
@@ -75,7 +77,7 @@ class Sentinel:
 
     def _settle_carefully(self, contract: Contract, now: datetime) -> bool:
         try:
-            return become(self._settings, contract, self._server, now)
+            return become(self._settings, contract, self._server, now, self.pace)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - the other use cases must go on
@@ -145,9 +147,10 @@ def stand_guard(sentinel: Sentinel, stop: threading.Event) -> None:
     """Look again and again, until `stop` is set; who is away is waited for."""
     last = ""
     while not stop.is_set():
-        pause = BUSY_SECONDS
+        pause = sentinel.pace.busy_seconds
         try:
-            pause = BUSY_SECONDS if sentinel.look(datetime.now(UTC)) else IDLE_SECONDS
+            if not sentinel.look(datetime.now(UTC)):
+                pause = sentinel.pace.idle_seconds
             last = ""
         except Away:
             pass

@@ -7,18 +7,13 @@ from contender.retraining import triggers
 from contender.retraining.policy import alarm_may_start
 from contender.retraining.triggers import Trigger
 from contender.settings import Settings
+from flows.pace import USUAL, Pace
 from flows.prefect_api.client import Document, Server
-
-PATIENCE = timedelta(seconds=20)
-"""How long an automation may take to create a run, before its absence is explained by the contract's limits."""
-
-LONG_PATIENCE = timedelta(seconds=60)
-"""The same, where nothing explains it."""
 
 _ALIVE = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED"]
 
 
-def become(settings: Settings, contract: Contract, server: Server, now: datetime) -> bool:
+def become(settings: Settings, contract: Contract, server: Server, now: datetime, pace: Pace = USUAL) -> bool:
     """Write down what became of the pending events of a use case; whether some are pending still."""
     waiting = triggers.pending(settings, contract.name)
     if not waiting:
@@ -30,7 +25,10 @@ def become(settings: Settings, contract: Contract, server: Server, now: datetime
     if any(trigger.event_id not in of_event or _refused(of_event[trigger.event_id]) for trigger in waiting):
         alive = _runs(settings, contract, server, {"before_": soon}, state={"type": {"any_": _ALIVE}})
         in_flight = next((run["name"] for run in alive if _is_in_flight(run)), None)
-    return sum(not _settle(settings, contract, one, of_event.get(one.event_id), in_flight, now) for one in waiting) > 0
+    left = [
+        one for one in waiting if not _settle(settings, contract, one, of_event.get(one.event_id), in_flight, now, pace)
+    ]
+    return bool(left)
 
 
 def _settle(
@@ -40,6 +38,7 @@ def _settle(
     run: Document | None,
     in_flight: str | None,
     now: datetime,
+    pace: Pace,
 ) -> bool:
     """Write down what became of one event, where that is known."""
     if run is not None and _refused(run):
@@ -51,9 +50,9 @@ def _settle(
     age = now - trigger.at
     before = triggers.started_before(settings, contract.name, trigger)
     rule = alarm_may_start(contract.retraining, started=before, in_flight=in_flight, now=trigger.at)
-    if rule.allowed and age > LONG_PATIENCE:
+    if rule.allowed and age > pace.unexplained:
         why = "no automation started a retrain, though the contract's limits allow one; 'contender up' installs it"
-    elif not rule.allowed and age > PATIENCE:
+    elif not rule.allowed and age > pace.explained:
         why = rule.why
     else:
         return False

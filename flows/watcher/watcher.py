@@ -21,6 +21,7 @@ from contender.contracts.contract import Contract, known_use_cases
 from contender.errors import ContenderError, UsageError
 from contender.operations import delivery
 from contender.settings import Settings
+from flows.pace import USUAL, Pace
 from flows.prefect_api.client import Server
 from flows.watcher.arrivals import Arrivals
 from flows.watcher.event_log import Sentinel, stand_guard
@@ -31,7 +32,7 @@ HEARTBEAT_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
-def main(names: Sequence[str]) -> int:
+def main(names: Sequence[str], pace: Pace = USUAL) -> int:
     """Watch the named use cases, or all, until a signal says to stop; the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
@@ -45,19 +46,18 @@ def main(names: Sequence[str]) -> int:
     except ContenderError as error:
         log.error("%s", error)
         return 2 if isinstance(error, UsageError) else 1
-    return watch(settings, contracts, stop)
+    return watch(settings, contracts, stop, pace)
 
 
-def watch(settings: Settings, contracts: Mapping[str, Contract], stop: threading.Event) -> int:
+def watch(settings: Settings, contracts: Mapping[str, Contract], stop: threading.Event, pace: Pace = USUAL) -> int:
     """Run both loops until `stop` is set; 1 if one of them ended by itself."""
     server, ready = Server(settings), threading.Event()
     aside = ThreadPoolExecutor(1, "sweep")
-    arrivals = [Arrivals(settings, contract, server, aside) for contract in contracts.values()]
+    arrivals = [Arrivals(settings, contract, server, aside, pace.settle_seconds) for contract in contracts.values()]
+    guard = Sentinel(settings, contracts, server, pace)
     loops = [
         threading.Thread(target=watch_arrivals, args=(arrivals, stop, ready), name="arrivals", daemon=True),
-        threading.Thread(
-            target=stand_guard, args=(Sentinel(settings, contracts, server), stop), name="sentinel", daemon=True
-        ),
+        threading.Thread(target=stand_guard, args=(guard, stop), name="sentinel", daemon=True),
     ]
     for loop in loops:
         loop.start()

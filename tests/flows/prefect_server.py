@@ -18,6 +18,15 @@ from uuid import uuid4
 from flows.prefect_api import prefect_server
 
 ROOT = Path(__file__).parents[2]
+HASTE = {
+    # Seconds between two writes of events, and between two looks for what did not happen; both are 5 by default.
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.5",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+}
+"""What makes a server wait less for nothing."""
+
+UNHURRIED = dict(zip(HASTE, ("5", "PT5S"), strict=True))
+
 Found = TypeVar("Found")
 
 
@@ -33,12 +42,12 @@ def eventually(found: Callable[[], Found], what: str, seconds: float = 60) -> Fo
 class Prefect:
     """One server, its home, and the environment in which commands find it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **variables: str) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("CONTENDER_", "PREFECT_"))}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.folder = folder
+        self.folder, self._variables = folder, variables
         self.environment = clean | prefect_server.ENVIRONMENT | {
             "PREFECT_HOME": str(folder / "prefect"), "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
             "PREFECT_UI_ENABLED": "false", "CONTENDER_HOME": str(folder / "home"),
@@ -50,9 +59,14 @@ class Prefect:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
-            environment = self.environment | prefect_server.SERVER_ENVIRONMENT
+            environment = self.environment | prefect_server.SERVER_ENVIRONMENT | self._variables
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        eventually(lambda: prefect_server.answers(self.environment["PREFECT_API_URL"]), "the server answers", 120)
+        eventually(self._answers, "the server answers", 120)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "server.log").read_text()
+        return prefect_server.answers(self.environment["PREFECT_API_URL"])
 
     def stop(self, *, at_once: bool = False) -> None:
         if self.process is not None:
@@ -129,9 +143,9 @@ class Prefect:
 
 
 @contextlib.contextmanager
-def served(folder: Path) -> Iterator[Prefect]:
-    """A server for as long as the block runs."""
-    server = Prefect(folder)
+def served(folder: Path, **variables: str) -> Iterator[Prefect]:
+    """A server for as long as the block runs, with these variables besides those that make it hurry."""
+    server = Prefect(folder, **(HASTE | variables))
     try:
         server.start()
         yield server

@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from tests.loop import Loop, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1500)]
 
 PAYMENTS = ("--payments", "40000")
 PATIENCE_SECONDS = 600

@@ -89,6 +89,7 @@ def assert_every_record_is_scored_once(place: Place, use_case: str, document: di
     assert document["records"] == document["predictions"] == document["scored"] == len(records)
 
 
+@pytest.mark.soak
 def test_flights_gets_a_champion_that_knows_nothing_from_after_departure(place):
     for name in (
         "flights/flights-2013-1[012]*",
@@ -109,6 +110,7 @@ def test_flights_gets_a_champion_that_knows_nothing_from_after_departure(place):
     assert not {column for column in columns if column.endswith(("delay", "air_time", "time_hour", "flight_id"))}
 
 
+@pytest.mark.soak
 def test_bikes_gets_a_champion_without_the_columns_that_add_up_to_the_target(place):
     place.land("bikes/*")
     document = document_of(place.contender("run", "bikes", "--landing", place.landing, "--json"))
@@ -122,6 +124,7 @@ def test_bikes_gets_a_champion_without_the_columns_that_add_up_to_the_target(pla
     assert not {"casual", "registered", "cnt", "instant"} & columns
 
 
+@pytest.mark.soak
 def test_a_drafted_contract_of_flights_goes_through_without_an_edit(place):
     records = place.land("flights/flights-2013-1[12]*", every=3)
     outcomes = [

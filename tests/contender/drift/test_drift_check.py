@@ -324,6 +324,7 @@ def test_windows_of_another_champion_and_windows_that_overlap_do_not_count(check
     assert conclude(checks(10, True, length=7), [*week, checks(3, True, length=7)], RULES).alarm
 
 
+@pytest.mark.slow
 def test_the_page_of_evidently_shows_the_very_numbers_of_the_check(world, tmp_path):
     from contender.drift.evidently_report import write_report
 

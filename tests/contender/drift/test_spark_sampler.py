@@ -2,7 +2,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from contender.contracts.loop_sections import Drift
 from contender.drift import daily_samples, detection, reference_sample, spark_sampler
@@ -15,22 +17,29 @@ pytestmark = pytest.mark.slow
 
 FIRST, TRAINED, ROWS = date(2026, 1, 1), 28, 300
 RULES = "\n[drift]\nday_rows = 120\nmin_rows = 50\n"
-SCHEMA = "_key string, _time timestamp, _batch bigint, ordered_at double, shop string, colour string, amount double, items double, express double"
 
 
-def append(home, spark, batch, days, *, rows=ROWS, first=0, factor=1.0) -> None:
+def append(home, batch, days, *, rows=ROWS, first=0, factor=1.0) -> None:
     """Rows of `features` as featuring leaves them; the amount of each depends on its key alone."""
-    made = []
-    for day in days:
-        for number in range(first, first + rows):
-            at = datetime(2026, 1, 1, 6, tzinfo=UTC) + timedelta(days=day, seconds=number)
-            amount = float(np.random.default_rng(day * 10_000 + number).normal(50, 10)) * factor
-            colour = None if number % 4 == 0 else "red"
-            made.append(
-                (f"{day:03}-{number:05}", at, batch, at.timestamp(), "abc"[number % 3], colour, amount, 2.0, 1.0)
-            )
-    frame = spark.createDataFrame(made, SCHEMA)
-    tables.append(home.settings, "orders", "features", frame, application="made", transaction=batch)
+    made = pa.concat_tables([made_on(day, np.arange(first, first + rows), factor) for day in days])
+    made = made.append_column("_batch", pa.array(np.full(len(made), batch)))
+    write_deltalake(tables.path_of(home.settings, "orders", "features"), made, mode="append")
+
+
+def made_on(day, numbers, factor) -> pa.Table:
+    at = [datetime(2026, 1, 1, 6, tzinfo=UTC) + timedelta(days=day, seconds=int(number)) for number in numbers]
+    return pa.table(
+        {
+            "_key": [f"{day:03}-{number:05}" for number in numbers],
+            "_time": pa.array(at, pa.timestamp("us", "UTC")),
+            "ordered_at": [one.timestamp() for one in at],
+            "shop": ["abc"[number % 3] for number in numbers],
+            "colour": [None if number % 4 == 0 else "red" for number in numbers],
+            "amount": np.random.default_rng(day).normal(50, 10, numbers[-1] + 1)[numbers] * factor,
+            "items": np.full(len(numbers), 2.0),
+            "express": np.full(len(numbers), 1.0),
+        }
+    )
 
 
 def sample(home, days) -> list[str]:
@@ -46,8 +55,8 @@ def home(make_home):
 
 
 def test_a_sample_is_bounded_by_day_and_counts_are_exact(home, spark):
-    append(home, spark, 1, [0, 1], rows=600)
-    append(home, spark, 2, [2], rows=30)
+    append(home, 1, [0, 1], rows=600)
+    append(home, 2, [2], rows=30)
     spark_sampler.update_samples(home.settings, home.contract)
     found = daily_samples.side_of(
         home.settings, home.contract, "features", FIRST, FIRST + timedelta(days=3), most=10_000
@@ -63,12 +72,12 @@ def test_a_sample_is_bounded_by_day_and_counts_are_exact(home, spark):
 
 def test_the_sample_is_the_same_in_one_batch_or_in_several_and_reads_only_what_is_new(home, make_home, spark):
     other = make_home(extra=RULES)
-    append(home, spark, 1, [0, 1], rows=200)
-    append(home, spark, 2, [0], rows=100, first=200)
+    append(home, 1, [0, 1], rows=200)
+    append(home, 2, [0], rows=100, first=200)
     spark_sampler.update_samples(home.settings, home.contract)
-    append(other, spark, 1, [0, 1], rows=200)
+    append(other, 1, [0, 1], rows=200)
     spark_sampler.update_samples(other.settings, other.contract)
-    append(other, spark, 2, [0], rows=100, first=200)
+    append(other, 2, [0], rows=100, first=200)
     assert spark_sampler.update_samples(other.settings, other.contract) == 1
     assert spark_sampler.update_samples(other.settings, other.contract) == 0
     sides = [
@@ -83,7 +92,7 @@ def test_spark_and_this_process_take_the_same_sample(home, make_home, spark, mon
     other = make_home(extra=RULES)
     found = []
     for each, few in ((home, 10**9), (other, 0)):
-        append(each, spark, 1, [0, 1])
+        append(each, 1, [0, 1])
         monkeypatch.setattr(spark_sampler, "_FEW_VALUES", few)
         spark_sampler.update_samples(each.settings, each.contract)
         found.append(
@@ -96,7 +105,7 @@ def test_spark_and_this_process_take_the_same_sample(home, make_home, spark, mon
 
 
 def test_a_sampling_that_was_killed_before_it_counted_is_repeated_without_doubles(home, spark, monkeypatch):
-    append(home, spark, 1, [0], rows=100)
+    append(home, 1, [0], rows=100)
     with monkeypatch.context() as patch:
         patch.setattr(spark_sampler, "_write_counts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -113,8 +122,8 @@ def test_a_sampling_that_was_killed_before_it_counted_is_repeated_without_double
 def watched(make_home, spark):
     """Four weeks of training, five usual days, and two on which all amounts were a hundred times as large."""
     home = make_home(extra=RULES)
-    append(home, spark, 1, range(TRAINED + 14))
-    append(home, spark, 2, [TRAINED + 14, TRAINED + 15], factor=100.0)
+    append(home, 1, range(TRAINED + 14))
+    append(home, 2, [TRAINED + 14, TRAINED + 15], factor=100.0)
     spark_sampler.update_samples(home.settings, home.contract)
     until = datetime(2026, 1, 28, 23)  # noqa: DTZ001 - naive UTC, as in the registry
     keys = hashes_of(f"{day:03}-{number:05}" for day in range(TRAINED) for number in range(ROWS))

@@ -13,14 +13,17 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from deltalake import DeltaTable
 
+from contender.contracts.contract import Contract
 from contender.settings import Settings
 from flows.prefect_api import discovery, prefect_server
 from flows.up import processes
@@ -89,8 +92,23 @@ class Installation:
         return int(re.findall(rf"spawned: '{name}' with pid (\d+)", log)[-1])
 
 
+# So small that the first champion is there in seconds.
+QUICK = """
+[training]
+candidates = ["logistic"]
+trials = 1
+folds = 2
+min_rows = 100
+min_per_class = 5
+"""
+
+
 def install(make_home, tmp_path_factory, **variables: str) -> Installation:
-    made = make_home(('landing = "landing"', f'landing = "{tmp_path_factory.mktemp("land")}"'))
+    made = make_home(
+        ('landing = "landing"', f'landing = "{tmp_path_factory.mktemp("land")}"'),
+        ("min_gain = 0.01", "min_gain = 0.01\nmin_rows = 60\nmin_per_class = 5"),
+        extra=QUICK,
+    )
     ports = {"prefect_port": free_port(), "mlflow_port": free_port()}
     return Installation(made.settings.model_copy(update=ports), tmp_path_factory.mktemp("work"), variables)
 
@@ -227,6 +245,46 @@ def test_a_child_that_dies_comes_back_and_is_shown(installation, up):
     after = installation.child("watching")
     assert after != before
     assert psutil.pid_exists(after)
+
+
+def test_what_lands_is_taken_in_learnt_from_and_scored_by_itself(installation, up):
+    landed = land(installation, "first", range(40))
+    until(lambda: keys(installation, "predictions") == landed, READY_SECONDS)
+
+    landed |= land(installation, "second", [40])
+    until(lambda: keys(installation, "predictions") == landed, READY_SECONDS)
+    assert keys(installation, "records") == landed
+    champion = json.loads(installation.run("status", "--json").stdout)["use_cases"][0]["champion"]
+    assert champion["version"] == 1
+
+
+def land(installation: Installation, name: str, days: Iterable[int]) -> set[str]:
+    """Twenty orders of each day, of which those of one shop are mostly sent back, renamed into place; their keys."""
+    now = datetime.now(UTC)
+    orders, returns = ["order_id,ordered_at,shop,colour,amount,items,express"], ["order_id,returned,refund"]
+    for number in (20 * day + one for day in days for one in range(20)):
+        at = now - timedelta(days=42) + timedelta(hours=number * 1.2)
+        shop = "abc"[number * 7 % 3]
+        orders.append(f"{number},{at:%Y-%m-%dT%H:%M:%S},{shop},red,{number * 37 % 100},2,true")
+        if at < now - timedelta(days=2):
+            # A shop that told all would be taken for a leak.
+            returns.append(f"{number},{str((shop == 'b') != (number % 5 == 0)).lower()},")
+    folder = Contract.of("orders", installation.settings.use_cases).records.landing
+    for kind, lines in (("returns", returns), ("orders", orders)):
+        part = Path(folder, f".{kind}-{name}.csv.part")
+        part.write_text("\n".join(lines) + "\n")
+        part.rename(part.with_name(f"{kind}-{name}.csv"))
+    return {line.partition(",")[0] for line in orders[1:]}
+
+
+def keys(installation: Installation, table: str) -> set[str]:
+    """Keys of a table, each of which is there once; none where there is no table yet."""
+    place = str(installation.settings.home / "lake" / "orders" / table)
+    if not DeltaTable.is_deltatable(place):
+        return set()
+    found = DeltaTable(place).to_pyarrow_table(columns=["_key"])["_key"].to_pylist()
+    assert len(found) == len(set(found))
+    return set(found)
 
 
 def test_sigterm_ends_all_of_it_with_a_flow_run_in_progress(installation, up):

@@ -25,10 +25,24 @@ from contender.operations import notices
 from contender.retraining import triggers
 from contender.settings import Settings
 from flows.prefect_api.client import Away, Server
+from tests.flows.prefect_server import HASTE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[3]
+# Files come, and events are looked for, ten times as fast; what Prefect does in between takes as long as ever.
+HASTY = """
+import logging, os, sys
+from datetime import timedelta
+from flows.pace import Pace
+from flows.watcher.watcher import main
+pace = Pace(
+    settle_seconds=0.6, busy_seconds=0.2, idle_seconds=0.5, explained=timedelta(seconds=4), unexplained=timedelta(seconds=30)
+)
+code = main(sys.argv[1:], pace)
+logging.shutdown()
+os._exit(code)
+"""
 FOREIGN = ("CONTENDER_", "MLFLOW_", "PREFECT_")
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
 
@@ -71,6 +85,7 @@ class Prefect:
         variables = {
             "PREFECT_HOME": str(self.folder), "PREFECT_SERVER_API_AUTH_STRING": self.login, "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_API_URL": self.api, "PREFECT_UI_ENABLED": "false",
+            **HASTE,
         }  # fmt: skip
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         with (self.folder / "server.log").open("ab") as log:
@@ -82,6 +97,8 @@ class Prefect:
             ended(self.process)
 
     def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "server.log").read_text()
         try:
             return self.ask("/health") is True
         except OSError:
@@ -149,7 +166,7 @@ class Watcher:
     def start(self, *use_cases: str) -> None:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.watcher.watcher", *use_cases], cwd=self.folder, env=CLEAN | self.variables,
+                [sys.executable, "-c", HASTY, *use_cases], cwd=self.folder, env=CLEAN | self.variables,
                 stdout=log, stderr=log,
             )  # fmt: skip
         wait_for(self.heartbeat, "the watcher is ready")
@@ -217,10 +234,10 @@ def test_what_lands_is_announced_once_when_it_is_whole(watcher):
         watcher.land(f"payments-{number:02}.csv", f"file {number}")
     watcher.land("payments-gone.csv")
     with (watcher.landing / "payments-48.csv").open("w") as slow:
-        for piece in range(8):
+        for piece in range(10):
             slow.write(f"piece {piece}\n")
             slow.flush()
-            time.sleep(0.5)
+            time.sleep(0.15)
     (watcher.landing / "payments-gone.csv").unlink()
     watcher.land("payments-49.csv.part", "file 49")
     (watcher.landing / "payments-49.csv.part").rename(watcher.landing / "payments-49.csv")
@@ -257,9 +274,10 @@ def test_a_server_that_is_away_hears_of_it_when_it_is_back(watcher, server):
         watcher.start("payments")
         watcher.land("payments-1.csv")
         wait_for(lambda: "does not answer" in watcher.said(), "its absence is told")
-        time.sleep(4)
+        time.sleep(1.5)
         watcher.land("payments-2.csv")
-        time.sleep(6)
+        # Longer than it settles, so that there are some tries in vain.
+        time.sleep(2)
     finally:
         server.start()
     wait_for(watcher.landed, "the files are announced")
