@@ -16,8 +16,8 @@ from contender.events import CALLS, DEGRADED, DRIFT, REFUSED, resource_of
 from contender.operations import delivery, notices
 from contender.retraining import triggers
 from contender.settings import Settings
-from flows.pace import USUAL, Pace
 from flows.prefect_api.client import Away, Document, Server
+from flows.watcher.pace import USUAL, Pace
 from flows.watcher.retrain_outcomes import become
 
 CRASHED = "prefect.flow-run.Crashed"

@@ -7,8 +7,8 @@ from contender.retraining import triggers
 from contender.retraining.policy import alarm_may_start
 from contender.retraining.triggers import Trigger
 from contender.settings import Settings
-from flows.pace import USUAL, Pace
 from flows.prefect_api.client import Document, Server
+from flows.watcher.pace import USUAL, Pace
 
 _ALIVE = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED"]
 

@@ -21,11 +21,11 @@ from contender.contracts.contract import Contract, known_use_cases
 from contender.errors import ContenderError, UsageError
 from contender.operations import delivery
 from contender.settings import Settings
-from flows.pace import USUAL, Pace
 from flows.prefect_api.client import Server
 from flows.watcher.arrivals import Arrivals
 from flows.watcher.event_log import Sentinel, stand_guard
 from flows.watcher.folders import watch_arrivals
+from flows.watcher.pace import USUAL, Pace
 
 HEARTBEAT_SECONDS = 5.0
 

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[3]
 HASTY = """
 import logging, os, sys
 from datetime import timedelta
-from flows.pace import Pace
+from flows.watcher.pace import Pace
 from flows.watcher.watcher import main
 pace = Pace(
     settle_seconds=0.6, busy_seconds=0.2, idle_seconds=0.5, explained=timedelta(seconds=4), unexplained=timedelta(seconds=30)
