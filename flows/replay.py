@@ -102,13 +102,21 @@ def replay(plan: Plan, tell: Tell) -> Replay:
         measured = _settle(plan, base, lives)
     contract = base.contract
     return Replay(
-        use_case=contract.name, question=contract.question, metric=metric_of(contract.kind, contract.judging.metric),
-        lower_is_better=contract.judging.metric in LOWER_IS_BETTER, currency=contract.costs.currency,
-        first=plan.history.first, last=plan.history.last, begun=begun, every_days=plan.every.days,
-        courses=policy_outcomes.compare(measured, plan.settings.seed), seed=plan.settings.seed,
+        use_case=contract.name,
+        question=contract.question,
+        metric=metric_of(contract.kind, contract.judging.metric),
+        lower_is_better=contract.judging.metric in LOWER_IS_BETTER,
+        currency=contract.costs.currency,
+        first=plan.history.first,
+        last=plan.history.last,
+        begun=begun,
+        every_days=plan.every.days,
+        courses=policy_outcomes.compare(measured, plan.settings.seed),
+        seed=plan.settings.seed,
         made_at=datetime.now(UTC),
-        scenario=plan.scenario, injected=plan.injected,
-    )  # fmt: skip
+        scenario=plan.scenario,
+        injected=plan.injected,
+    )
 
 
 def start_spark(settings: Settings) -> None:
@@ -176,10 +184,16 @@ def live(life: Life, start: date, end: date, *, train: bool = True) -> tuple[Per
         retrained = challenge(life.world, wanted, at)
     estimated = seen.qualities[-1][1].estimated if seen.qualities else None
     return Period(
-        start, end, 0, 0, champion.version, estimated=estimated.value if estimated else None,
-        alarms=tuple(_alarms(life.policy, contract, seen)), retrained=retrained,
+        start,
+        end,
+        0,
+        0,
+        champion.version,
+        estimated=estimated.value if estimated else None,
+        alarms=tuple(_alarms(life.policy, contract, seen)),
+        retrained=retrained,
         held_out=" ".join(one.why for one in seen.kept if one.action == "hold out"),
-    ), seen  # fmt: skip
+    ), seen
 
 
 def _look(life: Life, entry: LedgerEntry, champion: ModelVersion, end: date, seen: Seen) -> Seen:
@@ -219,17 +233,20 @@ def challenge(world: World, wanted: Wish, at: datetime) -> Retrained:
         unseen = promotion.hold_out.fn(settings, contract, rows.judging, champion)
         challenger = training.train_challenger.fn(settings, contract, rows)
         scorecard, failures = promotion.evaluate.fn(settings, contract, challenger, unseen)
-        verdict = promotion.compare.fn(
-            settings, contract, scorecard, champion, unseen, failures, wanted.decayed
-        )  # fmt: skip
+        verdict = promotion.compare.fn(settings, contract, scorecard, champion, unseen, failures, wanted.decayed)
         if verdict.promotes:
             promotion.crown.fn(settings, contract, challenger, entry, verdict, unseen)
     except (TooFewOutcomes, LeakFound) as error:
         return Retrained(at, wanted.why, "NONE", str(error))
     return Retrained(
-        at, wanted.why, verdict.decision.value, verdict.reasons[0] if verdict.reasons else "", challenger.version,
-        verdict.gain, verdict.interval,
-    )  # fmt: skip
+        at,
+        wanted.why,
+        verdict.decision.value,
+        verdict.reasons[0] if verdict.reasons else "",
+        challenger.version,
+        verdict.gain,
+        verdict.interval,
+    )
 
 
 def _settle(plan: Plan, base: World, lives: Sequence[Life]) -> list[policy_outcomes.Measured]:

@@ -33,12 +33,15 @@ def announce(settings: Settings, event: events.Event) -> None:
 def tell_ingested(settings: Settings, contract: Contract, batch: Ingested) -> None:
     """Records and outcomes that are in the lake now."""
     counts = {
-        "batch": batch.batch, "files": batch.files, "received": batch.received, "accepted": batch.accepted,
-        "quarantined": batch.quarantined, "records": batch.records, "outcomes": batch.outcomes,
-    }  # fmt: skip
-    for name, rows, what in (
-        (events.RECORDS, batch.records, "records"), (events.OUTCOMES, batch.outcomes, "outcomes")
-    ):  # fmt: skip
+        "batch": batch.batch,
+        "files": batch.files,
+        "received": batch.received,
+        "accepted": batch.accepted,
+        "quarantined": batch.quarantined,
+        "records": batch.records,
+        "outcomes": batch.outcomes,
+    }
+    for name, rows, what in ((events.RECORDS, batch.records, "records"), (events.OUTCOMES, batch.outcomes, "outcomes")):
         if rows:
             sentence = f"Batch {batch.batch} of {contract.name} brought {rows:,} {what}."
             announce(settings, events.Event(name, contract.name, sentence, counts))
@@ -57,19 +60,28 @@ def tell_scored(settings: Settings, contract: Contract, scored: Scored) -> None:
         version = scored.model.version
         sentence = f"{scored.predictions:,} records of {contract.name} are scored by version {version}."
         payload = {
-            "predictions": scored.predictions, "alerts": scored.alerts, "bands": dict(scored.bands),
-            "model_version": version, "run_id": scored.model.run_id,
+            "predictions": scored.predictions,
+            "alerts": scored.alerts,
+            "bands": dict(scored.bands),
+            "model_version": version,
+            "run_id": scored.model.run_id,
             "table_version": scored.table.version if scored.table else None,
-        }  # fmt: skip
+        }
         announce(settings, events.Event(events.PREDICTIONS, contract.name, sentence, payload))
 
 
 def tell_crowned(settings: Settings, contract: Contract, entry: LedgerEntry, verdict: Verdict | None = None) -> None:
     """A new champion, with what it won by where a verdict gave it the title."""
     event = events.title_changed(
-        events.PROMOTED, contract.name, version=entry.version, previous=entry.previous_version, action=entry.action,
-        reason=entry.reason, by=entry.by, **(_won_by(verdict) if verdict else {}),
-    )  # fmt: skip
+        events.PROMOTED,
+        contract.name,
+        version=entry.version,
+        previous=entry.previous_version,
+        action=entry.action,
+        reason=entry.reason,
+        by=entry.by,
+        **(_won_by(verdict) if verdict else {}),
+    )
     announce(settings, event)
     link = ui_links.of_version(settings, settings.name_of(contract.name), entry.version)
     delivery.notify(settings, "promoted", contract.name, event.sentence, link or "")
@@ -102,11 +114,17 @@ def tell_finding(
         return ""
     event = events.DEGRADED if diagnosis.decayed else events.DRIFT
     payload = {
-        "reason": sentence, "reasons": list(diagnosis.reasons), "diagnosis": diagnosis.name,
-        "columns": list(found.columns), "scores": {str(one): one.score for one in check.drifted},
-        "quality": _quality(quality), "window": [str(found.start), str(found.end)],
-        "model_version": found.model_version, "decayed": diagnosis.decayed, "notified": True,
-    }  # fmt: skip
+        "reason": sentence,
+        "reasons": list(diagnosis.reasons),
+        "diagnosis": diagnosis.name,
+        "columns": list(found.columns),
+        "scores": {str(one): one.score for one in check.drifted},
+        "quality": _quality(quality),
+        "window": [str(found.start), str(found.end)],
+        "model_version": found.model_version,
+        "decayed": diagnosis.decayed,
+        "notified": True,
+    }
     announce(settings, events.Event(event, name, sentence, payload))
     return event
 
@@ -117,11 +135,16 @@ def _quality(quality: Readings) -> dict[str, Any]:
     return {
         "metric": quality.metric,
         **{
-            kind: {"value": one.value, "rows": one.rows, "past": one.past,
-                   "interval": [one.interval.low, one.interval.high] if one.interval else None}
-            for kind, one in known if one is not None
+            kind: {
+                "value": one.value,
+                "rows": one.rows,
+                "past": one.past,
+                "interval": [one.interval.low, one.interval.high] if one.interval else None,
+            }
+            for kind, one in known
+            if one is not None
         },
-    }  # fmt: skip
+    }
 
 
 TOLD: dict[str, delivery.Kind] = {"broken feed": "broken feed", "shift": "drift", "decay": "decay"}
@@ -129,7 +152,10 @@ TOLD: dict[str, delivery.Kind] = {"broken feed": "broken feed", "shift": "drift"
 
 def _won_by(verdict: Verdict) -> dict[str, Any]:
     return {
-        "verdict": verdict.decision.value, "metric": verdict.metric, "gain": verdict.gain,
-        "interval": [verdict.interval.low, verdict.interval.high], "interval_level": verdict.interval.level,
+        "verdict": verdict.decision.value,
+        "metric": verdict.metric,
+        "gain": verdict.gain,
+        "interval": [verdict.interval.low, verdict.interval.high],
+        "interval_level": verdict.interval.level,
         "rows": verdict.rows,
-    }  # fmt: skip
+    }

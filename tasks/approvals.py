@@ -44,9 +44,13 @@ def ask_approval(
         evidence = comparison.evidence_of(verdict, rows, git_revision(contract.folder))
         evidence |= {"model_digest": challenger.digest, "run_id": challenger.run_id}
         request, replaced = approval_requests.ask(
-            settings, contract.name, version=challenger.version, follows=after.seq if after else 0,
-            evidence=json.dumps(evidence, sort_keys=True, default=str), expires_after=contract.approval.expires_after,
-        )  # fmt: skip
+            settings,
+            contract.name,
+            version=challenger.version,
+            follows=after.seq if after else 0,
+            evidence=json.dumps(evidence, sort_keys=True, default=str),
+            expires_after=contract.approval.expires_after,
+        )
         for older in replaced:
             _end_run(older, told(contract.name, older))
         sentence = told(contract.name, request)
@@ -127,17 +131,27 @@ def request_page(settings: Settings, use_case: str, request: Request, challenger
         "",
         *table(
             ["metric", verdict["against"], "challenger", "gain", f"{level:.0%} interval", "rows"],
-            [(
-                verdict["metric"], champion, f"{verdict['challenger_score']:.4f}", f"{verdict['gain']:+.4f}",
-                f"{low:+.4f} to {high:+.4f}", f"{verdict['rows']:,}",
-            )],
+            [
+                (
+                    verdict["metric"],
+                    champion,
+                    f"{verdict['challenger_score']:.4f}",
+                    f"{verdict['gain']:+.4f}",
+                    f"{low:+.4f} to {high:+.4f}",
+                    f"{verdict['rows']:,}",
+                )
+            ],
         ),
         "",
         *table(
             ["guardrail", "value", "limit", "holds"],
             [
-                (rail["name"], "unknown" if rail["value"] is None else f"{rail['value']:.4g}", f"{rail['limit']:.4g}",
-                 "yes" if rail["holds"] else "no")
+                (
+                    rail["name"],
+                    "unknown" if rail["value"] is None else f"{rail['value']:.4g}",
+                    f"{rail['limit']:.4g}",
+                    "yes" if rail["holds"] else "no",
+                )
                 for rail in verdict["guardrails"]
             ],
         ),
@@ -145,7 +159,7 @@ def request_page(settings: Settings, use_case: str, request: Request, challenger
         ui_links.told(settings, challenger),
         "",
         f"Report: `{publication.path_of(settings, use_case)}`.",
-    ]  # fmt: skip
+    ]
 
 
 def _start_run(settings: Settings, use_case: str, request: Request) -> bool:

@@ -87,9 +87,13 @@ def moment_of(as_of: datetime | None, newest: date) -> datetime:
 
 @step
 def look_at_window(
-    settings: Settings, contract: Contract, entry: LedgerEntry, champion: ModelVersion, as_of: datetime,
+    settings: Settings,
+    contract: Contract,
+    entry: LedgerEntry,
+    champion: ModelVersion,
+    as_of: datetime,
     report: bool = True,
-) -> Looked:  # fmt: skip
+) -> Looked:
     """Compare the newest window with the champion's training; rows of `drift`, and Evidently's page, come of it.
 
     Args:
@@ -145,11 +149,13 @@ def _reference(
         window = contract.training.window or timedelta(days=365)
         first = champion.trained_until - window
     trained = Trained(
-        champion, first.date(), model_versions.training_keys(settings, champion),
+        champion,
+        first.date(),
+        model_versions.training_keys(settings, champion),
         lambda frame: batch_scoring.decide(
             contract.kind, loaded.answer(frame[names]), contract.scoring.threshold, classes
         )[0],
-    )  # fmt: skip
+    )
     return reference_sample.make_reference(settings, contract, trained, start)
 
 
@@ -183,9 +189,13 @@ def measure_performance(settings: Settings, contract: Contract, champion: ModelV
 
 
 def quality_of(
-    settings: Settings, contract: Contract, champion: ModelVersion, *, seen: Sequence[Day] | None = None,
+    settings: Settings,
+    contract: Contract,
+    champion: ModelVersion,
+    *,
+    seen: Sequence[Day] | None = None,
     end: date | None = None,
-) -> Readings:  # fmt: skip
+) -> Readings:
     """What `performance` says of the champion, without the days that the feed broke.
 
     Once it was found decayed, its past is what it was until then: it is not held against days on which it failed.
@@ -231,9 +241,15 @@ def diagnose(contract: Contract, looked: Looked, quality: Readings) -> Diagnosis
 
 @step
 def act(
-    settings: Settings, contract: Contract, champion: ModelVersion, looked: Looked, diagnosis: Diagnosis,
-    quality: Readings, at: datetime, now: datetime | None = None,
-) -> Kept:  # fmt: skip
+    settings: Settings,
+    contract: Contract,
+    champion: ModelVersion,
+    looked: Looked,
+    diagnosis: Diagnosis,
+    quality: Readings,
+    at: datetime,
+    now: datetime | None = None,
+) -> Kept:
     """What the diagnosis calls for, done, and kept in `diagnoses`.
 
     Rows of a broken feed are held out. A retrain is only asked for, by an event, when the contract's policy has room
@@ -292,13 +308,26 @@ def _page(settings: Settings, champion: ModelVersion, looked: Looked, done: Kept
 
     check = looked.check
     return [
-        done.diagnosis.sentence, "", *[f"- {reason}" for reason in done.diagnosis.reasons], "",
-        f"What is done: {done.why}", "", check.sentence, "",
+        done.diagnosis.sentence,
+        "",
+        *[f"- {reason}" for reason in done.diagnosis.reasons],
+        "",
+        f"What is done: {done.why}",
+        "",
+        check.sentence,
+        "",
         *table(
             ["column", "score", "limit", "drifted", "missing", "missing in training", "why"],
             [
-                (str(one), number(one.score), number(one.threshold), _answer(one.drifted, one.season),
-                 share(one.missing_current), share(one.missing_reference), one.why)
+                (
+                    str(one),
+                    number(one.score),
+                    number(one.threshold),
+                    _answer(one.drifted, one.season),
+                    share(one.missing_current),
+                    share(one.missing_reference),
+                    one.why,
+                )
                 for one in check.columns
             ],
         ),
@@ -306,17 +335,25 @@ def _page(settings: Settings, champion: ModelVersion, looked: Looked, done: Kept
         *table(
             [quality.metric, "value", "90 % interval", "rows", "before"],
             [
-                (kind, number(one.value), f"{one.interval.low:.3f} to {one.interval.high:.3f}" if one.interval else "",
-                 f"{one.rows:,}", number(one.past))
-                for kind, one in (("measured", quality.measured), ("estimated", quality.estimated)) if one
+                (
+                    kind,
+                    number(one.value),
+                    f"{one.interval.low:.3f} to {one.interval.high:.3f}" if one.interval else "",
+                    f"{one.rows:,}",
+                    number(one.past),
+                )
+                for kind, one in (("measured", quality.measured), ("estimated", quality.estimated))
+                if one
             ],
         ),
         "",
         f"Evidently's interactive report: `{looked.report}`, in MLflow among the artifacts of the champion's run below "
-        "`drift/`." if looked.report else "There was nothing to make Evidently's report of.",
+        "`drift/`."
+        if looked.report
+        else "There was nothing to make Evidently's report of.",
         "",
         ui_links.told(settings, champion),
-    ]  # fmt: skip
+    ]
 
 
 def _answer(drifted: bool | None, season: bool) -> str:

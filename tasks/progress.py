@@ -62,9 +62,7 @@ def _group(settings: Settings) -> str:
 class _Watcher:
     """What was shown last, and where."""
 
-    def __init__(
-        self, settings: Settings, use_case: str, what: str, tell: Callable[[str], None], group: str
-    ) -> None:  # fmt: skip
+    def __init__(self, settings: Settings, use_case: str, what: str, tell: Callable[[str], None], group: str) -> None:
         self._settings, self._use_case, self._what, self._tell, self._group = settings, use_case, what, tell, group
         self._artifact: UUID | None = None
         self._share = 0.0
@@ -90,6 +88,9 @@ class _Watcher:
             stored(self._what, update_progress_artifact, self._artifact, progress=percent)
             return
         self._artifact = stored(
-            self._what, create_progress_artifact, progress=percent, key=key_of(self._use_case, "scoring"),
+            self._what,
+            create_progress_artifact,
+            progress=percent,
+            key=key_of(self._use_case, "scoring"),
             description=f"{self._use_case}: {self._what}",
-        )  # fmt: skip
+        )

@@ -60,15 +60,26 @@ def evaluate(settings: Settings, contract: Contract, model: ModelVersion, rows: 
 
 @step
 def compare(
-    settings: Settings, contract: Contract, challenger: Scorecard, champion: ModelVersion | None, rows: Rows,
-    failures: Sequence[str], decayed: bool = False,
-) -> Verdict:  # fmt: skip
+    settings: Settings,
+    contract: Contract,
+    challenger: Scorecard,
+    champion: ModelVersion | None,
+    rows: Rows,
+    failures: Sequence[str],
+    decayed: bool = False,
+) -> Verdict:
     """Let the challenger face the champion, on the same rows, and keep the verdict."""
     with working() as tell:
         verdict = comparison.compare(
-            settings, contract, challenger, champion, rows, failures,
-            decayed=decayed, revision=git_revision(contract.folder),
-        )  # fmt: skip
+            settings,
+            contract,
+            challenger,
+            champion,
+            rows,
+            failures,
+            decayed=decayed,
+            revision=git_revision(contract.folder),
+        )
         tell(f"verdict: {verdict.decision.value}, gain {verdict.gain:+.4f} over the {verdict.against}")
     page = _verdict_page(verdict)
     page += ["", f"Challenger. {ui_links.told(settings, challenger.model)}"] if challenger.model else []
@@ -130,14 +141,20 @@ def _verdict_page(verdict: Verdict) -> list[str]:
         "",
         *table(
             ["metric", verdict.against, "challenger", "gain", f"{verdict.interval.level:.0%} interval", "rows"],
-            [(
-                verdict.metric, shown, f"{verdict.challenger_score:.4f}", f"{verdict.gain:+.4f}",
-                f"{verdict.interval.low:+.4f} to {verdict.interval.high:+.4f}", f"{verdict.rows:,}",
-            )],
+            [
+                (
+                    verdict.metric,
+                    shown,
+                    f"{verdict.challenger_score:.4f}",
+                    f"{verdict.gain:+.4f}",
+                    f"{verdict.interval.low:+.4f} to {verdict.interval.high:+.4f}",
+                    f"{verdict.rows:,}",
+                )
+            ],
         ),
         "",
         *table(
             ["guardrail", "value", "limit", "holds"],
             [(g.name, f"{g.value:.4g}", f"{g.limit:.4g}", "yes" if g.holds else "no") for g in verdict.guardrails],
         ),
-    ]  # fmt: skip
+    ]

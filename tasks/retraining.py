@@ -37,8 +37,13 @@ def admit(settings: Settings, contract: Contract, event_id: str, event: str, flo
     """Whether the retrain that an event called for may go on, by the contract's limits."""
     with working() as tell:
         allowed = triggers.may_start(
-            settings, contract, event_id, datetime.now(UTC), event=event, flow_run=flow_run,
+            settings,
+            contract,
+            event_id,
+            datetime.now(UTC),
+            event=event,
+            flow_run=flow_run,
             in_flight=next_action.in_flight(settings, contract.name),
-        )  # fmt: skip
+        )
         tell(f"the retrain {'goes on' if allowed.allowed else 'is skipped'}: {allowed.why}")
         return allowed

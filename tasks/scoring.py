@@ -22,9 +22,11 @@ def score_records(settings: Settings, contract: Contract, champion: ModelVersion
             scored = batch_scoring.score_pending(settings, contract, champion, folder, at)
         tell(f"{scored.predictions:,} predictions by {champion}, {scored.alerts:,} alerts")
     show(
-        contract.name, "predictions", f"{contract.name}: predictions by {champion}",
+        contract.name,
+        "predictions",
+        f"{contract.name}: predictions by {champion}",
         _page(settings, scored),
-    )  # fmt: skip
+    )
     return scored
 
 

@@ -43,35 +43,58 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
         tell(f"training on {len(frame):,} rows x {len(columns)} columns")
         trainer.refuse_too_little(y, contract.kind, contract.training)
         suspects = leakage.refuse_leaks(
-            inputs, y, kind=contract.kind, columns=columns, past={*contract.history, contract.records.time or ""},
-            allowed=contract.leaks.allow, seed=settings.seed,
-        )  # fmt: skip
+            inputs,
+            y,
+            kind=contract.kind,
+            columns=columns,
+            past={*contract.history, contract.records.time or ""},
+            allowed=contract.leaks.allow,
+            seed=settings.seed,
+        )
         for suspect in suspects:
             tell(f"allowed by the contract: {suspect} ({suspect.reason})")
         own = contract.own_features.read_text(encoding="utf-8") if contract.own_features else None
         trained = trainer.train(
-            inputs, y, contract_kind=contract.kind, columns=columns, own=own,
-            candidates=candidates_in(contract, settings.environment), rules=contract.training,
-            metric=contract.judging.metric, seed=settings.seed,
-            progress=tell, gap=_gap(contract, frame[TIME].to_numpy()),
-        )  # fmt: skip
+            inputs,
+            y,
+            contract_kind=contract.kind,
+            columns=columns,
+            own=own,
+            candidates=candidates_in(contract, settings.environment),
+            rules=contract.training,
+            metric=contract.judging.metric,
+            seed=settings.seed,
+            progress=tell,
+            gap=_gap(contract, frame[TIME].to_numpy()),
+        )
         weights = trainer.importance(trained.model, inputs, y, contract.judging.metric, settings.seed)
         names = trained.folds[0].keys() - {"rows"}
         means = {f"cv_{name}": float(np.mean([f[name] for f in trained.folds if name in f])) for name in sorted(names)}
         challenger = tracking.log_challenger(
-            settings, contract, model=trained.model, example=inputs.tail(5),
-            trained_until=frame[TIME].max().to_pydatetime(), family=trained.candidate, params=dict(trained.params),
-            folds=trained.folds, metrics=means,
+            settings,
+            contract,
+            model=trained.model,
+            example=inputs.tail(5),
+            trained_until=frame[TIME].max().to_pydatetime(),
+            family=trained.candidate,
+            params=dict(trained.params),
+            folds=trained.folds,
+            metrics=means,
             datasets=[(table, tables.path_of(settings, contract.name, table.table)) for table in rows.versions],
             training_sample=frame.tail(200)[[*(column.name for column in columns), TARGET]],
-            figures={}, importance=weights, git_revision=git_revision(contract.folder), seed=settings.seed,
+            figures={},
+            importance=weights,
+            git_revision=git_revision(contract.folder),
+            seed=settings.seed,
             seen=hashes_of(frame[KEY]),
             tags={
-                "outcomes": str(split.outcomes), "rows": str(trained.rows),
-                "trained_from": frame[TIME].min().isoformat(), "trained_on": ", ".join(map(str, rows.versions)),
+                "outcomes": str(split.outcomes),
+                "rows": str(trained.rows),
+                "trained_from": frame[TIME].min().isoformat(),
+                "trained_on": ", ".join(map(str, rows.versions)),
                 **reasons_of(contract),
             },
-        )  # fmt: skip
+        )
         title.mirror(settings, contract.name, challenger=challenger.version)
         tell(f"challenger: {challenger} ({trained.candidate})")
         return challenger

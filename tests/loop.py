@@ -50,9 +50,13 @@ class Loop:
         self.folder, self.home, self.landing = folder, folder / ".contender", folder / "landing" / "payments"
         self.prefect, self.mlflow, self.dashboard = free_port(), free_port(), free_port()
         self.environment = clean | {
-            "CONTENDER_USE_CASES": str(REPOSITORY / "data"), "CONTENDER_HOME": str(self.home),
-            "CONTENDER_PREFECT_PORT": str(self.prefect), "CONTENDER_MLFLOW_PORT": str(self.mlflow), "CONTENDER_DASHBOARD_PORT": str(self.dashboard), **variables,
-        }  # fmt: skip
+            "CONTENDER_USE_CASES": str(REPOSITORY / "data"),
+            "CONTENDER_HOME": str(self.home),
+            "CONTENDER_PREFECT_PORT": str(self.prefect),
+            "CONTENDER_MLFLOW_PORT": str(self.mlflow),
+            "CONTENDER_DASHBOARD_PORT": str(self.dashboard),
+            **variables,
+        }
         self.landing.mkdir(parents=True)
         self.process: subprocess.Popen[str] | None = None
 
@@ -61,9 +65,14 @@ class Loop:
         began = time.perf_counter()
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [CONTENDER, "up", "payments", *arguments], cwd=self.folder, env=self.environment, text=True,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+                [CONTENDER, "up", "payments", *arguments],
+                cwd=self.folder,
+                env=self.environment,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
         wait_until(self._is_ready, "up is ready", ready_seconds)
         return time.perf_counter() - began
 
@@ -112,9 +121,14 @@ class Loop:
 
     def flow_runs(self, flow: str, *states: str) -> list[dict[str, Any]]:
         """Runs of a flow, newest first; in any state, or in those named."""
-        runs = self.ask("flow_runs/filter", {
-            "sort": "EXPECTED_START_TIME_DESC", "limit": 200, "flows": {"name": {"any_": [flow]}},
-        })  # fmt: skip
+        runs = self.ask(
+            "flow_runs/filter",
+            {
+                "sort": "EXPECTED_START_TIME_DESC",
+                "limit": 200,
+                "flows": {"name": {"any_": [flow]}},
+            },
+        )
         return [run for run in runs if run["state_type"] != "SCHEDULED" and (not states or run["state_name"] in states)]
 
     def processes(self) -> Iterator[psutil.Process]:

@@ -249,9 +249,11 @@ def test_a_container_has_no_rights_and_bounds(name):
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["automountServiceAccountToken"] is False
     assert one["securityContext"] == {
-        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "privileged": False,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "privileged": False,
         "capabilities": {"drop": ["ALL"]},
-    }  # fmt: skip
+    }
     assert (
         set(one["resources"]["requests"]) == set(one["resources"]["limits"]) == {"cpu", "memory", "ephemeral-storage"}
     )

@@ -134,9 +134,13 @@ class Contract(Strict):
     def model_columns(self) -> tuple[ModelColumn, ...]:
         """What every model of this use case is given, in order: record columns, look-ups, history features."""
         kinds: dict[ColumnType, Literal["number", "category", "time", "text"]] = {
-            "number": "number", "integer": "number", "boolean": "number",
-            "category": "category", "text": "text", "timestamp": "time",
-        }  # fmt: skip
+            "number": "number",
+            "integer": "number",
+            "boolean": "number",
+            "category": "category",
+            "text": "text",
+            "timestamp": "time",
+        }
         found = [
             ModelColumn(name, kinds[column.type])
             for name, column in self.records.columns.items()

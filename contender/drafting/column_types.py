@@ -20,8 +20,15 @@ _READABLE_SHARE = 0.995
 """A column is of a type when all but a few of its values are; those few end in quarantine, with a reason."""
 MOST_CATEGORIES, MOST_LISTED, ENOUGH_ROWS = 200, 50, 1_000
 
-_DATES = {"dd/MM/yyyy": "%d/%m/%Y", "MM/dd/yyyy": "%m/%d/%Y", "dd.MM.yyyy": "%d.%m.%Y", "dd-MM-yyyy": "%d-%m-%Y",
-          "yyyy/MM/dd": "%Y/%m/%d", "dd-MMM-yyyy": "%d-%b-%Y", "dd MMM yyyy": "%d %b %Y"}  # fmt: skip
+_DATES = {
+    "dd/MM/yyyy": "%d/%m/%Y",
+    "MM/dd/yyyy": "%m/%d/%Y",
+    "dd.MM.yyyy": "%d.%m.%Y",
+    "dd-MM-yyyy": "%d-%m-%Y",
+    "yyyy/MM/dd": "%Y/%m/%d",
+    "dd-MMM-yyyy": "%d-%b-%Y",
+    "dd MMM yyyy": "%d %b %Y",
+}
 _TIMES = {"": "", " HH:mm": " %H:%M", " HH:mm:ss": " %H:%M:%S", " hh:mm a": " %I:%M %p", " hh:mm:ss a": " %I:%M:%S %p"}
 _FORMATS = {f"{d}{t}": f"{dp}{tp}" for d, dp in _DATES.items() for t, tp in _TIMES.items()} | {
     "yyyyMMdd": "%Y%m%d",

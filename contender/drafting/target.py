@@ -13,11 +13,54 @@ from contender.errors import UsageError
 
 _TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`([^`]+)`|([A-Za-z_]\w*)(\s*\()?")
 _WORDS = frozenset(
-    {"and", "or", "not", "in", "is", "null", "between", "like", "rlike", "case", "when", "then", "else", "end", "true",
-     "false", "cast", "as", "double", "int", "integer", "bigint", "float", "string", "boolean", "decimal", "date",
-     "timestamp", "interval", "day", "days", "hour", "hours", "minute", "minutes", "second", "seconds", "div", "mod",
-     "distinct", "current_date", "current_timestamp", "from", "for", "escape"}
-)  # fmt: skip
+    {
+        "and",
+        "or",
+        "not",
+        "in",
+        "is",
+        "null",
+        "between",
+        "like",
+        "rlike",
+        "case",
+        "when",
+        "then",
+        "else",
+        "end",
+        "true",
+        "false",
+        "cast",
+        "as",
+        "double",
+        "int",
+        "integer",
+        "bigint",
+        "float",
+        "string",
+        "boolean",
+        "decimal",
+        "date",
+        "timestamp",
+        "interval",
+        "day",
+        "days",
+        "hour",
+        "hours",
+        "minute",
+        "minutes",
+        "second",
+        "seconds",
+        "div",
+        "mod",
+        "distinct",
+        "current_date",
+        "current_timestamp",
+        "from",
+        "for",
+        "escape",
+    }
+)
 _CONDITION = re.compile(r"[<>=]|\b(and|or|not|in|is|between|like|rlike)\b", re.IGNORECASE)
 _MOST_CLASSES = 20
 _TRUE = frozenset({"true", "t", "yes", "y"})

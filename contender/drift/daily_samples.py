@@ -106,9 +106,11 @@ def sides_of(
     sample = read_sample(settings, contract, source, every, max(rates), columns)
     found = []
     for window, days, rate in zip(windows, by_days, rates, strict=True):
-        frame = sample if len(windows) == 1 else sample[
-            (sample[HASH] <= small_batch_sampler.bound_of(rate)) & sample[DAY].isin(list(days))
-        ]  # fmt: skip
+        frame = (
+            sample
+            if len(windows) == 1
+            else sample[(sample[HASH] <= small_batch_sampler.bound_of(rate)) & sample[DAY].isin(list(days))]
+        )
         if only is not None:
             frame = frame[only(frame)]
         frame = frame.reset_index(drop=True)

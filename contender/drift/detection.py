@@ -63,19 +63,37 @@ def check_drift(
 def keep_check(settings: Settings, check: DriftCheck) -> None:
     """Add a check to the table `drift`, one row for each column."""
     share = check.share_drifted
-    rows = [{
-        "model_version": check.model_version, "checked_at": check.checked_at,
-        "check_start": check.start, "check_end": check.end,
-        "reference_start": check.reference_start, "reference_end": check.reference_end,
-        "share_drifted": share, "alarm": str(column) in check.alarming,
-        "table": column.table, "column": column.column, "kind": column.kind, "method": column.method,
-        "score": column.score, "expected": column.expected, "limit": column.limit, "threshold": column.threshold,
-        "drifted": column.drifted, "why": column.why, "season": column.season,
-        "window_start": column.start, "window_end": column.end,
-        "missing_current": column.missing_current, "missing_reference": column.missing_reference,
-        "missing_drifted": column.missing_drifted,
-        "rows_current": column.rows_current, "rows_reference": column.rows_reference,
-    } for column in check.columns]  # fmt: skip
+    rows = [
+        {
+            "model_version": check.model_version,
+            "checked_at": check.checked_at,
+            "check_start": check.start,
+            "check_end": check.end,
+            "reference_start": check.reference_start,
+            "reference_end": check.reference_end,
+            "share_drifted": share,
+            "alarm": str(column) in check.alarming,
+            "table": column.table,
+            "column": column.column,
+            "kind": column.kind,
+            "method": column.method,
+            "score": column.score,
+            "expected": column.expected,
+            "limit": column.limit,
+            "threshold": column.threshold,
+            "drifted": column.drifted,
+            "why": column.why,
+            "season": column.season,
+            "window_start": column.start,
+            "window_end": column.end,
+            "missing_current": column.missing_current,
+            "missing_reference": column.missing_reference,
+            "missing_drifted": column.missing_drifted,
+            "rows_current": column.rows_current,
+            "rows_reference": column.rows_reference,
+        }
+        for column in check.columns
+    ]
     tables.append_small(settings, check.use_case, TABLE, rows, _schema())
 
 
@@ -137,9 +155,12 @@ def _earlier(settings: Settings, check: DriftCheck, rules: Drift) -> list[DriftC
     found: list[DriftCheck] = []
     for back in (enough, _MEMORY * enough):
         past = past_checks(
-            settings, check.use_case, version=check.model_version, since=check.start - _MEMORY * enough,
+            settings,
+            check.use_case,
+            version=check.model_version,
+            since=check.start - _MEMORY * enough,
             ends=(check.start - back, check.start),
-        )  # fmt: skip
+        )
         found = before(check, past, rules)
         if len(found) + 1 >= rules.of_windows:
             break
@@ -173,14 +194,21 @@ def _counterpart(
     back = (end - one.reference.end) // step * step
     while end - back > one.reference.end:
         back += step
-    shifts = [back + timedelta(days=days) for days in (-7, 0, 7)] if is_long else [
-        back + step * more for more in range(_SEASONS)
-    ]  # fmt: skip
+    shifts = (
+        [back + timedelta(days=days) for days in (-7, 0, 7)]
+        if is_long
+        else [back + step * more for more in range(_SEASONS)]
+    )
     windows = [(start - shift, end - shift) for shift in shifts if end - shift <= one.reference.end]
     sides = daily_samples.sides_of(
-        settings, contract, one.source, windows, most=contract.drift.window_rows, columns=columns,
+        settings,
+        contract,
+        one.source,
+        windows,
+        most=contract.drift.window_rows,
+        columns=columns,
         only=_by(version) if one.source == "predictions" else None,
-    )  # fmt: skip
+    )
     return _joined([side for side in sides if len(side.frame)])
 
 
@@ -192,26 +220,49 @@ def _joined(sides: Sequence[Side]) -> Side | None:
     missing = {name: sum(side.missing[name] for side in sides) for name in sides[0].missing}
     frame = pd.concat([side.frame for side in sides], ignore_index=True)
     return Side(
-        min(side.start for side in sides), max(side.end for side in sides), frame,
-        sum(side.rows for side in sides), missing,
-    )  # fmt: skip
+        min(side.start for side in sides),
+        max(side.end for side in sides),
+        frame,
+        sum(side.rows for side in sides),
+        missing,
+    )
 
 
 def _check_of(use_case: str, rows: Sequence[dict[str, Any]]) -> DriftCheck:
     first = rows[0]
     names = [
-        "table", "column", "kind", "method", "score", "expected", "limit", "threshold", "drifted", "why", "season",
-        "missing_current", "missing_reference", "missing_drifted", "rows_current", "rows_reference",
-    ]  # fmt: skip
+        "table",
+        "column",
+        "kind",
+        "method",
+        "score",
+        "expected",
+        "limit",
+        "threshold",
+        "drifted",
+        "why",
+        "season",
+        "missing_current",
+        "missing_reference",
+        "missing_drifted",
+        "rows_current",
+        "rows_reference",
+    ]
     columns = [
         ColumnDrift(start=row["window_start"], end=row["window_end"], **{name: row[name] for name in names})
         for row in rows
     ]
     return DriftCheck(
-        use_case, first["model_version"], first["check_start"], first["check_end"],
-        first["reference_start"], first["reference_end"], first["checked_at"], tuple(columns),
+        use_case,
+        first["model_version"],
+        first["check_start"],
+        first["check_end"],
+        first["reference_start"],
+        first["reference_end"],
+        first["checked_at"],
+        tuple(columns),
         tuple(str(column) for column, row in zip(columns, rows, strict=True) if row["alarm"]),
-    )  # fmt: skip
+    )
 
 
 def _utc(moment: datetime) -> datetime:
@@ -222,12 +273,33 @@ def _schema() -> "pa.Schema":
     import pyarrow as pa
 
     text, number, flag, day, whole = pa.string(), pa.float64(), pa.bool_(), pa.date32(), pa.int64()
-    return pa.schema({
-        "model_version": whole, "checked_at": pa.timestamp("us", tz="UTC"), "check_start": day, "check_end": day,
-        "reference_start": day, "reference_end": day, "share_drifted": number, "alarm": flag,
-        "table": text, "column": text, "kind": text, "method": text,
-        "score": number, "expected": number, "limit": number, "threshold": number,
-        "drifted": flag, "why": text, "season": flag, "window_start": day, "window_end": day,
-        "missing_current": number, "missing_reference": number, "missing_drifted": flag,
-        "rows_current": whole, "rows_reference": whole,
-    })  # fmt: skip
+    return pa.schema(
+        {
+            "model_version": whole,
+            "checked_at": pa.timestamp("us", tz="UTC"),
+            "check_start": day,
+            "check_end": day,
+            "reference_start": day,
+            "reference_end": day,
+            "share_drifted": number,
+            "alarm": flag,
+            "table": text,
+            "column": text,
+            "kind": text,
+            "method": text,
+            "score": number,
+            "expected": number,
+            "limit": number,
+            "threshold": number,
+            "drifted": flag,
+            "why": text,
+            "season": flag,
+            "window_start": day,
+            "window_end": day,
+            "missing_current": number,
+            "missing_reference": number,
+            "missing_drifted": flag,
+            "rows_current": whole,
+            "rows_reference": whole,
+        }
+    )

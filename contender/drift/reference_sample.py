@@ -73,11 +73,18 @@ def find_reference(settings: Settings, contract: Contract, version: int) -> Refe
         sides[source] = Side(one["start"], one["end"], frame, one["reference_rows"], missing)
         ordinary[source] = {
             name: Ordinary(
-                row["expected"], row["spread"], row["missing_expected"], row["missing_spread"],
-                row["rows"], row["windows"], row["season"], row["by"],
+                row["expected"],
+                row["spread"],
+                row["missing_expected"],
+                row["missing_spread"],
+                row["rows"],
+                row["windows"],
+                row["season"],
+                row["by"],
             )
-            for name, row in of_source.items() if row["windows"]
-        }  # fmt: skip
+            for name, row in of_source.items()
+            if row["windows"]
+        }
     return Reference(sides, ordinary)
 
 
@@ -120,9 +127,14 @@ def _drawn(settings: Settings, contract: Contract, trained: Trained, source: Sou
     if source == "predictions":
         return _scored(daily_samples.side_of(settings, contract, "features", first, end, most=most), trained)
     return daily_samples.side_of(
-        settings, contract, source, first, end, most=most,
+        settings,
+        contract,
+        source,
+        first,
+        end,
+        most=most,
         only=lambda frame: _in_training(frame, trained.keys),
-    )  # fmt: skip
+    )
 
 
 def _in_training(frame: "pd.DataFrame", keys: Hashes) -> "np.ndarray[Any, Any]":
@@ -195,12 +207,19 @@ def _keep(settings: Settings, contract: Contract, version: int, reference: Refer
         )
         for column in watched_columns(contract, source):
             nothing = Ordinary(0.0, 0.0, 0.0, 0.0, 0, 0)
-            rows.append({
-                **asdict(reference.ordinary[source].get(column.name, nothing)),
-                "model_version": version, "rules": _rules(settings, contract), "source": source,
-                "column": column.name, "reference_rows": side.rows, "start": side.start, "end": side.end,
-                "reference_missing": side.missing.get(column.name, 0),
-            })  # fmt: skip
+            rows.append(
+                {
+                    **asdict(reference.ordinary[source].get(column.name, nothing)),
+                    "model_version": version,
+                    "rules": _rules(settings, contract),
+                    "source": source,
+                    "column": column.name,
+                    "reference_rows": side.rows,
+                    "start": side.start,
+                    "end": side.end,
+                    "reference_missing": side.missing.get(column.name, 0),
+                }
+            )
     tables.append_small(settings, contract.name, ORDINARY, rows, _schema())
 
 
@@ -218,9 +237,23 @@ def _schema() -> "pa.Schema":
     import pyarrow as pa
 
     number = pa.float64()
-    return pa.schema({
-        "model_version": pa.int64(), "rules": pa.string(), "source": pa.string(), "column": pa.string(),
-        "expected": number, "spread": number, "missing_expected": number, "missing_spread": number,
-        "rows": pa.int64(), "windows": pa.int64(), "season": pa.int64(), "by": pa.string(),
-        "reference_rows": pa.int64(), "reference_missing": pa.int64(), "start": pa.date32(), "end": pa.date32(),
-    })  # fmt: skip
+    return pa.schema(
+        {
+            "model_version": pa.int64(),
+            "rules": pa.string(),
+            "source": pa.string(),
+            "column": pa.string(),
+            "expected": number,
+            "spread": number,
+            "missing_expected": number,
+            "missing_spread": number,
+            "rows": pa.int64(),
+            "windows": pa.int64(),
+            "season": pa.int64(),
+            "by": pa.string(),
+            "reference_rows": pa.int64(),
+            "reference_missing": pa.int64(),
+            "start": pa.date32(),
+            "end": pa.date32(),
+        }
+    )

@@ -89,11 +89,23 @@ def _measure(one: Comparison, column: Watched, rules: Drift) -> tuple[ColumnDrif
     current, reference = one.current, one.matched
     here, there = current.values(name), reference.values(name)
     found = ColumnDrift(
-        table=column.table, column=name, kind=column.kind, method=column.method(rules), score=None, expected=None,
-        limit=column.limit(rules), threshold=None, drifted=None, why="", start=current.start, end=current.end,
-        missing_current=current.missing_share(name), missing_reference=reference.missing_share(name),
-        rows_current=0 if here is None else len(here), rows_reference=0 if there is None else len(there),
-    )  # fmt: skip
+        table=column.table,
+        column=name,
+        kind=column.kind,
+        method=column.method(rules),
+        score=None,
+        expected=None,
+        limit=column.limit(rules),
+        threshold=None,
+        drifted=None,
+        why="",
+        start=current.start,
+        end=current.end,
+        missing_current=current.missing_share(name),
+        missing_reference=reference.missing_share(name),
+        rows_current=0 if here is None else len(here),
+        rows_reference=0 if there is None else len(there),
+    )
     for rows, where in ((current.rows, "the window"), (reference.rows, "the training")):
         if rows < rules.min_rows:
             return replace(found, why=_too_few(rows, "rows", where, rules)), []

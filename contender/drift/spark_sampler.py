@@ -158,10 +158,17 @@ def _of_sampled(settings: Settings, contract: Contract, outcomes: DataFrame) -> 
 def _schema() -> "pa.Schema":
     import pyarrow as pa
 
-    return pa.schema({
-        "source": pa.string(), "definition": pa.string(), DAY: pa.date32(), "rows": pa.int64(),
-        "missing": pa.map_(pa.string(), pa.int64()), "until": pa.int64(), "version": pa.int64(),
-    })  # fmt: skip
+    return pa.schema(
+        {
+            "source": pa.string(),
+            "definition": pa.string(),
+            DAY: pa.date32(),
+            "rows": pa.int64(),
+            "missing": pa.map_(pa.string(), pa.int64()),
+            "until": pa.int64(),
+            "version": pa.int64(),
+        }
+    )
 
 
 def _write_counts(
@@ -170,11 +177,16 @@ def _write_counts(
     names = [column.name for column in watched_columns(contract, source)]
     rows = [
         {
-            "source": source, "definition": definition(settings, contract), DAY: row[DAY], "rows": row["_rows"],
-            "missing": [(name, row[name]) for name in names], "until": until, "version": table.version,
+            "source": source,
+            "definition": definition(settings, contract),
+            DAY: row[DAY],
+            "rows": row["_rows"],
+            "missing": [(name, row[name]) for name in names],
+            "until": until,
+            "version": table.version,
         }
         for row in counted.to_dict("records")
-    ]  # fmt: skip
+    ]
     tables.append_small(settings, contract.name, COUNTS, rows, _schema())
 
 

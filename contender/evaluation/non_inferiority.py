@@ -42,10 +42,11 @@ def leniency(
     lost = lost_since_clear_win(verdicts)
     if limit - lost <= 0:
         return Leniency(
-            "usual", None,
+            "usual",
+            None,
             f"{why}, but its predecessors lost {lost:.3g} since the last clear win and {limit:.3g} are allowed: only a "
             "win counts",
-        )  # fmt: skip
+        )
     return Leniency("decay", limit - lost, f"{why}: not being worse by more than {limit - lost:.3g} is enough")
 
 

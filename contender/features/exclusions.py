@@ -123,6 +123,13 @@ def _schema() -> "pa.Schema":
 
     moment = pa.timestamp("us", tz="UTC")
     return pa.schema(
-        [("number", pa.int64()), ("held", pa.bool_()), ("batch", pa.int64()), ("start", moment), ("end", moment),
-         ("reason", pa.string()), ("at", moment)]
-    )  # fmt: skip
+        [
+            ("number", pa.int64()),
+            ("held", pa.bool_()),
+            ("batch", pa.int64()),
+            ("start", moment),
+            ("end", moment),
+            ("reason", pa.string()),
+            ("at", moment),
+        ]
+    )

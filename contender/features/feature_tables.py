@@ -71,9 +71,14 @@ def update_features(settings: Settings, contract: Contract) -> TableVersion | No
     if done < 0:
         return tables.replace(settings, contract.name, "features", made, note=note_now)
     return tables.append(
-        settings, contract.name, "features", made,
-        application=f"features-{definition}", transaction=until, note=note_now,
-    )  # fmt: skip
+        settings,
+        contract.name,
+        "features",
+        made,
+        application=f"features-{definition}",
+        transaction=until,
+        note=note_now,
+    )
 
 
 def newest_batch(settings: Settings, use_case: str) -> int:

@@ -40,9 +40,11 @@ def known_outcomes(records: DataFrame, outcomes: DataFrame, contract: Contract) 
     outcome_columns = [F.col(f"`{name}`") for name in contract.outcome.columns]
     # The newest wins: a struct compares by its fields in order, and batch, file and row come first.
     received = F.struct(BATCH, FILE, ROW, TARGET, RECEIVED, F.struct(*outcome_columns).alias("outcome"))
-    ours = outcomes.groupBy(KEY).agg(F.max(received).alias("_newest")).select(
-        KEY, f"_newest.{TARGET}", F.col(f"_newest.{RECEIVED}").alias("_outcome_received"), "_newest.outcome"
-    )  # fmt: skip
+    ours = (
+        outcomes.groupBy(KEY)
+        .agg(F.max(received).alias("_newest"))
+        .select(KEY, f"_newest.{TARGET}", F.col(f"_newest.{RECEIVED}").alias("_outcome_received"), "_newest.outcome")
+    )
     return _with_known_at(records.join(ours, on=KEY, how="inner"), records, contract)
 
 
@@ -164,9 +166,13 @@ def _history_of(
 
 
 def _events(
-    source: DataFrame, by: list[SparkColumn], moment: SparkColumn, features: Mapping[str, History],
-    mine: Mapping[str, History], contract: Contract,
-) -> DataFrame:  # fmt: skip
+    source: DataFrame,
+    by: list[SparkColumn],
+    moment: SparkColumn,
+    features: Mapping[str, History],
+    mine: Mapping[str, History],
+    contract: Contract,
+) -> DataFrame:
     """What enters and leaves, from one pass over the source: per event one entry, and one departure per window."""
     widths = sorted({_width(feature) for feature in mine.values() if feature.take in _RUNNING})
     rows = [

@@ -11,8 +11,13 @@ from contender.values import Ingested
 def page(use_case: str, ingested: Ingested, findings: Sequence[Finding], *, refusal: str | None = None) -> str:
     """A self-contained HTML page: the counts, every reason, and every expectation with what fails it."""
     failing = sum(1 for finding in findings if finding.failing or not finding.holds)
-    counts = {"received": ingested.received, "accepted": ingested.accepted, "quarantined": ingested.quarantined,
-              "records": ingested.records, "outcomes": ingested.outcomes}  # fmt: skip
+    counts = {
+        "received": ingested.received,
+        "accepted": ingested.accepted,
+        "quarantined": ingested.quarantined,
+        "records": ingested.records,
+        "outcomes": ingested.outcomes,
+    }
     return document(
         f"{use_case}: batch {ingested.batch}",
         [

@@ -92,9 +92,11 @@ def _read_parquet(path: Path, form: FileForm, rows: int) -> Iterator[Chunk]:
                 numbers = list(range(first, done + 1))
                 bad: list[BadRow] = []
                 wrong = {
-                    place for column in columns for place, value in enumerate(column)
+                    place
+                    for column in columns
+                    for place, value in enumerate(column)
                     if value and not value.isascii() and UNDECODED.search(value)
-                }  # fmt: skip
+                }
                 if wrong:
                     bad = [
                         BadRow(

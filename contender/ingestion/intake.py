@@ -65,11 +65,16 @@ def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progr
     received = sum(staged.rows.values()) + len(staged.refused)
     reasons = sum([*(part.reasons for part in parts), *broken.values(), Counter(staged.refused.values())], Counter())
     ingested = Ingested(
-        batch=batch.batch, files=len(batch.files), received=received, accepted=received - bad, quarantined=bad,
-        records=accepted["records"], outcomes=accepted["outcomes"],
+        batch=batch.batch,
+        files=len(batch.files),
+        received=received,
+        accepted=received - bad,
+        quarantined=bad,
+        records=accepted["records"],
+        outcomes=accepted["outcomes"],
         reasons=dict(reasons),
         report=str(settings.state / "reports" / contract.name / f"batch-{batch.batch}.html"),
-    )  # fmt: skip
+    )
     findings = [finding for part in parts for finding in part.findings]
     report = Path(ingested.report)
     report.parent.mkdir(parents=True, exist_ok=True)

@@ -55,18 +55,26 @@ def rows_of(part: Part, refusal: str | None) -> DataFrame:
     rows = part.rows if refusal else part.rows.where(F.size("_reasons") > 0)
     reasons = F.array_append("_reasons", F.lit(_WHOLE_BATCH)) if refusal else F.col("_reasons")
     return rows.select(
-        F.lit("row").alias("kind"), F.lit(part.source).alias("source"), F.col(FILE), F.col(ROW),
-        F.col("_raw").alias("raw"), reasons.alias("reasons"),
-    )  # fmt: skip
+        F.lit("row").alias("kind"),
+        F.lit(part.source).alias("source"),
+        F.col(FILE),
+        F.col(ROW),
+        F.col("_raw").alias("raw"),
+        reasons.alias("reasons"),
+    )
 
 
 def unparsed_rows(unparsed: DataFrame, refusal: str | None) -> DataFrame:
     """The rows that could not be read."""
     reasons = F.array("reason", F.lit(_WHOLE_BATCH)) if refusal else F.array("reason")
     return unparsed.select(
-        F.lit("row").alias("kind"), F.col("_source").alias("source"), F.col(FILE), F.col(ROW), "raw",
+        F.lit("row").alias("kind"),
+        F.col("_source").alias("source"),
+        F.col(FILE),
+        F.col(ROW),
+        "raw",
         reasons.alias("reasons"),
-    )  # fmt: skip
+    )
 
 
 def refused_files(

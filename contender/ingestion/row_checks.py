@@ -118,10 +118,9 @@ def mark_repeated(rows: DataFrame, known: DataFrame | None, columns: Mapping[str
         marked = marked.join(complete(known, columns).select(KEY, content.alias("_known")), on=KEY, how="left")
         before = F.coalesce("_known", F.when(F.col("_place") > 1, F.col("_first")))
     marked = marked.withColumn("_before", F.when(F.col(KEY).isNotNull(), before))
-    repeated = (
-        F.when(F.col("_before") == F.col("_content"), F.lit(same.reason))
-        .when(F.col("_before").isNotNull(), F.lit(other.reason))
-    )  # fmt: skip
+    repeated = F.when(F.col("_before") == F.col("_content"), F.lit(same.reason)).when(
+        F.col("_before").isNotNull(), F.lit(other.reason)
+    )
     return (
         marked.withColumn("_reasons", F.array_compact(F.array_append("_reasons", repeated)))
         .withColumn(other.measured, F.when(F.array_contains("_reasons", other.reason), F.col(KEY)))

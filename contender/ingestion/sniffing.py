@@ -6,11 +6,20 @@ import re
 
 DELIMITERS = (",", ";", "\t", "|")
 _BINARY = {
-    b"PK\x03\x04": "a ZIP archive or a spreadsheet", b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture",
-    b"%PDF": "a PDF document", b"BZh": "a bzip2 archive", b"\xfd7zXZ": "an xz archive", b"7z\xbc\xaf": "a 7z archive",
-    b"\x28\xb5\x2f\xfd": "a zstd archive", b"SQLite format 3": "an SQLite database", b"Obj\x01": "an Avro file",
-    b"ORC": "an ORC file", b"\xd0\xcf\x11\xe0": "an old Office document", b"GIF8": "a GIF picture",
-}  # fmt: skip
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"%PDF": "a PDF document",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive",
+    b"SQLite format 3": "an SQLite database",
+    b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+    b"\xd0\xcf\x11\xe0": "an old Office document",
+    b"GIF8": "a GIF picture",
+}
 _NEVER_WESTERN = frozenset(b"\x81\x8d\x8f\x90\x9d\xff")
 _SAMPLED_ROWS = 200
 

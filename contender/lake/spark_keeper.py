@@ -78,9 +78,12 @@ def keep(settings: Settings) -> NoReturn:
         gateway: Any = session.sparkContext._gateway
         parameters = gateway.java_parameters
         address = Address(
-            pid=os.getpid(), java=gateway.proc.pid, port=parameters.port, secret=parameters.auth_token,
+            pid=os.getpid(),
+            java=gateway.proc.pid,
+            port=parameters.port,
+            secret=parameters.auth_token,
             configured=spark_session.configured(settings),
-        )  # fmt: skip
+        )
         own = _bindings(gateway)
         _rest(settings, session, own)
         shared_spark.offer(settings, address)

@@ -155,17 +155,24 @@ def _java_speaks_to(log: Path) -> Iterator[None]:
 
 
 _SHORT_LIVED = (
-    "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:MetaspaceSize=256m", "-XX:ReservedCodeCacheSize=240m",
-)  # fmt: skip
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-XX:MetaspaceSize=256m",
+    "-XX:ReservedCodeCacheSize=240m",
+)
 """A day's batch spends more on the thorough compiler and on collecting class data than on the rows.
 
 For code that is compiled quickly only, Java would reserve a fifth of that room, and compile no more once it is full.
 """
 
 MANY_SMALL = (
-    "-XX:+UseSerialGC", "-XX:ReservedCodeCacheSize=512m", "-XX:Tier4InvocationThreshold=50000",
-    "-XX:Tier4MinInvocationThreshold=6000", "-XX:Tier4CompileThreshold=150000", "-XX:Tier4BackEdgeThreshold=400000",
-)  # fmt: skip
+    "-XX:+UseSerialGC",
+    "-XX:ReservedCodeCacheSize=512m",
+    "-XX:Tier4InvocationThreshold=50000",
+    "-XX:Tier4MinInvocationThreshold=6000",
+    "-XX:Tier4CompileThreshold=150000",
+    "-XX:Tier4BackEdgeThreshold=400000",
+)
 """For a process that runs thousands of small queries: only what runs ten times as often as Java's own limits ask is
 compiled thoroughly, which else takes one of two cores for minutes."""
 

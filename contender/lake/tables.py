@@ -55,9 +55,13 @@ def read(settings: Settings, table: TableVersion) -> "DataFrame":
 
 
 def read_small(
-    settings: Settings, use_case: str, table: str, columns: Sequence[str] | None = None, version: int | None = None,
+    settings: Settings,
+    use_case: str,
+    table: str,
+    columns: Sequence[str] | None = None,
+    version: int | None = None,
     where: Sequence[tuple[str, str, Any]] | None = None,
-) -> "pa.Table | None":  # fmt: skip
+) -> "pa.Table | None":
     """A small table, without Spark; None when it was never written, or the version is not known.
 
     Args:
@@ -198,9 +202,13 @@ def replace_rows(
     if "://" not in location:
         Path(location).mkdir(parents=True, exist_ok=True)
     write_deltalake(
-        location, rows, mode="overwrite", predicate=where, schema_mode=None if where else "overwrite",
+        location,
+        rows,
+        mode="overwrite",
+        predicate=where,
+        schema_mode=None if where else "overwrite",
         commit_properties=CommitProperties(custom_metadata={"userMetadata": note}),
-    )  # fmt: skip
+    )
 
 
 def changed_files(settings: Settings, table: TableVersion, since: int) -> list[str] | None:

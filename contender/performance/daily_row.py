@@ -62,9 +62,14 @@ class Day:
         outcomes = int(sum(point["outcomes"] for point in points))
         due = [point["next_known_at"] for point in points if point["next_known_at"] is not None]
         return cls(
-            version, day, Tally.of(kind, points, mean, variance, named), outcomes,
-            _moment(min(due)) if due else None, latency, None if until is None else day <= until,
-        )  # fmt: skip
+            version,
+            day,
+            Tally.of(kind, points, mean, variance, named),
+            outcomes,
+            _moment(min(due)) if due else None,
+            latency,
+            None if until is None else day <= until,
+        )
 
     @classmethod
     def from_row(cls, kind: Kind, row: Mapping[str, Any]) -> Self:
@@ -72,9 +77,14 @@ class Day:
         named = {(pair["said"], pair["came"]): pair["rows"] for pair in row["classes"] or ()}
         tally = Tally.of(kind, row["points"], row["outcome_mean"], row["outcome_variance"], named)
         return cls(
-            row["model_version"], row["day"], tally, row["outcomes"], row["next_known_at"], row["p95_latency_ms"],
+            row["model_version"],
+            row["day"],
+            tally,
+            row["outcomes"],
+            row["next_known_at"],
+            row["p95_latency_ms"],
             row["in_training"],
-        )  # fmt: skip
+        )
 
 
 def row_of(contract: Contract, day: Day, past: Tally | None, *, as_of: datetime, seed: int) -> dict[str, Any]:
@@ -89,23 +99,33 @@ def row_of(contract: Contract, day: Day, past: Tally | None, *, as_of: datetime,
     measured, interval = tally.measure(), tally.interval(metric, luck)
     expected = _UNTOLD if day.in_training else estimate(tally, past, metric, luck_expected)
     return {
-        "model_version": day.model_version, "day": day.day, "in_training": day.in_training,
-        "predictions": tally.volume, "outcomes": day.outcomes, "mature": tally.known,
+        "model_version": day.model_version,
+        "day": day.day,
+        "in_training": day.in_training,
+        "predictions": tally.volume,
+        "outcomes": day.outcomes,
+        "mature": tally.known,
         "mature_share": tally.known / day.outcomes if day.outcomes else None,
-        "metric": metric, "quality": measured.get(metric), **_ends("quality", interval),
-        "estimated_quality": expected.values.get(metric), **_ends("estimated", expected.interval),
+        "metric": metric,
+        "quality": measured.get(metric),
+        **_ends("quality", interval),
+        "estimated_quality": expected.values.get(metric),
+        **_ends("estimated", expected.interval),
         "estimate": expected.how,
-        "qualities": list(measured.items()), "estimated_qualities": list(expected.values.items()),
+        "qualities": list(measured.items()),
+        "estimated_qualities": list(expected.values.items()),
         "mean_score": float((tally.score * tally.predictions).sum() / tally.volume),
         "flagged_share": float(tally.predictions[tally.flagged].sum() / tally.volume),
         "p95_latency_ms": day.p95_latency_ms,
         "realised_cost": realised_cost(contract.costs, tally) if tally.known else None,
         "expected_cost": expected_cost(contract.costs, expected.mistakes),
-        "as_of": as_of, "next_known_at": day.next_known_at,
-        "outcome_mean": tally.outcome_mean, "outcome_variance": tally.outcome_variance,
+        "as_of": as_of,
+        "next_known_at": day.next_known_at,
+        "outcome_mean": tally.outcome_mean,
+        "outcome_variance": tally.outcome_variance,
         "classes": [{"said": said, "came": came, "rows": rows} for (said, came), rows in tally.named.items()],
         "points": [dict(zip(FIELDS, point, strict=True)) for point in _lists(tally)],
-    }  # fmt: skip
+    }
 
 
 def before(day: Day, every: Iterable[Day], matures_after: timedelta) -> Tally | None:
@@ -142,17 +162,36 @@ def schema() -> "pa.Schema":
     by_metric = pa.map_(pa.string(), number)
     return pa.schema(
         [
-            ("model_version", pa.int32()), ("day", pa.date32()), ("in_training", pa.bool_()),
-            ("predictions", whole), ("outcomes", whole), ("mature", whole), ("mature_share", number),
-            ("metric", pa.string()), ("quality", number), ("quality_low", number), ("quality_high", number),
-            ("estimated_quality", number), ("estimated_low", number), ("estimated_high", number),
-            ("estimate", pa.string()), ("qualities", by_metric), ("estimated_qualities", by_metric),
-            ("mean_score", number), ("flagged_share", number), ("p95_latency_ms", number),
-            ("realised_cost", number), ("expected_cost", number), ("as_of", moment), ("next_known_at", moment),
-            ("outcome_mean", number), ("outcome_variance", number), ("classes", pa.list_(pair)),
+            ("model_version", pa.int32()),
+            ("day", pa.date32()),
+            ("in_training", pa.bool_()),
+            ("predictions", whole),
+            ("outcomes", whole),
+            ("mature", whole),
+            ("mature_share", number),
+            ("metric", pa.string()),
+            ("quality", number),
+            ("quality_low", number),
+            ("quality_high", number),
+            ("estimated_quality", number),
+            ("estimated_low", number),
+            ("estimated_high", number),
+            ("estimate", pa.string()),
+            ("qualities", by_metric),
+            ("estimated_qualities", by_metric),
+            ("mean_score", number),
+            ("flagged_share", number),
+            ("p95_latency_ms", number),
+            ("realised_cost", number),
+            ("expected_cost", number),
+            ("as_of", moment),
+            ("next_known_at", moment),
+            ("outcome_mean", number),
+            ("outcome_variance", number),
+            ("classes", pa.list_(pair)),
             ("points", pa.list_(point)),
         ]
-    )  # fmt: skip
+    )
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:

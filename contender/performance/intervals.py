@@ -58,10 +58,17 @@ def _measured(days: Sequence[Tally], total: Tally, metric: str, drawn: Integers)
 
 
 def _measured_errors(days: Sequence[Tally], centre: float, metric: str, drawn: Integers) -> Floats:
-    sums: NDArray[Any] = np.array([
-        (day.known, day.absolute.sum(), day.squared.sum(), day.known * (day.outcome_mean - centre),
-         day.known * (day.outcome_variance + (day.outcome_mean - centre) ** 2))
-        for day in days
-    ])  # fmt: skip
+    sums: NDArray[Any] = np.array(
+        [
+            (
+                day.known,
+                day.absolute.sum(),
+                day.squared.sum(),
+                day.known * (day.outcome_mean - centre),
+                day.known * (day.outcome_variance + (day.outcome_mean - centre) ** 2),
+            )
+            for day in days
+        ]
+    )
     rows, absolute, squared, first, second = (drawn @ sums).T
     return errors_of(absolute, squared, rows, second / rows - (first / rows) ** 2)[metric]

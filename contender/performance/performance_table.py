@@ -60,9 +60,12 @@ def update(
     done = json.loads(tables.note_of(settings, contract.name, TABLE) or "{}")
     definition, ends = _definition(contract), {v: until.date() for v, until in (trained_until or {}).items()}
     now = _moment(
-        contract, as_of, parts_of(settings, predictions), parts_of(settings, records),
+        contract,
+        as_of,
+        parts_of(settings, predictions),
+        parts_of(settings, records),
         parts_of(settings, outcomes) if outcomes else None,
-    )  # fmt: skip
+    )
     if done and as_of < datetime.fromisoformat(done["as_of"]):
         return Updated(0, (), whole=False, seen=_look_back(settings, contract, now, ends))
     days = _touched(settings, contract, now, done, ends) if done.get("definition") == definition else None
@@ -80,9 +83,14 @@ def update(
         row_of(contract, day, before(day, every, matures_after), as_of=as_of, seed=settings.seed) for day in counted
     ]
     note = json.dumps(
-        {"definition": definition, "predictions": predictions.version, "as_of": as_of.isoformat(),
-         "outcomes": outcomes.version if outcomes else None, "mature": now.mature.isoformat()}
-    )  # fmt: skip
+        {
+            "definition": definition,
+            "predictions": predictions.version,
+            "as_of": as_of.isoformat(),
+            "outcomes": outcomes.version if outcomes else None,
+            "mature": now.mature.isoformat(),
+        }
+    )
     _write(settings, contract, rows, None if whole else days, note)
     return Updated(len(rows), tuple(days), whole=whole)
 

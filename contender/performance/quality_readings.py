@@ -87,10 +87,13 @@ def read(settings: Settings, contract: Contract, model_version: int, view: View 
     """
     newest = _newest(settings, contract, model_version, view) if view.seen is None else view.seen
     days = [
-        day for day in newest
-        if day.model_version == model_version and not day.in_training and day.day not in view.without
+        day
+        for day in newest
+        if day.model_version == model_version
+        and not day.in_training
+        and day.day not in view.without
         and (view.end is None or day.day < view.end)
-    ]  # fmt: skip
+    ]
     metric = metric_of(contract.kind, contract.judging.metric)
     rng = np.random.default_rng([settings.seed, model_version])
     mature_until = date.max if view.end is None else last_mature(contract, view.end)

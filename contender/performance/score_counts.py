@@ -54,9 +54,13 @@ class Tally:
 
     @classmethod
     def of(
-        cls, kind: Kind, points: Sequence[Mapping[str, Any]], mean: float | None, variance: float | None,
+        cls,
+        kind: Kind,
+        points: Sequence[Mapping[str, Any]],
+        mean: float | None,
+        variance: float | None,
         named: Named | None = None,
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         """From points as the table keeps them."""
         types: dict[str, type] = {"flagged": bool, "predictions": np.int64, "mature": np.int64, "hits": np.int64}
         columns: dict[str, Any] = {
@@ -184,9 +188,14 @@ def add_up(tallies: Sequence[Tally]) -> Tally:
     score = summed(columns["score"] * columns["predictions"]) / np.maximum(1, together["predictions"])
     variance = float((rows * (variances + (means - mean) ** 2)).sum() / total)
     return Tally(
-        kind=kind, score=score, flagged=columns["flagged"][first], **together, outcome_mean=mean,
-        outcome_variance=variance, named=class_counts.add_up([tally.named for tally in tallies]),
-    )  # fmt: skip
+        kind=kind,
+        score=score,
+        flagged=columns["flagged"][first],
+        **together,
+        outcome_mean=mean,
+        outcome_variance=variance,
+        named=class_counts.add_up([tally.named for tally in tallies]),
+    )
 
 
 def bin_of(kind: Kind, scores: Floats) -> Integers:

@@ -90,22 +90,31 @@ def _points(contract: Contract, now: Moment, days: Sequence[date]) -> "DataFrame
     error = F.abs(F.col(TARGET).cast("double") - F.col("score")) if contract.kind == "regression" else F.lit(0.0)
     number = F.when(mature, F.col(TARGET).cast("double")) if contract.kind == "regression" else F.lit(None)
     several = contract.kind == "multiclass"
-    placed = joined.withColumns({
-        "day": F.to_date(TIME), "bin": _bin(contract.kind), "flagged": _flagged(contract),
-        "said": F.col("prediction") if several else F.lit(None).cast("string"),
-        "came": F.when(mature, F.col(TARGET)) if several else F.lit(None).cast("string"),
-    })  # fmt: skip
+    placed = joined.withColumns(
+        {
+            "day": F.to_date(TIME),
+            "bin": _bin(contract.kind),
+            "flagged": _flagged(contract),
+            "said": F.col("prediction") if several else F.lit(None).cast("string"),
+            "came": F.when(mature, F.col(TARGET)) if several else F.lit(None).cast("string"),
+        }
+    )
     points, pairs = ["model_version", "day", "bin", "flagged"], ["model_version", "day", "said", "came"]
     sets = [points, pairs] if several else [points]
     return placed.groupingSets(sets, *points, "said", "came").agg(
-        F.avg("score").alias("score"), F.count("*").alias("predictions"),
-        F.count_if(in_time).alias("outcomes"), F.count_if(mature).alias("mature"),
+        F.avg("score").alias("score"),
+        F.count("*").alias("predictions"),
+        F.count_if(in_time).alias("outcomes"),
+        F.count_if(mature).alias("mature"),
         F.count_if(mature & _hit(contract.kind)).alias("hits"),
-        *[F.coalesce(F.sum(F.when(mature, error**power)), F.lit(0.0)).alias(name)
-          for power, name in ((1, "absolute"), (2, "squared"), (4, "quartic"))],
-        F.avg(number.cast("double")).alias("mean"), F.var_pop(number.cast("double")).alias("variance"),
+        *[
+            F.coalesce(F.sum(F.when(mature, error**power)), F.lit(0.0)).alias(name)
+            for power, name in ((1, "absolute"), (2, "squared"), (4, "quartic"))
+        ],
+        F.avg(number.cast("double")).alias("mean"),
+        F.var_pop(number.cast("double")).alias("variance"),
         F.unix_micros(F.min(F.when(~in_time, F.col(KNOWN_AT)))).alias("next_known_at"),
-    )  # fmt: skip
+    )
 
 
 def _known_then(outcomes: "DataFrame", records: "DataFrame", as_of: datetime) -> "DataFrame":

@@ -76,8 +76,18 @@ def _ab_test(source: str, titles: Mapping[int, str]) -> str:
     is wider than it need be, never narrower. Over all days, each counts by its smaller number of mature outcomes.
     """
     half = {arm: f"(({arm}.quality_high - {arm}.quality_low) / 2)" for arm in "ab"}
-    told = ("model_version", "predictions", "mature", "quality", "quality_low", "quality_high", "mean_score",
-            "flagged_share", "p95_latency_ms", "realised_cost")  # fmt: skip
+    told = (
+        "model_version",
+        "predictions",
+        "mature",
+        "quality",
+        "quality_low",
+        "quality_high",
+        "mean_score",
+        "flagged_share",
+        "p95_latency_ms",
+        "realised_cost",
+    )
     sides = ", ".join(f"{arm}.{name} AS {name}_{arm}" for arm in "ab" for name in told)
     daily = (
         f"SELECT a.day AS day, a.metric AS metric, {sides}, b.quality - a.quality AS difference, "

@@ -130,9 +130,15 @@ def _crown(
         if (after.seq if after else 0) != request.follows:
             raise TitleError(f"{after} came after the verdict")
         return ledger.take_title(
-            settings, use_case, version=challenger, after=after, action="promoted" if after else "crowned",
-            reason=request.reason, by=request.decided_by or "", evidence=evidence,
-        )  # fmt: skip
+            settings,
+            use_case,
+            version=challenger,
+            after=after,
+            action="promoted" if after else "crowned",
+            reason=request.reason,
+            by=request.decided_by or "",
+            evidence=evidence,
+        )
     except TitleError as error:
         # Another command may have finished this very answer.
         done = _entry_of(settings, use_case, request)

@@ -155,9 +155,14 @@ def _read(connection: "Connection", which: "ColumnElement[bool]") -> list[Reques
 
 
 def _change(
-    connection: "Connection", which: "ColumnElement[bool]", state: str, reason: str, by: str, moment: datetime,
+    connection: "Connection",
+    which: "ColumnElement[bool]",
+    state: str,
+    reason: str,
+    by: str,
+    moment: datetime,
     leaves: Sequence[str] = (WAITING,),
-) -> list[Request]:  # fmt: skip
+) -> list[Request]:
     from sqlalchemy import update
 
     table = tables().approvals

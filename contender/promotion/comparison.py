@@ -52,9 +52,16 @@ def measure(
 
 
 def compare(
-    settings: Settings, contract: Contract, challenger: Scorecard, champion: ModelVersion | None, rows: Rows,
-    failures: Sequence[str], *, decayed: bool = False, revision: str | None = None,
-) -> Verdict:  # fmt: skip
+    settings: Settings,
+    contract: Contract,
+    challenger: Scorecard,
+    champion: ModelVersion | None,
+    rows: Rows,
+    failures: Sequence[str],
+    *,
+    decayed: bool = False,
+    revision: str | None = None,
+) -> Verdict:
     """Both models' fresh scores on the same rows, judged; a threshold that MLflow found broken keeps the champion.
 
     Args:
@@ -83,12 +90,22 @@ def compare(
     clusters = whole[f"by:{cluster}"].to_numpy().astype(str) if cluster else None
     fair, too_small, groups = _fairness(settings, contract, whole, indices, scores, clusters)
     verdict = judge(
-        kind=contract.kind, y=indices, champion=theirs, challenger=scores,
+        kind=contract.kind,
+        y=indices,
+        champion=theirs,
+        challenger=scores,
         dummy=metrics.dummy_scores(contract.kind, indices, len(indices), len(classes) or None),
-        rules=contract.judging, threshold=contract.scoring.threshold, latency_ms=challenger.latency_ms,
-        seed=settings.seed, slices=slices, looks=looks, looks_in_year=1 + judging_window.of_a_year(earlier, rows.as_of),
-        non_inferiority=mode.allowed_loss, clusters=clusters, fairness=fair,
-    )  # fmt: skip
+        rules=contract.judging,
+        threshold=contract.scoring.threshold,
+        latency_ms=challenger.latency_ms,
+        seed=settings.seed,
+        slices=slices,
+        looks=looks,
+        looks_in_year=1 + judging_window.of_a_year(earlier, rows.as_of),
+        non_inferiority=mode.allowed_loss,
+        clusters=clusters,
+        fairness=fair,
+    )
     verdict = replace(verdict, reasons=(*verdict.reasons, *too_small, *filter(None, [mode.reason])))
     if failures:
         verdict = replace(verdict, decision=Decision.KEEP, reasons=(*failures, *verdict.reasons))
@@ -104,10 +121,13 @@ def compare(
     document |= _shown(contract, whole, frame, indices, theirs, scores, classes)
     document["outcomes"] = tables.count(settings, contract.name, "outcomes")
     ledger.record_verdict(
-        settings, contract.name, challenger=challenger.model.version, run_id=challenger.model.run_id,
+        settings,
+        contract.name,
+        challenger=challenger.model.version,
+        run_id=challenger.model.run_id,
         window=judging_window.name_of(rows),
         document=document,
-    )  # fmt: skip
+    )
     model_versions.log_document(settings, challenger.model.run_id, document, "verdict.json")
     if not verdict.promotes:
         rejected = verdict.decision is Decision.KEEP
@@ -117,9 +137,13 @@ def compare(
 
 
 def _fairness(
-    settings: Settings, contract: Contract, whole: "pd.DataFrame", y: NDArray[Any], scores: NDArray[np.float64],
+    settings: Settings,
+    contract: Contract,
+    whole: "pd.DataFrame",
+    y: NDArray[Any],
+    scores: NDArray[np.float64],
     clusters: NDArray[Any] | None,
-) -> tuple[list[Checked], list[str], list[dict[str, Any]]]:  # fmt: skip
+) -> tuple[list[Checked], list[str], list[dict[str, Any]]]:
     """How the challenger treats the contract's groups: limits checked, groups too small to tell, and all rates."""
     rules = contract.fairness
     if not rules.columns:
@@ -134,18 +158,30 @@ def _fairness(
 
 
 def _shown(
-    contract: Contract, whole: "pd.DataFrame", frame: "pd.DataFrame", y: NDArray[Any],
-    champion: NDArray[np.float64] | None, challenger: NDArray[np.float64], classes: NDArray[Any],
-) -> dict[str, Any]:  # fmt: skip
+    contract: Contract,
+    whole: "pd.DataFrame",
+    frame: "pd.DataFrame",
+    y: NDArray[Any],
+    champion: NDArray[np.float64] | None,
+    challenger: NDArray[np.float64],
+    classes: NDArray[Any],
+) -> dict[str, Any]:
     """What people look at beside the numbers: calibration of both, and decisions that a promotion would turn."""
     told = {"challenger": evidence.calibration_bins(contract.kind, y, challenger)}
     if champion is None:
         return {"calibration": told}
     told["champion"] = evidence.calibration_bins(contract.kind, y, champion)
     flips = evidence.flip_examples(
-        whole[KEY].to_numpy(), y, champion, challenger, contract.kind, contract.scoring.threshold, frame,
-        [column.name for column in contract.model_columns], classes=classes.tolist(),
-    )  # fmt: skip
+        whole[KEY].to_numpy(),
+        y,
+        champion,
+        challenger,
+        contract.kind,
+        contract.scoring.threshold,
+        frame,
+        [column.name for column in contract.model_columns],
+        classes=classes.tolist(),
+    )
     return {"calibration": told, "flips": flips}
 
 

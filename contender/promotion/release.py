@@ -70,11 +70,24 @@ def copy_version(
             client.log_dict(run_id, evidence_of(source, contract, entry), "evidence.json")
             stamp = model_versions.log_training_keys(client, run_id, keys)
             uri = mlflow.get_artifact_uri("model")
-        number = tracking.register(client, target.name_of(contract.name), contract.question, uri, run_id, "", {
-            "validation_status": "pending", "digest": entry.model_digest, "family": champion.family,
-            "trained_until": champion.trained_until.isoformat(), "model_id": "", "use_case": contract.name,
-            FROM: origin, model_versions.TRAINING_KEYS: stamp,
-        })  # fmt: skip
+        number = tracking.register(
+            client,
+            target.name_of(contract.name),
+            contract.question,
+            uri,
+            run_id,
+            "",
+            {
+                "validation_status": "pending",
+                "digest": entry.model_digest,
+                "family": champion.family,
+                "trained_until": champion.trained_until.isoformat(),
+                "model_id": "",
+                "use_case": contract.name,
+                FROM: origin,
+                model_versions.TRAINING_KEYS: stamp,
+            },
+        )
     arrived = model_versions.find(target, contract.name, number)
     model_versions.fetch_approved(target, arrived, entry.model_digest)
     return arrived

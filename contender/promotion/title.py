@@ -45,9 +45,15 @@ def crown(
         TitleError: somebody else took the title since `after`.
     """
     entry = ledger.take_title(
-        settings, use_case, version=version, after=after, reason=reason, by=by, evidence=evidence,
+        settings,
+        use_case,
+        version=version,
+        after=after,
+        reason=reason,
+        by=by,
+        evidence=evidence,
         action="promoted" if after else "crowned",
-    )  # fmt: skip
+    )
     mirror(settings, use_case, challenger=None)
     return entry
 
@@ -179,14 +185,15 @@ def _show(settings: Settings, use_case: str, head: LedgerEntry | None, aliases: 
         version = model_versions.find(settings, use_case, head.version)
         model_versions.mark(settings, version, validation_status="approved")
     model_versions.set_aliases(
-        settings, use_case, champion=aliases["champion"], previous=aliases["previous"],
+        settings,
+        use_case,
+        champion=aliases["champion"],
+        previous=aliases["previous"],
         challenger=aliases["challenger"],
-    )  # fmt: skip
+    )
 
 
-def _still_challenging(
-    settings: Settings, use_case: str, waiting: int | None, head: LedgerEntry | None
-) -> int | None:  # fmt: skip
+def _still_challenging(settings: Settings, use_case: str, waiting: int | None, head: LedgerEntry | None) -> int | None:
     if waiting is None or (head is not None and waiting == head.version):
         return None
     verdict = ledger.last_verdict(settings, use_case)
@@ -206,13 +213,25 @@ def _proven(settings: Settings, use_case: str, number: int, approved: str | None
 
 
 def _hand_over(
-    settings: Settings, use_case: str, version: ModelVersion, after: LedgerEntry | None, action: str, reason: str,
-    by: str, evidence: Mapping[str, Any],
-) -> LedgerEntry:  # fmt: skip
+    settings: Settings,
+    use_case: str,
+    version: ModelVersion,
+    after: LedgerEntry | None,
+    action: str,
+    reason: str,
+    by: str,
+    evidence: Mapping[str, Any],
+) -> LedgerEntry:
     entry = ledger.take_title(
-        settings, use_case, version=version, after=after, action=action, reason=reason.strip(), by=by.strip(),
+        settings,
+        use_case,
+        version=version,
+        after=after,
+        action=action,
+        reason=reason.strip(),
+        by=by.strip(),
         evidence=evidence,
-    )  # fmt: skip
+    )
     try:
         repair(settings, use_case)
     except Unavailable as error:

@@ -108,16 +108,24 @@ def log_challenger(
     load_folder(folder, digest, name=f"The {family} model of {contract.name}")
     with connected(settings) as client:
         name = settings.name_of(contract.name)
-        number = register(client, name, contract.question, info.model_uri, run_id, info.model_id, {
-            **(tags or {}),
-            "validation_status": "pending",
-            "digest": digest,
-            "trained_until": trained_until.isoformat(),
-            "family": family,
-            "model_id": info.model_id,
-            "use_case": contract.name,
-            model_versions.TRAINING_KEYS: stamp,
-        })  # fmt: skip
+        number = register(
+            client,
+            name,
+            contract.question,
+            info.model_uri,
+            run_id,
+            info.model_id,
+            {
+                **(tags or {}),
+                "validation_status": "pending",
+                "digest": digest,
+                "trained_until": trained_until.isoformat(),
+                "family": family,
+                "model_id": info.model_id,
+                "use_case": contract.name,
+                model_versions.TRAINING_KEYS: stamp,
+            },
+        )
     return ModelVersion(name, number, run_id, info.model_id, digest, trained_until, family)
 
 

@@ -202,8 +202,10 @@ def _by_quality(words: Words) -> list[str]:
         second = max(rest, key=lambda course: sign * (course.quality or 0.0))
         found = f"By {metric}, {named(ours)} was the best with {words.quality(ours)}"
         if ours.quality == second.quality:
-            return [f"By {metric}, no policy was better than {named(ours)}: {named(second)} has the same, "
-                    f"{words.quality(ours)}."]  # fmt: skip
+            return [
+                f"By {metric}, no policy was better than {named(ours)}: {named(second)} has the same, "
+                f"{words.quality(ours)}."
+            ]
         return [f"{found}; the next was {named(second)} with {words.quality(second)}. {_apart(ours, second)}"]
     lead = number(abs((best.quality or 0.0) - ours.quality))
     return [

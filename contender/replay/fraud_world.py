@@ -27,11 +27,18 @@ ONLINE, REPAIR_DAYS = 3, 40
 
 _CATEGORIES = (
     # name, median amount in EUR, share of merchants, share paid online
-    ("electronics", 90, 0.06, 0.30), ("entertainment", 25, 0.08, 0.30), ("fashion", 45, 0.10, 0.20),
-    ("fuel", 50, 0.08, 0.00), ("grocery", 30, 0.25, 0.02), ("health", 25, 0.07, 0.05), ("online", 40, 0.12, 1.00),
-    ("restaurant", 28, 0.14, 0.02), ("services", 50, 0.07, 0.30), ("travel", 180, 0.03, 0.70),
+    ("electronics", 90, 0.06, 0.30),
+    ("entertainment", 25, 0.08, 0.30),
+    ("fashion", 45, 0.10, 0.20),
+    ("fuel", 50, 0.08, 0.00),
+    ("grocery", 30, 0.25, 0.02),
+    ("health", 25, 0.07, 0.05),
+    ("online", 40, 0.12, 1.00),
+    ("restaurant", 28, 0.14, 0.02),
+    ("services", 50, 0.07, 0.30),
+    ("travel", 180, 0.03, 0.70),
     ("crypto", 150, 0.00, 1.00),
-)  # fmt: skip
+)
 _NAME = np.array([name for name, *_ in _CATEGORIES], dtype=object)
 _MEDIAN, _MERCHANTS, _ONLINE = np.array([numbers for _, *numbers in _CATEGORIES]).T
 WEB_SHOP, CRYPTO = 6, 10
@@ -127,9 +134,14 @@ class World:
         scheme[(multiple > LARGE_FROM) & (random.random(count) < LARGE_FRAUD)] = "large"
         scheme[(self.skimmed_until[terminal] > day) & (random.random(count) < SKIMMED)] = "terminal"
         return {
-            "customer": customer, "city": city, "terminal": terminal, "second": (hour * 3600).astype(int),
-            "mode": np.where(online, ONLINE, shopping), "multiple": multiple, "scheme": scheme,
-        }  # fmt: skip
+            "customer": customer,
+            "city": city,
+            "terminal": terminal,
+            "second": (hour * 3600).astype(int),
+            "mode": np.where(online, ONLINE, shopping),
+            "multiple": multiple,
+            "scheme": scheme,
+        }
 
     def _steal(self, random: np.random.Generator, day: int, draft: Draft) -> Draft:
         """Put bursts of payments with stolen cards in the place of ordinary ones."""
@@ -140,21 +152,38 @@ class World:
         fresh = np.diff(cards, prepend=-1) != 0
         gaps = np.where(fresh, random.uniform(0, DAY - 7200, many), random.exponential(1500, many)).cumsum()
         begun = np.maximum.accumulate(np.where(fresh, np.append(0.0, gaps[:-1]), 0.0))
-        return _replace(random, draft, "stolen", {
-            "customer": cards, "city": self.thief_in[cards],
-            "terminal": self._terminals_in(random, day, self.thief_in[cards]), "second": (gaps - begun).astype(int),
-            "mode": random.choice(4, many, p=[0.15, 0.3, 0.3, 0.25]), "multiple": random.lognormal(0.9, 0.6, many),
-        })  # fmt: skip
+        return _replace(
+            random,
+            draft,
+            "stolen",
+            {
+                "customer": cards,
+                "city": self.thief_in[cards],
+                "terminal": self._terminals_in(random, day, self.thief_in[cards]),
+                "second": (gaps - begun).astype(int),
+                "mode": random.choice(4, many, p=[0.15, 0.3, 0.3, 0.25]),
+                "multiple": random.lognormal(0.9, 0.6, many),
+            },
+        )
 
     def _test_cards(self, random: np.random.Generator, draft: Draft) -> Draft:
         many = random.poisson(TESTING_SHARE * len(draft["scheme"]))
         customer = random.integers(len(self.home), size=many)
         tiny = random.uniform(0.02, 0.08, many) / self.spending[customer]
         begun = random.integers(DAY - 7200)
-        return _replace(random, draft, "testing", {
-            "customer": customer, "city": self.home[customer], "terminal": np.full(many, random.choice(self.sites)),
-            "second": begun + random.integers(7200, size=many), "mode": np.full(many, ONLINE), "multiple": tiny,
-        })  # fmt: skip
+        return _replace(
+            random,
+            draft,
+            "testing",
+            {
+                "customer": customer,
+                "city": self.home[customer],
+                "terminal": np.full(many, random.choice(self.sites)),
+                "second": begun + random.integers(7200, size=many),
+                "mode": np.full(many, ONLINE),
+                "multiple": tiny,
+            },
+        )
 
     def _open_exchanges(self, random: np.random.Generator, draft: Draft) -> Draft:
         many = len(draft["scheme"])
@@ -171,14 +200,20 @@ class World:
         device = self.city_place[city] + random.normal(0, 5, (len(order), 2))
         place = np.where((mode == ONLINE)[:, None], device, self.terminal_place[terminal])
         amount = multiple * _MEDIAN[category] * self.spending[customer] * prices
-        return pd.DataFrame({
-            "second": second, "customer_id": self.customer_id[customer],
-            "merchant_id": self.merchant_id[terminal], "terminal_id": self.terminal_id[terminal],
-            "category": _NAME[category], "entry_mode": MODES[mode],
-            "amount": amount.clip(0.5, 30_000).round(2),
-            "distance_from_home": np.hypot(*(place - self.home_place[customer]).T).clip(0, 19_999).round(1),
-            "seconds_since_last": self._since_last(customer, second), "scheme": scheme,
-        })  # fmt: skip
+        return pd.DataFrame(
+            {
+                "second": second,
+                "customer_id": self.customer_id[customer],
+                "merchant_id": self.merchant_id[terminal],
+                "terminal_id": self.terminal_id[terminal],
+                "category": _NAME[category],
+                "entry_mode": MODES[mode],
+                "amount": amount.clip(0.5, 30_000).round(2),
+                "distance_from_home": np.hypot(*(place - self.home_place[customer]).T).clip(0, 19_999).round(1),
+                "seconds_since_last": self._since_last(customer, second),
+                "scheme": scheme,
+            }
+        )
 
     def _since_last(self, customer: Array, second: Array) -> Array:
         order = np.argsort(customer, kind="stable")

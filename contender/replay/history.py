@@ -152,9 +152,13 @@ class LakeHistory:
         tables.replace(scratch, name, _OUTCOMES, known.orderBy(KNOWN_AT))
         first, last = _span(tables.path_of(settings, name, "records"))
         return cls(
-            _as_exported(contract), first, last, settings, tables.path_of(settings, name, "records"),
+            _as_exported(contract),
+            first,
+            last,
+            settings,
+            tables.path_of(settings, name, "records"),
             tables.path_of(scratch, name, _OUTCOMES),
-        )  # fmt: skip
+        )
 
     def prepare(self, settings: Settings) -> None:
         name = self.contract.name
@@ -176,8 +180,11 @@ class LakeHistory:
             records = records.join(known, keys=KEY, join_type="left outer").sort_by(KEY)
             columns += own
         _place(records.select(columns), folder / f"records-{end}.parquet")
-        self._land_outcomes(folder, f"outcomes-{end}.parquet", (ds.field(KNOWN_AT) >= _midnight(start))
-                            & (ds.field(KNOWN_AT) < _midnight(end)))  # fmt: skip
+        self._land_outcomes(
+            folder,
+            f"outcomes-{end}.parquet",
+            (ds.field(KNOWN_AT) >= _midnight(start)) & (ds.field(KNOWN_AT) < _midnight(end)),
+        )
 
     def settle(self, folder: Path) -> datetime:
         import pyarrow.compute as pc

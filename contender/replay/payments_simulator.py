@@ -20,16 +20,31 @@ from contender.replay.fraud_world import DAY, World, random_of
 
 DRIFTS = ("new_scheme", "price_inflation", "new_category")
 PAYMENT_COLUMNS = (
-    "payment_id", "paid_at", "customer_id", "merchant_id", "terminal_id", "category", "entry_mode", "amount",
-    "distance_from_home", "seconds_since_last",
-)  # fmt: skip
+    "payment_id",
+    "paid_at",
+    "customer_id",
+    "merchant_id",
+    "terminal_id",
+    "category",
+    "entry_mode",
+    "amount",
+    "distance_from_home",
+    "seconds_since_last",
+)
 OUTCOME_COLUMNS = ("payment_id", "charged_back", "reported_at")
 Row = tuple[str, ...]
 CLEARED_AFTER_DAYS, REFERENCE_DAYS = 10, 120
 DIRTY_KINDS = (
-    "negative amount", "amount is text", "amount is not finite", "missing customer", "unknown entry mode",
-    "time in 2099", "duplicate", "same key, another amount", "ragged",
-)  # fmt: skip
+    "negative amount",
+    "amount is text",
+    "amount is not finite",
+    "missing customer",
+    "unknown entry mode",
+    "time in 2099",
+    "duplicate",
+    "same key, another amount",
+    "ragged",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,11 +209,17 @@ def _place_files(day: Day, rows: list[Row], folder: Path) -> list[bool]:
 def _payment_rows(frame: pd.DataFrame) -> list[Row]:
     paid_at = np.datetime_as_string(frame["paid_at"].to_numpy(), unit="s").tolist()
     texts = [
-        frame["payment_id"], paid_at, frame["customer_id"], frame["merchant_id"], frame["terminal_id"],
-        frame["category"], frame["entry_mode"], [f"{euros:.2f}" for euros in frame["amount"].tolist()],
+        frame["payment_id"],
+        paid_at,
+        frame["customer_id"],
+        frame["merchant_id"],
+        frame["terminal_id"],
+        frame["category"],
+        frame["entry_mode"],
+        [f"{euros:.2f}" for euros in frame["amount"].tolist()],
         ["" if km != km else f"{km:.1f}" for km in frame["distance_from_home"].tolist()],
         ["" if seconds != seconds else f"{seconds:.0f}" for seconds in frame["seconds_since_last"].tolist()],
-    ]  # fmt: skip
+    ]
     return list(zip(*texts, strict=True))
 
 

@@ -92,7 +92,10 @@ def of_quality(contract: Contract, quality: Readings) -> Wish | None:
     rows = quality.measured.rows if quality.measured else 0
     floor, max_loss = quality_limits(contract)
     found = diagnose(
-        Signs(quality.metric, rows, measured=quality.measured), contract.triage, contract.performance,
-        floor=floor, max_loss=max_loss,
-    )  # fmt: skip
+        Signs(quality.metric, rows, measured=quality.measured),
+        contract.triage,
+        contract.performance,
+        floor=floor,
+        max_loss=max_loss,
+    )
     return Wish(found.sentence, found.decayed, alarm=True) if found.retrain else None

@@ -41,9 +41,14 @@ def measure(
     costs = _costs(contract, days)
     retrains = sum(period.retrained is not None for period in periods)
     course = Course(
-        policy, tuple(told), quality, interval, sum(costs.values()) if costs is not None else None,
-        retrains * contract.costs.retrain, seconds,
-    )  # fmt: skip
+        policy,
+        tuple(told),
+        quality,
+        interval,
+        sum(costs.values()) if costs is not None else None,
+        retrains * contract.costs.retrain,
+        seconds,
+    )
     return Measured(course, costs)
 
 
@@ -85,9 +90,13 @@ def _told(contract: Contract, period: Period, days: Sequence[Day], metric: str, 
     quality, interval = _quality([day.tally for day in mine], metric, rng)
     costs = _costs(contract, mine)
     return replace(
-        period, rows=sum(day.tally.volume for day in mine), outcomes=sum(day.tally.known for day in mine),
-        quality=quality, interval=interval, cost=sum(costs.values()) if costs else None,
-    )  # fmt: skip
+        period,
+        rows=sum(day.tally.volume for day in mine),
+        outcomes=sum(day.tally.known for day in mine),
+        quality=quality,
+        interval=interval,
+        cost=sum(costs.values()) if costs else None,
+    )
 
 
 def _quality(tallies: Sequence[Tally], metric: str, rng: np.random.Generator) -> tuple[float | None, Interval | None]:

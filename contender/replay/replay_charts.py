@@ -112,9 +112,16 @@ def costs(replay: Replay, curves: Mapping[str, Mapping[date, float]], said: str)
     days = sorted({day for curve in curves.values() for day in curve})
     for before, day in pairwise(days):
         told = [f"{name}: {curve[day]:+,.0f}" for name, curve in curves.items() if day in curve]
-        parts.append(reader(across, before, day, f"by {day}: {'; '.join(told)}", "data-costs", {
-            name: curve[day] for name, curve in curves.items() if day in curve
-        }))  # fmt: skip
+        parts.append(
+            reader(
+                across,
+                before,
+                day,
+                f"by {day}: {'; '.join(told)}",
+                "data-costs",
+                {name: curve[day] for name, curve in curves.items() if day in curve},
+            )
+        )
     return framed(parts, up, across, said, "15rem")
 
 
@@ -227,8 +234,10 @@ def _readers(replay: Replay, across: Days) -> list[str]:
     found = []
     for start, inside in sorted(by_start.items()):
         told = "; ".join(f"{policy} {quality_told(one)}" for policy, one in inside)
-        figures = [[policy, one.version, one.quality, one.interval and [one.interval.low, one.interval.high]]
-                   for policy, one in inside]  # fmt: skip
+        figures = [
+            [policy, one.version, one.quality, one.interval and [one.interval.low, one.interval.high]]
+            for policy, one in inside
+        ]
         text = f"{start} to {until(inside[0][1])}: {told}"
         found.append(reader(across, start, inside[0][1].end, text, "data-figures", figures))
     return found

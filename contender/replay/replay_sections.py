@@ -125,9 +125,12 @@ def quality_of(words: Words) -> list[str]:
     return [
         f'<p class="soft">{arrow} {words.better}. A point for each period and policy, with its interval; lines that '
         "lie on one another differ in width.</p>",
-        *legend(replay), *drawn, "<details><summary>The figures of this chart</summary>", *table(names, rows),
+        *legend(replay),
+        *drawn,
+        "<details><summary>The figures of this chart</summary>",
+        *table(names, rows),
         "</details>",
-    ]  # fmt: skip
+    ]
 
 
 def costs_of(words: Words) -> list[str]:
@@ -141,10 +144,13 @@ def costs_of(words: Words) -> list[str]:
     days = sorted({day for curve in curves.values() for day in curve})
     rows = [[day, *(_amount(curve.get(day)) for curve in curves.values())] for day in days]
     return [
-        f'<p class="soft">{what}</p>', *legend(replay, whiskers=False),
+        f'<p class="soft">{what}</p>',
+        *legend(replay, whiskers=False),
         *replay_charts.costs(replay, curves, f"{what} In the end {'; '.join(ends)}"),
-        "<details><summary>The figures of this chart</summary>", *table(["before", *curves], rows), "</details>",
-    ]  # fmt: skip
+        "<details><summary>The figures of this chart</summary>",
+        *table(["before", *curves], rows),
+        "</details>",
+    ]
 
 
 def _by_period(replay: Replay) -> list[tuple[object, object, list[Period | None]]]:
@@ -222,6 +228,16 @@ def _periods(words: Words, course: Course) -> list[str]:
         low, high = _ends(one.interval) or (None, None)
         told = [_NOT_KNOWN if value is None else value for value in (one.quality, low, high, one.estimated)]
         by = "nobody" if one.version is None else f"v{one.version}"
-        rows.append([one.start, until(one), one.rows, one.outcomes, by, *told,
-                     *([_amount(one.cost)] * money), one.held_out or "no"])  # fmt: skip
+        rows.append(
+            [
+                one.start,
+                until(one),
+                one.rows,
+                one.outcomes,
+                by,
+                *told,
+                *([_amount(one.cost)] * money),
+                one.held_out or "no",
+            ]
+        )
     return table(names, rows)

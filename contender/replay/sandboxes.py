@@ -32,9 +32,14 @@ def found(settings: Settings, contract: Contract, folder: Path) -> World:
     """An empty world in a folder; whatever it writes, tables, ledger or registry, is below it."""
     home = folder / "home"
     own = settings.model_copy(
-        update={"home": home, "environment": "dev", "lake": "", "ledger_url": "",
-                "tracking_uri": f"sqlite:///{home / 'mlflow.db'}"}
-    )  # fmt: skip
+        update={
+            "home": home,
+            "environment": "dev",
+            "lake": "",
+            "ledger_url": "",
+            "tracking_uri": f"sqlite:///{home / 'mlflow.db'}",
+        }
+    )
     # Nobody is there to agree; the page tells of titles as the judge gives them.
     alone = contract.model_copy(update={"approval": contract.approval.model_copy(update={"required": False})})
     world = World(own, alone)

@@ -31,8 +31,18 @@ from contender.settings import Settings
 
 Found = TypeVar("Found")
 
-_TOLD = ("decision", "metric", "gain", "interval", "interval_level", "against", "challenger", "champion", "at",
-         "latency_ms")  # fmt: skip
+_TOLD = (
+    "decision",
+    "metric",
+    "gain",
+    "interval",
+    "interval_level",
+    "against",
+    "challenger",
+    "champion",
+    "at",
+    "latency_ms",
+)
 
 
 def path_of(settings: Settings) -> Path:

@@ -192,8 +192,15 @@ class UseCase:
     def is_blank(self) -> bool:
         """Whether nothing was ever done."""
         done = (
-            self.champion, self.verdicts, self.ends, self.heat, self.batches, self.failing, self.notices, self.triggers,
-        )  # fmt: skip
+            self.champion,
+            self.verdicts,
+            self.ends,
+            self.heat,
+            self.batches,
+            self.failing,
+            self.notices,
+            self.triggers,
+        )
         return not self.troubles and not any(done)
 
     @property

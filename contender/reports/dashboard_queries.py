@@ -21,13 +21,35 @@ if TYPE_CHECKING:
 _FRUGAL = {"batch_size": 16_384, "batch_readahead": 1, "fragment_readahead": 1}
 
 _QUALITY = (
-    "day", "model_version", "in_training", "predictions", "mature", "mature_share", "metric", "quality", "quality_low",
-    "quality_high", "estimated_quality", "estimated_low", "estimated_high", "estimate", "p95_latency_ms",
-)  # fmt: skip
+    "day",
+    "model_version",
+    "in_training",
+    "predictions",
+    "mature",
+    "mature_share",
+    "metric",
+    "quality",
+    "quality_low",
+    "quality_high",
+    "estimated_quality",
+    "estimated_low",
+    "estimated_high",
+    "estimate",
+    "p95_latency_ms",
+)
 
 _DRIFT = (
-    "check_end", "checked_at", "table", "column", "score", "threshold", "drifted", "season", "alarm", "why",
-)  # fmt: skip
+    "check_end",
+    "checked_at",
+    "table",
+    "column",
+    "score",
+    "threshold",
+    "drifted",
+    "season",
+    "alarm",
+    "why",
+)
 
 
 @dataclass(frozen=True)

@@ -157,15 +157,24 @@ def quality_of(shown: UseCase) -> list[str]:
         *table(
             ["day", "version", "predictions", "final outcomes", "measured", "low", "high", "estimated", "low", "high"],
             [
-                [one.day, f"v{one.model_version}" + (" (trained on)" if one.is_known else ""), one.predictions,
-                 one.mature, one.quality, one.quality_low, one.quality_high, one.estimated_quality,
-                 one.estimated_low, one.estimated_high]
+                [
+                    one.day,
+                    f"v{one.model_version}" + (" (trained on)" if one.is_known else ""),
+                    one.predictions,
+                    one.mature,
+                    one.quality,
+                    one.quality_low,
+                    one.quality_high,
+                    one.estimated_quality,
+                    one.estimated_low,
+                    one.estimated_high,
+                ]
                 for one in reversed(days[-60:])
             ],
         ),
         f'<p class="soft">The newest estimate: {escape(shown.estimated.estimate if shown.estimated else "none")}.</p>',
         "</details>",
-    ]  # fmt: skip
+    ]
 
 
 def drift_of(shown: UseCase) -> list[str]:

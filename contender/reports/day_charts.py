@@ -134,9 +134,7 @@ def scale_around(values: Iterable[float | None], ends: Iterable[float | None]) -
     return Scale.around([*(one for one in values if one is not None), *known[cut : len(known) - cut]] or [0.0, 1.0])
 
 
-def _curve(
-    days: Sequence[QualityDay], kind: str, names: tuple[str, str, str], across: Days, up: Scale
-) -> list[str]:  # fmt: skip
+def _curve(days: Sequence[QualityDay], kind: str, names: tuple[str, str, str], across: Days, up: Scale) -> list[str]:
     value, low, high = names
     runs = _runs([one for one in days if getattr(one, value) is not None])
     place = _placing(across, up)
@@ -199,9 +197,16 @@ def _placing(across: Days, up: Scale) -> Callable[[QualityDay, float, float], st
 
 def _day(one: QualityDay, across: Days) -> str:
     figures = [
-        one.model_version, one.mature, one.mature_share, one.quality, one.quality_low, one.quality_high,
-        one.estimated_quality, one.estimated_low, one.estimated_high,
-    ]  # fmt: skip
+        one.model_version,
+        one.mature,
+        one.mature_share,
+        one.quality,
+        one.quality_low,
+        one.quality_high,
+        one.estimated_quality,
+        one.estimated_low,
+        one.estimated_high,
+    ]
     return (
         f'<rect class="day" x="{100 * across.left(one.day):.3f}%" width="{100 / across.count:.3f}%" height="100%" '
         f'data-day="{one.day}" data-figures="{escape(json.dumps(figures))}"><title>{escape(told(one))}</title></rect>'

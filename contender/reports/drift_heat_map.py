@@ -143,10 +143,15 @@ def _foot(days: Sequence[tuple[date, date]]) -> str:
 
 def _newest(heat: Heat) -> list[str]:
     rows = [
-        [name, {True: "yes", False: "no"}.get(bool(cell.drifted), "") if cell.drifted is not None else "untold",
-         cell.score, cell.threshold, cell.why]
+        [
+            name,
+            {True: "yes", False: "no"}.get(bool(cell.drifted), "") if cell.drifted is not None else "untold",
+            cell.score,
+            cell.threshold,
+            cell.why,
+        ]
         for name, cell in heat.newest.items()
-    ]  # fmt: skip
+    ]
     return table(["column", "drifted", "score", "threshold", "in words"], rows, bad=[row[1] == "yes" for row in rows])
 
 

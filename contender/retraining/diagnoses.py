@@ -53,12 +53,23 @@ def keep(settings: Settings, use_case: str, kept: Kept) -> None:
     """Add one to the table `diagnoses`."""
     found = kept.diagnosis
     row = {
-        "at": kept.at, "window_start": kept.start, "window_end": kept.end, "model_version": kept.model_version,
-        "name": found.name, "sentence": found.sentence, "reasons": json.dumps(found.reasons), "retrain": found.retrain,
-        "decayed": found.decayed, "hold_out": found.hold_out, "columns": json.dumps(kept.columns),
-        "action": kept.action, "why": kept.why, "event": kept.event, "told": kept.told,
+        "at": kept.at,
+        "window_start": kept.start,
+        "window_end": kept.end,
+        "model_version": kept.model_version,
+        "name": found.name,
+        "sentence": found.sentence,
+        "reasons": json.dumps(found.reasons),
+        "retrain": found.retrain,
+        "decayed": found.decayed,
+        "hold_out": found.hold_out,
+        "columns": json.dumps(kept.columns),
+        "action": kept.action,
+        "why": kept.why,
+        "event": kept.event,
+        "told": kept.told,
         "made_at": kept.made_at,
-    }  # fmt: skip
+    }
     tables.append_small(settings, use_case, TABLE, [row], _schema())
 
 
@@ -85,18 +96,35 @@ def _kept(row: dict[str, object]) -> Kept:
     found = {name: row[name] for name in ("name", "sentence", "retrain", "decayed", "hold_out")}
     diagnosis = Diagnosis(**found, reasons=tuple(json.loads(str(row["reasons"]))))  # type: ignore[arg-type]
     return Kept(
-        **fields, start=row["window_start"], end=row["window_end"], diagnosis=diagnosis,  # type: ignore[arg-type]
+        **fields,
+        start=row["window_start"],
+        end=row["window_end"],
+        diagnosis=diagnosis,  # type: ignore[arg-type]
         columns=tuple(json.loads(str(row["columns"]))),
-    )  # fmt: skip
+    )
 
 
 def _schema() -> "pa.Schema":
     import pyarrow as pa
 
     text, flag, day = pa.string(), pa.bool_(), pa.date32()
-    return pa.schema({
-        "at": pa.timestamp("us", tz="UTC"), "window_start": day, "window_end": day, "model_version": pa.int64(),
-        "name": text, "sentence": text, "reasons": text, "retrain": flag, "decayed": flag, "hold_out": flag,
-        "columns": text, "action": text, "why": text, "event": text, "told": flag,
-        "made_at": pa.timestamp("us", tz="UTC"),
-    })  # fmt: skip
+    return pa.schema(
+        {
+            "at": pa.timestamp("us", tz="UTC"),
+            "window_start": day,
+            "window_end": day,
+            "model_version": pa.int64(),
+            "name": text,
+            "sentence": text,
+            "reasons": text,
+            "retrain": flag,
+            "decayed": flag,
+            "hold_out": flag,
+            "columns": text,
+            "action": text,
+            "why": text,
+            "event": text,
+            "told": flag,
+            "made_at": pa.timestamp("us", tz="UTC"),
+        }
+    )

@@ -34,21 +34,28 @@ def next_action(
     outcomes = tables.count(settings, name, "outcomes")
     held = exclusions.held_out(settings, name)
     return policy.next_action(
-        contract.retraining, diagnosis=diagnosis, due=due_with_outcomes(settings, contract),
+        contract.retraining,
+        diagnosis=diagnosis,
+        due=due_with_outcomes(settings, contract),
         new_outcomes=None if seen is None else outcomes - seen,
         mature=max(outcomes - _rows_of(settings, name, [one.batch for one in held]), 0),
         min_mature=contract.training.min_rows + contract.judging.min_rows,
-        held_out=len(held), started=_started(settings, name), in_flight=in_flight(settings, name), now=now,
-    )  # fmt: skip
+        held_out=len(held),
+        started=_started(settings, name),
+        in_flight=in_flight(settings, name),
+        now=now,
+    )
 
 
 def due(settings: Settings, contract: Contract) -> Due:
     """Whether enough outcomes are new since the last verdict."""
     last = ledger.last_verdict(settings, contract.name)
     return policy.retraining_due(
-        contract.retraining, outcomes=tables.count(settings, contract.name, "outcomes"),
-        seen=int(last["outcomes"]) if last else None, kept=bool(last and last["decision"] == Decision.KEEP.value),
-    )  # fmt: skip
+        contract.retraining,
+        outcomes=tables.count(settings, contract.name, "outcomes"),
+        seen=int(last["outcomes"]) if last else None,
+        kept=bool(last and last["decision"] == Decision.KEEP.value),
+    )
 
 
 def due_with_outcomes(settings: Settings, contract: Contract) -> Due:

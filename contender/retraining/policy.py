@@ -87,9 +87,18 @@ class NextAction:
 
 
 def next_action(
-    rules: Retraining, *, diagnosis: "Diagnosis | None", due: Due, new_outcomes: int | None, mature: int,
-    min_mature: int, held_out: int = 0, started: Iterable[datetime] = (), in_flight: str | None = None, now: datetime,
-) -> NextAction:  # fmt: skip
+    rules: Retraining,
+    *,
+    diagnosis: "Diagnosis | None",
+    due: Due,
+    new_outcomes: int | None,
+    mature: int,
+    min_mature: int,
+    held_out: int = 0,
+    started: Iterable[datetime] = (),
+    in_flight: str | None = None,
+    now: datetime,
+) -> NextAction:
     """What would happen now: by the last diagnosis, and by what `retraining_due` and `alarm_may_start` say.
 
     Args:

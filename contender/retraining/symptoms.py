@@ -116,10 +116,15 @@ def _moved(column: ColumnDrift, check: DriftCheck, of_season: bool) -> bool:
 def _overall(compared: Comparison, column: Watched, drifted: bool, found: ColumnDrift, rules: Triage) -> ColumnSigns:
     now, then = found.missing_current or 0.0, found.missing_reference or 0.0
     # What was missing in the same season before is no news.
-    usual = max(now, then) if found.season else then + max(
-        _luck(now, compared.current.rows, then, compared.matched.rows),
-        _ordinarily(compared, column, _LUCK) * _wider(compared, column),
-    )  # fmt: skip
+    usual = (
+        max(now, then)
+        if found.season
+        else then
+        + max(
+            _luck(now, compared.current.rows, then, compared.matched.rows),
+            _ordinarily(compared, column, _LUCK) * _wider(compared, column),
+        )
+    )
     if now - usual > rules.max_missing_rise and not found.season:
         usual = max(usual, _at_times(compared, column))
     here, there = compared.current.values(column.name), compared.matched.values(column.name)
@@ -132,10 +137,12 @@ def _overall(compared: Comparison, column: Watched, drifted: bool, found: Column
 def _standing_out(compared: Comparison, found: dict[str, ColumnDrift], rules: Triage) -> Iterator[ColumnSigns]:
     """Columns of one source that lost values or changed their unit, beyond what luck does in many sources."""
     columns = [
-        column for column in compared.columns
-        if column.name in compared.current.frame and column.name in compared.matched.frame
+        column
+        for column in compared.columns
+        if column.name in compared.current.frame
+        and column.name in compared.matched.frame
         and not found[column.name].season
-    ]  # fmt: skip
+    ]
     current, reference = (_Part.of(side, columns) for side in (compared.current, compared.matched))
     for name, here, part in _sources(compared, rules):
         now, then = current.rows(here), reference.rows(part.mask(compared.matched.frame) if part else None)

@@ -156,9 +156,12 @@ def quality_limits(contract: Contract) -> tuple[float | None, float]:
 
 def _decayed(reasons: tuple[str, ...]) -> Diagnosis:
     return Diagnosis(
-        "decay", f"The champion decays: {reasons[0]}. A new challenger is called for.", reasons, retrain=True,
+        "decay",
+        f"The champion decays: {reasons[0]}. A new challenger is called for.",
+        reasons,
+        retrain=True,
         decayed=True,
-    )  # fmt: skip
+    )
 
 
 def _broken(signs: Signs, rules: Triage) -> Iterator[str]:

@@ -41,18 +41,30 @@ def score_pending(settings: Settings, contract: Contract, model: ModelVersion, f
     if source is not None and until > done:
         pending = tables.read(settings, source).where(F.col(BATCH) > done)
         rows = with_scores(pending, contract, model, folder).select(
-            KEY, TIME, "score", "prediction", band_of(contract).alias("band"),
-            F.lit(model.version).alias("model_version"), F.lit(model.run_id).alias("run_id"),
-            F.lit(at).alias("scored_at"), F.lit(at.date()).alias("scored_date"),
-            F.lit(source.version).cast("bigint").alias("source_version"), BATCH,
-        )  # fmt: skip
+            KEY,
+            TIME,
+            "score",
+            "prediction",
+            band_of(contract).alias("band"),
+            F.lit(model.version).alias("model_version"),
+            F.lit(model.run_id).alias("run_id"),
+            F.lit(at).alias("scored_at"),
+            F.lit(at.date()).alias("scored_date"),
+            F.lit(source.version).cast("bigint").alias("source_version"),
+            BATCH,
+        )
         # Counted while written: to count afterwards would read, or score, it all again.
         counted = Observation()
         rows = rows.observe(counted, *[F.count_if(F.col("band") == band.value).alias(band.value) for band in Band])
         table = tables.append(
-            settings, contract.name, "predictions", rows,
-            application="score", transaction=until, partition_by=["scored_date"],
-        )  # fmt: skip
+            settings,
+            contract.name,
+            "predictions",
+            rows,
+            application="score",
+            transaction=until,
+            partition_by=["scored_date"],
+        )
         bands = {band: int(count) for band, count in counted.get.items() if count}
     return Scored(model, sum(bands.values()), _alert(settings, contract), bands, table)
 

@@ -150,10 +150,14 @@ def search(
 def suggest(trial: optuna.Trial, candidate: str, positive: bool) -> dict[str, Any]:
     """A setting from a candidate's space; `positive` says that the target is a number never below zero."""
     if candidate in ("logistic", "ridge"):
-        strength = {"C": trial.suggest_float("C", 0.003, 10, log=True)} if candidate == "logistic" else {
-            "alpha": trial.suggest_float("alpha", 0.1, 1000, log=True),
-            "target": trial.suggest_categorical("target", ["plain", "log"] if positive else ["plain"]),
-        }  # fmt: skip
+        strength = (
+            {"C": trial.suggest_float("C", 0.003, 10, log=True)}
+            if candidate == "logistic"
+            else {
+                "alpha": trial.suggest_float("alpha", 0.1, 1000, log=True),
+                "target": trial.suggest_categorical("target", ["plain", "log"] if positive else ["plain"]),
+            }
+        )
         return strength | {"scale": trial.suggest_categorical("scale", ["quantile", "standard"])}
     if candidate == "random_forest":
         return {

@@ -101,9 +101,15 @@ def train(
         # Of fewer rows than quantiles there are as many quantiles as rows.
         warnings.filterwarnings("ignore", message="n_quantiles")
         tried = search(
-            task, candidates, frame.iloc[chosen], y[chosen],
-            folds=rules.folds, gap=thinned_gap, trials=rules.trials, progress=progress,
-        )  # fmt: skip
+            task,
+            candidates,
+            frame.iloc[chosen],
+            y[chosen],
+            folds=rules.folds,
+            gap=thinned_gap,
+            trials=rules.trials,
+            progress=progress,
+        )
         classes = None if contract_kind == "regression" else np.unique(y)
         whole = len(chosen) == len(y)
         rounds = [_face(task, trial, frame, y, classes, rules.folds, gap) for trial in finalists(tried, whole, metric)]

@@ -42,12 +42,23 @@ def pages(running: discovery.Running, use_case: str) -> Iterator[tuple[str, str]
     """Name and address of each page."""
     ui = running.prefect_ui
     done = {"state": {"type": {"any_": ["COMPLETED"]}}, "tags": {"all_": [use_case]}}
-    run = newest(running, "flow_runs", {
-        "sort": "END_TIME_DESC", "flows": {"name": {"any_": ["pipeline"]}}, "flow_runs": done,
-    })  # fmt: skip
-    verdict = newest(running, "artifacts", {
-        "sort": "CREATED_DESC", "artifacts": {"key": {"any_": [f"{use_case.replace('_', '-')}-verdict"]}},
-    })  # fmt: skip
+    run = newest(
+        running,
+        "flow_runs",
+        {
+            "sort": "END_TIME_DESC",
+            "flows": {"name": {"any_": ["pipeline"]}},
+            "flow_runs": done,
+        },
+    )
+    verdict = newest(
+        running,
+        "artifacts",
+        {
+            "sort": "CREATED_DESC",
+            "artifacts": {"key": {"any_": [f"{use_case.replace('_', '-')}-verdict"]}},
+        },
+    )
     yield "prefect-deployments", f"{ui}/deployments"
     yield "prefect-run", f"{ui}/runs/flow-run/{run}"
     yield "prefect-verdict", f"{ui}/artifacts/artifact/{verdict}"
@@ -71,12 +82,23 @@ def take(address: str, path: Path) -> None:
         shot = Path(profile, "shot.png")
         subprocess.run(
             [
-                browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-                "--disable-background-networking", f"--user-data-dir={profile}", f"--window-size={WIDTH},{HEIGHT}",
-                f"--virtual-time-budget={PATIENCE_MILLISECONDS}", f"--screenshot={shot}", address,
+                browser,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--hide-scrollbars",
+                "--no-first-run",
+                "--disable-background-networking",
+                f"--user-data-dir={profile}",
+                f"--window-size={WIDTH},{HEIGHT}",
+                f"--virtual-time-budget={PATIENCE_MILLISECONDS}",
+                f"--screenshot={shot}",
+                address,
             ],
-            check=True, capture_output=True, timeout=120,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
         picture = Image.open(shot).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
         picture.save(path, optimize=True)
 

@@ -364,9 +364,16 @@ def reconcile(use_case: str | None, json_: bool) -> None:
 @as_json
 @exit_with_sentence
 def init(
-    files: tuple[Path, ...], name: str, target: str, outcomes: tuple[Path, ...], key: str | None, time: str | None,
-    lookups: tuple[str, ...], overwrite: bool, json_: bool,
-) -> None:  # fmt: skip
+    files: tuple[Path, ...],
+    name: str,
+    target: str,
+    outcomes: tuple[Path, ...],
+    key: str | None,
+    time: str | None,
+    lookups: tuple[str, ...],
+    overwrite: bool,
+    json_: bool,
+) -> None:
     """Write a contract from your own files: CSV, JSON lines or Parquet.
 
     \b
@@ -386,18 +393,27 @@ def init(
 @click.option("--seed", type=int, help="Seed of every choice; else the installation's.")
 @click.option("--to", type=click.Path(path_type=Path), help="Folder; else where 'run payments' looks.")
 @click.option(
-    "--drift", multiple=True, type=click.Choice(["new_scheme", "price_inflation", "new_category"]),
+    "--drift",
+    multiple=True,
+    type=click.Choice(["new_scheme", "price_inflation", "new_category"]),
     help="What changes; may be repeated.",
-)  # fmt: skip
+)
 @click.option("--drift-from", default=0, help="Day from which it changes.")
 @click.option("--outcome-delay", default=1.0, show_default=True, help="Outcomes take so many times as long.")
 @click.option("--dirty-share", default=0.0, show_default=True, help="Share of rows made dirty.")
 @as_json
 @exit_with_sentence
 def simulate(
-    payments: int, days: int, seed: int | None, to: Path | None, drift: tuple[str, ...], drift_from: int,
-    outcome_delay: float, dirty_share: float, json_: bool,
-) -> None:  # fmt: skip
+    payments: int,
+    days: int,
+    seed: int | None,
+    to: Path | None,
+    drift: tuple[str, ...],
+    drift_from: int,
+    outcome_delay: float,
+    dirty_share: float,
+    json_: bool,
+) -> None:
     """Write the built-in payments data, day by day.
 
     \b
@@ -413,11 +429,22 @@ def simulate(
 @use_case_argument
 @click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day; else the history's.")
 @click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Day after the last; else the history's end.")
-@click.option("--policy", "policies", metavar="P", multiple=True, help="When to retrain: never, schedule, drift, "
-              "performance, contender. Several may be given; else all.")  # fmt: skip
-@click.option("--inject", "scenarios", metavar="SCENARIO", multiple=True, help="What goes wrong in simulated payments: "
-              "new-fraud-scheme, price-inflation, unit-bug, lost-column, campaign-weekend, late-outcomes, none. For "
-              "each a replay of its own.")  # fmt: skip
+@click.option(
+    "--policy",
+    "policies",
+    metavar="P",
+    multiple=True,
+    help="When to retrain: never, schedule, drift, performance, contender. Several may be given; else all.",
+)
+@click.option(
+    "--inject",
+    "scenarios",
+    metavar="SCENARIO",
+    multiple=True,
+    help="What goes wrong in simulated payments: "
+    "new-fraud-scheme, price-inflation, unit-bug, lost-column, campaign-weekend, late-outcomes, none. For "
+    "each a replay of its own.",
+)
 @click.option("--every", metavar="LENGTH", help="Length of a period; else about a dozen in all, in whole weeks.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of all that is drawn; else CONTENDER_SEED.")
 @landing
@@ -426,10 +453,18 @@ def simulate(
 @as_json
 @exit_with_sentence
 def replay(
-    use_case: str, first: datetime | None, last: datetime | None, policies: tuple[str, ...],
-    scenarios: tuple[str, ...], every: str | None, seed: int | None, landing: Path | None, page: Path | None,
-    keep: bool, json_: bool,
-) -> None:  # fmt: skip
+    use_case: str,
+    first: datetime | None,
+    last: datetime | None,
+    policies: tuple[str, ...],
+    scenarios: tuple[str, ...],
+    every: str | None,
+    seed: int | None,
+    landing: Path | None,
+    page: Path | None,
+    keep: bool,
+    json_: bool,
+) -> None:
     """Play a history again, and compare policies of when to retrain.
 
     The real steps run in scratch homes by a simulated clock; a page tells how
@@ -442,9 +477,13 @@ def replay(
     from flows.cli import replay as cli_replay
 
     asked = cli_replay.Asked(
-        landing, first.date() if first else None, last.date() if last else None, policies,
-        cli_replay.length_of(every), page,
-    )  # fmt: skip
+        landing,
+        first.date() if first else None,
+        last.date() if last else None,
+        policies,
+        cli_replay.length_of(every),
+        page,
+    )
     cli_replay.run_replay(use_case, asked, scenarios, seed, keep, json_)
 
 
@@ -466,8 +505,13 @@ def doctor(json_: bool) -> None:
 @click.argument("use_cases", metavar="[USE_CASE]...", nargs=-1)
 @click.option("--write", is_flag=True, help="Write the file instead of printing it.")
 @click.option("--check", is_flag=True, help="Exit with 1 when the file is out of date.")
-@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), default="prefect.yaml", show_default=True,
-              help="File to write or to compare.")  # fmt: skip
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="prefect.yaml",
+    show_default=True,
+    help="File to write or to compare.",
+)
 @as_json
 @exit_with_sentence
 def deployments(use_cases: tuple[str, ...], write: bool, check: bool, file: Path, json_: bool) -> None:

@@ -17,21 +17,29 @@ def document_of(use_case: str, checked: Checked) -> dict[str, Any]:
     return {
         "name": use_case,
         "sentence": checked.sentence,
-        "diagnosis": done and {
-            "name": done.diagnosis.name, "reasons": list(done.diagnosis.reasons), "action": done.action,
-            "why": done.why, "event": done.event or None, "told": done.told, "at": done.at,
+        "diagnosis": done
+        and {
+            "name": done.diagnosis.name,
+            "reasons": list(done.diagnosis.reasons),
+            "action": done.action,
+            "why": done.why,
+            "event": done.event or None,
+            "told": done.told,
+            "at": done.at,
         },
         "window": check and [str(check.start), str(check.end)],
         "model_version": check and check.model_version,
         "alarming": list(check.alarming) if check else [],
         "share_drifted": check and check.share_drifted,
         "columns": [asdict(column) | {"name": str(column)} for column in check.columns] if check else [],
-        "quality": quality and {
-            "metric": quality.metric, "how": quality.how,
+        "quality": quality
+        and {
+            "metric": quality.metric,
+            "how": quality.how,
             "measured": quality.measured and asdict(quality.measured),
             "estimated": quality.estimated and asdict(quality.estimated),
         },
-    }  # fmt: skip
+    }
 
 
 def tell(checked: Checked) -> None:

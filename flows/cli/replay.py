@@ -107,12 +107,12 @@ def _play(
         injected = begins + every * max(1, (last - begins) // every // 3)
         tell(f"simulating payments from {first} to {last}; scenario: {scenario}")
         played: History = SimulatedHistory.make(
-            contract, Simulation(
-                seed=settings.seed, payments=_SIMULATED, days=(last - first).days, start=first
-            ),
-            scenario, injected,
+            contract,
+            Simulation(seed=settings.seed, payments=_SIMULATED, days=(last - first).days, start=first),
+            scenario,
+            injected,
             folder / "days",
-        )  # fmt: skip
+        )
     else:
         played = _of_lake(settings, contract, asked, folder, tell)
         begins = history.earliest_champion(contract, played.first, played.last)
@@ -120,11 +120,17 @@ def _play(
     tell(f"{played.first} to {played.last}: a first champion from {begins} on, then periods of {every.days} days")
     return replay.replay(
         replay.Plan(
-            settings, played, asked.policies, every, begins, folder, scenario,
+            settings,
+            played,
+            asked.policies,
+            every,
+            begins,
+            folder,
+            scenario,
             injected if scenario != "none" else None,
         ),
         tell,
-    )  # fmt: skip
+    )
 
 
 def _of_lake(
@@ -148,8 +154,9 @@ def _of_lake(
                 ingestion.take_in.fn(source, contract, batch)
             history.take_lookups(source, contract, landing)
     found = LakeHistory.find(source, contract, scratch.settings)
-    return replace(found, first=max(asked.first or found.first, found.first),
-                   last=min(asked.last or found.last, found.last))  # fmt: skip
+    return replace(
+        found, first=max(asked.first or found.first, found.first), last=min(asked.last or found.last, found.last)
+    )
 
 
 def _default_every(begins: date, last: date) -> timedelta:
@@ -183,8 +190,9 @@ def _saved(courses: Sequence[Course], currency: str) -> list[str]:
     told = [
         f"  {course.policy:<12}{_money(course.saved):>12} {currency}"
         f"  ({_money(course.saved_interval.low)} to {_money(course.saved_interval.high)})"
-        for course in courses if course.saved is not None and course.saved_interval is not None
-    ]  # fmt: skip
+        for course in courses
+        if course.saved is not None and course.saved_interval is not None
+    ]
     return ["", "'contender' saved, with a 90 % interval, against", *told] if told else []
 
 

@@ -115,8 +115,16 @@ def run_release(use_case: str, source: str, target: str, json_: bool) -> None:
             released = release(use_case, origin.environment, there.environment)
     model, card = released.model, released.scorecard
     if json_:
-        print_json({"model": model.name, "version": model.version, "environment": target, "rows": card.rows,
-                    "metrics": dict(card.metrics), "digest": model.digest})  # fmt: skip
+        print_json(
+            {
+                "model": model.name,
+                "version": model.version,
+                "environment": target,
+                "rows": card.rows,
+                "metrics": dict(card.metrics),
+                "digest": model.digest,
+            }
+        )
         return
     metric = contract.judging.metric
     quality = f"{metric} {card.metrics[metric]:.4f}"

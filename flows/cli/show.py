@@ -130,10 +130,12 @@ def tell_history(use_case: str, json_: bool) -> None:
     for entry in entries:
         before = entry["previous_version"]
         table.add_row(
-            str(entry["seq"]), f"{entry['at'][:10]}\n{entry['at'][11:16]}",
+            str(entry["seq"]),
+            f"{entry['at'][:10]}\n{entry['at'][11:16]}",
             f"version {entry['version']}" + (f"\nafter {before}" if before else ""),
-            Text(f"{entry['action']}\nby {entry['by']}"), Text(entry["reason"]),
-        )  # fmt: skip
+            Text(f"{entry['action']}\nby {entry['by']}"),
+            Text(entry["reason"]),
+        )
     Console().print(table)
 
 
@@ -182,9 +184,16 @@ def tell_why(use_case: str, json_: bool) -> None:
 
 
 def draft_contract(
-    files: Sequence[Path], name: str, target: str, outcomes: Sequence[Path], key: str | None, time: str | None,
-    lookups: Sequence[str], overwrite: bool, json_: bool,
-) -> None:  # fmt: skip
+    files: Sequence[Path],
+    name: str,
+    target: str,
+    outcomes: Sequence[Path],
+    key: str | None,
+    time: str | None,
+    lookups: Sequence[str],
+    overwrite: bool,
+    json_: bool,
+) -> None:
     """`contender init`."""
     from contender.drafting import contract_draft
 

@@ -93,7 +93,7 @@ PLANS = {
         f"{_USE_CASE}\n- `version`: the challenger's version in the registry.",
         collision=None,
     ),
-}  # fmt: skip
+}
 
 
 def render(settings: Settings, use_cases: tuple[str, ...] = ()) -> str:
@@ -176,18 +176,20 @@ def _triggers(settings: Settings, contract: Contract, flow: str) -> list[dict[st
     )
     return [
         _trigger(settings, contract, name, event, within)
-        | {"parameters": {
-            "use_case": contract.name,
-            # In parentheses: Prefect appends a filter, and a filter binds tighter than 'or'. An event from outside
-            # may lack its sentence, and an action that fails does so silently.
-            "reason": f"{{{{ (event.payload.sentence or '{otherwise}') | string }}}}",
-            "decayed": decayed,
-            # Without the filter the action fails: an UUID is not JSON.
-            "event_id": "{{ event.id | string }}",
-            "event": event,
-        }}
+        | {
+            "parameters": {
+                "use_case": contract.name,
+                # In parentheses: Prefect appends a filter, and a filter binds tighter than 'or'. An event from outside
+                # may lack its sentence, and an action that fails does so silently.
+                "reason": f"{{{{ (event.payload.sentence or '{otherwise}') | string }}}}",
+                "decayed": decayed,
+                # Without the filter the action fails: an UUID is not JSON.
+                "event_id": "{{ event.id | string }}",
+                "event": event,
+            }
+        }
         for name, event, within, otherwise, decayed in calls
-    ]  # fmt: skip
+    ]
 
 
 def _trigger(settings: Settings, contract: Contract, name: str, event: str, within_seconds: int) -> dict[str, Any]:

@@ -27,9 +27,14 @@ def tell_title(settings: Settings, use_case: str, entry: LedgerEntry) -> None:
     """Tell automations and people that a person changed the title."""
     back = entry.action == "rolled back"
     event = events.title_changed(
-        events.ROLLED_BACK if back else events.PROMOTED, use_case, version=entry.version,
-        previous=entry.previous_version, action=entry.action, reason=entry.reason, by=entry.by,
-    )  # fmt: skip
+        events.ROLLED_BACK if back else events.PROMOTED,
+        use_case,
+        version=entry.version,
+        previous=entry.previous_version,
+        action=entry.action,
+        reason=entry.reason,
+        by=entry.by,
+    )
     link = ui_links.of_version(settings, settings.name_of(use_case), entry.version)
     send(settings, event)
     delivery.notify(settings, "rolled back" if back else "promoted", use_case, event.sentence, link or "")

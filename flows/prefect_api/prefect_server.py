@@ -211,9 +211,13 @@ def _start(settings: Settings) -> subprocess.Popen[bytes]:
     with (home / "server.log").open("wb") as log:
         # Its own session: Ctrl-C is for the command, which then ends the server in good order.
         server = subprocess.Popen(
-            command, env={**os.environ, **_TEMPORARY}, stdin=subprocess.PIPE, stdout=log, stderr=log,
+            command,
+            env={**os.environ, **_TEMPORARY},
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
             start_new_session=True,
-        )  # fmt: skip
+        )
     _started.append(server)
     atexit.register(stop, server)
     return server

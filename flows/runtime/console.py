@@ -63,6 +63,10 @@ class Plain(logging.Formatter):
         width = min(shutil.get_terminal_size((80, 24)).columns, 100)
         seconds = f"{time.monotonic() - _began:6.1f} s  "
         return textwrap.fill(
-            record.getMessage(), width, initial_indent=seconds, subsequent_indent=" " * len(seconds),
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
+            record.getMessage(),
+            width,
+            initial_indent=seconds,
+            subsequent_indent=" " * len(seconds),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )

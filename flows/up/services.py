@@ -55,14 +55,30 @@ def children(settings: Settings, use_cases: tuple[str, ...], id_: str, server: s
     reaping, after = ((), ()) if server else (("--reap",), ("prefect",))
     found += [
         Child(
-            "installing", (sys.executable, "-m", "flows.up.installation", *reaping, *use_cases), bool,
-            once=True, after=after,
+            "installing",
+            (sys.executable, "-m", "flows.up.installation", *reaping, *use_cases),
+            bool,
+            once=True,
+            after=after,
         ),
         Child(
             "worker",
             (
-                sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "2",
-                "--name", worker, "--install-policy", "never",
+                sys.executable,
+                "-m",
+                "prefect",
+                "worker",
+                "start",
+                "--pool",
+                POOL,
+                "--type",
+                "process",
+                "--limit",
+                "2",
+                "--name",
+                worker,
+                "--install-policy",
+                "never",
             ),
             partial(_polls, address, worker),
             environment=prefect_server.WORKER_ENVIRONMENT,
@@ -71,7 +87,7 @@ def children(settings: Settings, use_cases: tuple[str, ...], id_: str, server: s
         _telling("watching", settings, "flows.watcher.watcher", *use_cases, after=("installing",)),
         _telling("spark", settings, "contender.lake.spark_keeper"),
         _telling("dashboard", settings, "flows.up.dashboard_server"),
-    ]  # fmt: skip
+    ]
     return tuple(found)
 
 
@@ -143,9 +159,18 @@ def _mlflow(settings: Settings) -> Child:
         variables["MLFLOW_AUTH_CONFIG_PATH"] = str(_write_auth(settings))
         application = ["--factory", "mlflow.server.auth:create_app"]
     command = (
-        sys.executable, "-m", "uvicorn", "--host", LOOPBACK, "--port", str(settings.mlflow_port), "--no-access-log",
-        "--timeout-graceful-shutdown", "1", *application,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--host",
+        LOOPBACK,
+        "--port",
+        str(settings.mlflow_port),
+        "--no-access-log",
+        "--timeout-graceful-shutdown",
+        "1",
+        *application,
+    )
     return Child("mlflow", command, partial(_mlflow_answers, settings), "servers", variables)
 
 

@@ -166,9 +166,12 @@ def _bring_up_apart(settings: Settings, names: Sequence[str], json_: bool) -> No
     began = time.monotonic()
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli.main", "up", *names], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            [sys.executable, "-m", "flows.cli.main", "up", *names],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
             start_new_session=True,
-        )  # fmt: skip
+        )
     try:
         while not ((running := discovery.find_running(settings)) and running.ready):
             if process.poll() is not None:

@@ -170,8 +170,12 @@ def start(settings: Settings, children: Sequence[Child], environment: Mapping[st
         # Its own session: Ctrl-C is for `up`, which then ends all in good order.
         process = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(path)],
-            env=dict(environment), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-        )  # fmt: skip
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
     return Supervisor(process, socket, {child.name: child.role for child in children})
 
 
@@ -183,13 +187,19 @@ def configuration(settings: Settings, children: Sequence[Child], socket: Path) -
     parts = [_HEAD.format(**{name: _literal(str(place)) for name, place in places.items()}, user=user)]
     for child in children:
         variables = ",".join(_pair(*item) for item in child.environment.items())
-        parts.append(_PROGRAM.format(
-            name=child.name, command=_literal(shlex.join(child.command)), environment=_literal(variables),
-            again="false" if child.once else "true", started=0 if child.once else _STARTED_SECONDS,
-            retries=_RETRIES, stop=_STOP_SECONDS,
-            # Read twice over, unlike all else.
-            log=_literal(_literal(str(settings.logs / f"{child.name}.log"))),
-        ))  # fmt: skip
+        parts.append(
+            _PROGRAM.format(
+                name=child.name,
+                command=_literal(shlex.join(child.command)),
+                environment=_literal(variables),
+                again="false" if child.once else "true",
+                started=0 if child.once else _STARTED_SECONDS,
+                retries=_RETRIES,
+                stop=_STOP_SECONDS,
+                # Read twice over, unlike all else.
+                log=_literal(_literal(str(settings.logs / f"{child.name}.log"))),
+            )
+        )
     for priority, role in enumerate(("servers", "workers"), start=1):
         names = ",".join(child.name for child in children if child.role == role)
         parts.append(_GROUP.format(role=role, names=names, priority=priority) if names else "")

@@ -54,10 +54,17 @@ def _watch(
     folders = sorted({one.folder for one in arrivals if one.folder.is_dir()})
     marks = [_mark(folder) for folder in folders]
     for changes in watch(
-        *folders, watch_filter=None, stop_event=stop, rust_timeout=_STEP_MS, yield_on_timeout=True, debounce=400,
-        recursive=False, raise_interrupt=False, force_polling=any(map(is_remote, folders)) or None,
+        *folders,
+        watch_filter=None,
+        stop_event=stop,
+        rust_timeout=_STEP_MS,
+        yield_on_timeout=True,
+        debounce=400,
+        recursive=False,
+        raise_interrupt=False,
+        force_polling=any(map(is_remote, folders)) or None,
         poll_delay_ms=1000,
-    ):  # fmt: skip
+    ):
         changed = [path for _, path in changes]
         for one in arrivals:
             _carefully(one, partial(one.step, changed, time.monotonic()), failing)

@@ -133,7 +133,7 @@ def trained_of(folder: Path) -> reference_sample.Trained:
     until = datetime.combine(FIRST + timedelta(days=DAYS - NEW_DAYS - 1), datetime.max.time())
     return reference_sample.Trained(
         ModelVersion("wide", 1, "", "", "", until), FIRST, keys, lambda frame: np.zeros(len(frame))
-    )  # fmt: skip
+    )
 
 
 def settings_of(folder: Path) -> Settings:
@@ -182,15 +182,20 @@ def evidently(path: str) -> dict[str, Any]:
         for mask in (frame["_time"] >= cut, frame["_time"] < cut)
     ]
     preset = DataDriftPreset(
-        columns=numbers + categories, num_method=RULES.number_method, num_threshold=RULES.number_limit,
-        cat_method=RULES.category_method, cat_threshold=RULES.category_limit,
-    )  # fmt: skip
+        columns=numbers + categories,
+        num_method=RULES.number_method,
+        num_threshold=RULES.number_limit,
+        cat_method=RULES.category_method,
+        cat_threshold=RULES.category_limit,
+    )
     found = Report([preset], include_tests=True).run(*sides).dict()
     seconds = time.perf_counter() - began
     failed = {test["metric_config"]["metric_id"] for test in found["tests"] if test["status"].value == "FAIL"}
-    flagged = [m["config"]["column"] for m in found["metrics"][1:] if m["metric_id"] in failed] if (
-        found["metrics"] and "metric_id" in found["metrics"][1]
-    ) else [m["config"]["column"] for m in found["metrics"][1:] if m["id"] in failed]  # fmt: skip
+    flagged = (
+        [m["config"]["column"] for m in found["metrics"][1:] if m["metric_id"] in failed]
+        if (found["metrics"] and "metric_id" in found["metrics"][1])
+        else [m["config"]["column"] for m in found["metrics"][1:] if m["id"] in failed]
+    )
     return {"seconds": seconds, "peak_mb": peak_mb(), "flagged": sorted(flagged)}
 
 

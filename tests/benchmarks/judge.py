@@ -78,10 +78,18 @@ def promoted(sample: Sample, seed: int, *, looks: int = 1, sliced: bool = False)
     if check.gain < RULES.min_gain or check.p_value >= 0.05 / looks:
         return False
     return judge(
-        kind="binary", y=sample.y, champion=sample.champion, challenger=sample.challenger,
-        dummy=np.full(len(sample.y), POSITIVES), rules=RULES, threshold=0.5, latency_ms={"p95": 5.0}, seed=seed,
-        slices={"region": sample.region} if sliced else {}, looks=looks,
-    ).promotes  # fmt: skip
+        kind="binary",
+        y=sample.y,
+        champion=sample.champion,
+        challenger=sample.challenger,
+        dummy=np.full(len(sample.y), POSITIVES),
+        rules=RULES,
+        threshold=0.5,
+        latency_ms={"p95": 5.0},
+        seed=seed,
+        slices={"region": sample.region} if sliced else {},
+        looks=looks,
+    ).promotes
 
 
 def scores_higher(sample: Sample) -> bool:

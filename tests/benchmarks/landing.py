@@ -49,10 +49,16 @@ def measure(folder: Path, rows: int, days: int) -> dict[str, Any]:
     finally:
         loop.clean_up()
     return {
-        "landed_to_scored_seconds": statistics.median(each), "up_seconds": max(first_up, again), "idle_gib": idle,
-        "each": each, "first_champion_seconds": to_champion, "first_up_seconds": first_up, "up_again_seconds": again,
-        "down_seconds": ended, "rows": rows,
-    }  # fmt: skip
+        "landed_to_scored_seconds": statistics.median(each),
+        "up_seconds": max(first_up, again),
+        "idle_gib": idle,
+        "each": each,
+        "first_champion_seconds": to_champion,
+        "first_up_seconds": first_up,
+        "up_again_seconds": again,
+        "down_seconds": ended,
+        "rows": rows,
+    }
 
 
 def land(loop: Loop, folder: Path, size: tuple[str, str], day: int) -> float:

@@ -89,9 +89,14 @@ def run(folder: Path, *arguments: str) -> Ran:
     folder.mkdir(parents=True, exist_ok=True)
     ran, began = Ran(), time.perf_counter()
     process = subprocess.Popen(
-        [CONTENDER, *arguments], cwd=folder, env=clean | ours, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [CONTENDER, *arguments],
+        cwd=folder,
+        env=clean | ours,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     memory = Memory(process.pid)
 
     def listen() -> None:

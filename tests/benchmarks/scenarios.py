@@ -94,11 +94,18 @@ def _one(plan: replay.Plan, base: sandboxes.World, simulation: Simulation, scena
     acted = {alarm.action for alarm in alarms if alarm.action in ("hold out", "retrain")}
     right = acted <= allowed and (not expected or bool(rightly))
     return {
-        "seed": simulation.seed, "scenario": scenario, "right": right,
-        "found": dict(Counter(alarm.name for alarm in alarms)), "windows": len(seen.checks), "alarms": len(alarms),
+        "seed": simulation.seed,
+        "scenario": scenario,
+        "right": right,
+        "found": dict(Counter(alarm.name for alarm in alarms)),
+        "windows": len(seen.checks),
+        "alarms": len(alarms),
         "named_after_days": (min(rightly) - min(during)).days + 1 if rightly else None,
-        "acted": sorted(acted), "learnable": learnable, "refused": refused, "seconds": time.perf_counter() - began,
-    }  # fmt: skip
+        "acted": sorted(acted),
+        "learnable": learnable,
+        "refused": refused,
+        "seconds": time.perf_counter() - began,
+    }
 
 
 def _learnable(world: sandboxes.World, broken: set[date], end: date) -> int:
@@ -144,17 +151,20 @@ def summary(found: list[dict[str, object]], wanted: list[str]) -> dict[str, obje
     quiet = rows.get("none", [])
     windows = sum(int(str(one["windows"])) for one in quiet)
     alarms = sum(int(str(one["alarms"])) for one in quiet)
-    after = {scenario: [int(str(one["named_after_days"])) for one in mine if one["named_after_days"] is not None]
-             for scenario, mine in rows.items()}  # fmt: skip
+    after = {
+        scenario: [int(str(one["named_after_days"])) for one in mine if one["named_after_days"] is not None]
+        for scenario, mine in rows.items()
+    }
     return {
-        "named_rightly": {scenario: f"{sum(bool(one['right']) for one in mine)} of {len(mine)}"
-                          for scenario, mine in rows.items()},
+        "named_rightly": {
+            scenario: f"{sum(bool(one['right']) for one in mine)} of {len(mine)}" for scenario, mine in rows.items()
+        },
         "median_days_until_named": {scenario: statistics.median(days) for scenario, days in after.items() if days},
         "alarms_in_30_windows_without_injection": 30 * alarms / windows if windows else None,
         "windows_without_injection": windows,
         "broken_rows_that_could_be_learnt": sum(int(str(one.get("learnable") or 0)) for one in found),
         "no_first_champion": sum(one["scenario"] == "first champion" for one in found),
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -140,9 +140,14 @@ def measure(settings: Settings, processes: int, operations: int, kills: int, ver
     seconds = time.perf_counter() - began
     outcomes = Counter(line for log in logs for line in log.read_text().splitlines())
     return examined(settings, outcomes, killed) | {
-        "processes": processes, "processes_failed": failed, "operations": outcomes.total(), "outcomes": dict(outcomes),
-        "kills": killed, "seconds": round(seconds, 1), "database": settings.ledger.partition(":")[0],
-    }  # fmt: skip
+        "processes": processes,
+        "processes_failed": failed,
+        "operations": outcomes.total(),
+        "outcomes": dict(outcomes),
+        "kills": killed,
+        "seconds": round(seconds, 1),
+        "database": settings.ledger.partition(":")[0],
+    }
 
 
 def examined(settings: Settings, outcomes: Counter, kills: int) -> dict:
@@ -191,9 +196,7 @@ def main() -> None:
     home = Path(tempfile.mkdtemp(prefix="contender-title-"))
     try:
         settings = Settings(home=home, ledger_url=options.ledger_url)
-        found = measure(
-            settings, options.processes, options.operations, options.kills, options.versions, options.seed
-        )  # fmt: skip
+        found = measure(settings, options.processes, options.operations, options.kills, options.versions, options.seed)
     finally:
         shutil.rmtree(home, ignore_errors=True)
     if options.json:

@@ -49,9 +49,18 @@ def postgres_url():
     assert made.returncode == 0, said
     with (folder / "log").open("w") as log:
         server = start(
-            "postgres", "-D", str(folder / "data"), "-k", str(folder), "-h", "127.0.0.1", "-p", str(port), "-F",
+            "postgres",
+            "-D",
+            str(folder / "data"),
+            "-k",
+            str(folder),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-F",
             stdout=log,
-        )  # fmt: skip
+        )
     try:
         wait_for(server, folder / "log", port)
         yield f"postgresql+psycopg://contender@127.0.0.1:{port}/postgres"

@@ -175,11 +175,27 @@ def served(folder: Path) -> Iterator[Proxy]:
     environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
-            [Path(sys.executable).with_name("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port),
-             "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", folder / "artifacts",
-             "--serve-artifacts", "--workers", "1"],
-            cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            [
+                Path(sys.executable).with_name("mlflow"),
+                "server",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+                "--backend-store-uri",
+                f"sqlite:///{folder / 'mlflow.db'}",
+                "--artifacts-destination",
+                folder / "artifacts",
+                "--serve-artifacts",
+                "--workers",
+                "1",
+            ],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     try:
         _wait_until_healthy(port, server, folder / "server.log")
         proxy = Proxy(port)

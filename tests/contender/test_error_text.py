@@ -195,9 +195,13 @@ def test_a_thread_that_breaks_says_one_sentence(home, capsys):
 def test_a_process_that_breaks_says_one_sentence_and_ends_with_1(home, debug, lines):
     code = "from contender import error_text\nwith error_text.process('spark'):\n    raise KeyError('colour')"
     done = subprocess.run(
-        [sys.executable, "-c", code], env={"CONTENDER_HOME": str(home), "CONTENDER_DEBUG": debug}, cwd=ROOT,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        env={"CONTENDER_HOME": str(home), "CONTENDER_DEBUG": debug},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("The process 'spark' failed: KeyError: 'colour'; the whole")

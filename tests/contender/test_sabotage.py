@@ -302,10 +302,17 @@ def two_classes(lift: float = 0.8, rows: int = 1_500, **changes: Any) -> Any:
     y = (np.random.default_rng(0).random(rows) < 0.25).astype(int)
     rules = rules_of(**({"metric": "roc_auc"} | changes.pop("rules", {})))
     given: dict[str, Any] = {
-        "kind": "binary", "y": y, "champion": scores_of(y, 1.0, 2), "challenger": scores_of(y, 1.0 + lift, 3),
-        "dummy": np.full(rows, 0.25), "rules": rules, "threshold": 0.5, "latency_ms": {"p95": 3.0}, "seed": 7,
+        "kind": "binary",
+        "y": y,
+        "champion": scores_of(y, 1.0, 2),
+        "challenger": scores_of(y, 1.0 + lift, 3),
+        "dummy": np.full(rows, 0.25),
+        "rules": rules,
+        "threshold": 0.5,
+        "latency_ms": {"p95": 3.0},
+        "seed": 7,
         "draws": 300,
-    }  # fmt: skip
+    }
     return judge.judge(**(given | changes))
 
 
@@ -368,11 +375,14 @@ def _(_: Path) -> None:
 
 @guarded(
     "a slice too small to tell is named and not passed",
-    without(guardrails.gains_of_slices, (
-        "check_enough(part.kind, part.y, min_rows=min(rules.min_rows, SLICE_ROWS), min_per_class=rules.min_per_class)",
-        "pass",
-    )),
-)  # fmt: skip
+    without(
+        guardrails.gains_of_slices,
+        (
+            "check_enough(part.kind, part.y, min_rows=min(rules.min_rows, SLICE_ROWS), min_per_class=rules.min_per_class)",
+            "pass",
+        ),
+    ),
+)
 def _(_: Path) -> None:
     verdict = face(SURE, slices={"region": np.array(["island"] * 40 + ["mainland"] * 360)})
     assert "too small to tell: region=island (40 rows)" in verdict.reasons
@@ -414,9 +424,13 @@ def _(_: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         instead(Bar.cleared_by, "return gains.point >= self.worthwhile")(patch)
         verdict = two_classes(
-            y=y, champion=champion, challenger=challenger, dummy=np.full(300, 0.25), draws=200,
+            y=y,
+            champion=champion,
+            challenger=challenger,
+            dummy=np.full(300, 0.25),
+            draws=200,
             rules={"metric": "accuracy", "min_gain": 0.001},
-        )  # fmt: skip
+        )
     assert verdict.decision is Decision.INCONCLUSIVE
 
 
@@ -888,16 +902,22 @@ PACKAGES = "mlflow==3\nscikit-learn\nskops\n"
 DESCRIPTION: dict[str, Any] = {
     "flavors": {
         "python_function": {
-            "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}, "loader_module": "mlflow.sklearn",
-            "model_path": "model.skops", "predict_fn": "predict", "python_version": "3.11",
+            "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
+            "loader_module": "mlflow.sklearn",
+            "model_path": "model.skops",
+            "predict_fn": "predict",
+            "python_version": "3.11",
         },
         "sklearn": {
-            "code": None, "pickled_model": "model.skops", "serialization_format": "skops", "sklearn_version": "1",
+            "code": None,
+            "pickled_model": "model.skops",
+            "serialization_format": "skops",
+            "sklearn_version": "1",
             "skops_trusted_types": ["sklearn.pipeline.Pipeline"],
         },
     },
     "signature": {"inputs": "[]", "outputs": "[]"},
-}  # fmt: skip
+}
 
 
 def files_of(edit: Callable[[dict[str, Any]], Any] | None = None, **changed: bytes) -> dict[str, bytes]:
@@ -1006,8 +1026,10 @@ def rezipped(home: Path, change: Callable[[by.Entries], by.Entries], attributes:
 def _(home: Path) -> None:
     def change(entries: by.Entries) -> by.Entries:
         first = min(entries)
-        return {name.replace(first, f"../{first}"): content.replace(first.encode(), f"../{first}".encode())
-                for name, content in entries.items()}  # fmt: skip
+        return {
+            name.replace(first, f"../{first}"): content.replace(first.encode(), f"../{first}".encode())
+            for name, content in entries.items()
+        }
 
     refuses(rezipped(home, change), "an entry is called '../")
 

@@ -259,9 +259,11 @@ def score_twice(home: Path) -> None:
         frame = tables.read(orders.settings, version).where(F.col(BATCH) == 2)
         tables.append(settings, "orders", table, frame, application="ingest", transaction=2, note='{"until": 2}')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring_door, "with_scores", lambda rows, *_: rows.select(
-            KEY, TIME, BATCH, F.lit(0.2).alias("score"), F.lit(0).alias("prediction")
-        ))  # fmt: skip
+        patch.setattr(
+            scoring_door,
+            "with_scores",
+            lambda rows, *_: rows.select(KEY, TIME, BATCH, F.lit(0.2).alias("score"), F.lit(0).alias("prediction")),
+        )
         for number in (1, 2):
             model = ModelVersion("orders", number, "run", "", "d", datetime(2026, 1, 1))  # noqa: DTZ001
             scoring_door.score_pending(settings, orders.contract, model, home, NOON)
@@ -515,9 +517,9 @@ def compared(home: Path, *, seen: str = "another", failures: tuple[str, ...] = (
     """The verdict on a first model that knows the judging rows by heart, whatever its keys say."""
     orders = here().orders
     rules = with_rules(orders.contract, newest=100)
-    contract = rules.model_copy(update={
-        "judging": rules.judging.model_copy(update={"min_rows": 50, "min_per_class": 5, "max_comparisons": 2})
-    })  # fmt: skip
+    contract = rules.model_copy(
+        update={"judging": rules.judging.model_copy(update={"min_rows": 50, "min_per_class": 5, "max_comparisons": 2})}
+    )
     rows = split(newest=100).judging
     settings = Settings(home=home, use_cases=orders.settings.use_cases, lake=str(orders.settings.home / "lake"))
     frame, y, _slices = comparison.judging_rows(contract, dataset.load(orders.settings, contract, rows))

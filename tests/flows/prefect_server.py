@@ -48,11 +48,17 @@ class Prefect:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.folder, self._variables = folder, variables
-        self.environment = clean | prefect_server.ENVIRONMENT | {
-            "PREFECT_HOME": str(folder / "prefect"), "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
-            "PREFECT_UI_ENABLED": "false", "CONTENDER_HOME": str(folder / "home"),
-            "CONTENDER_USE_CASES": str(ROOT / "data"),
-        }  # fmt: skip
+        self.environment = (
+            clean
+            | prefect_server.ENVIRONMENT
+            | {
+                "PREFECT_HOME": str(folder / "prefect"),
+                "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
+                "PREFECT_UI_ENABLED": "false",
+                "CONTENDER_HOME": str(folder / "home"),
+                "CONTENDER_USE_CASES": str(ROOT / "data"),
+            }
+        )
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -77,9 +83,14 @@ class Prefect:
     def run(self, *arguments: str, folder: Path = ROOT, **environment: str) -> str:
         """What `python ARGUMENTS` prints."""
         done = subprocess.run(
-            [sys.executable, *arguments], cwd=folder, env=self.environment | environment, capture_output=True,
-            text=True, timeout=240, check=False,
-        )  # fmt: skip
+            [sys.executable, *arguments],
+            cwd=folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -36,11 +36,17 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
 ]
 VERDICT = {
-    "decision": "PROMOTE", "metric": "roc_auc", "champion_score": 0.8, "challenger_score": 0.85, "gain": 0.05,
-    "interval": {"low": 0.02, "high": 0.08, "level": 0.9}, "rows": 1200, "against": "champion",
+    "decision": "PROMOTE",
+    "metric": "roc_auc",
+    "champion_score": 0.8,
+    "challenger_score": 0.85,
+    "gain": 0.05,
+    "interval": {"low": 0.02, "high": 0.08, "level": 0.9},
+    "rows": 1200,
+    "against": "champion",
     "reasons": ["The gain of 0.05 is beyond luck."],
     "guardrails": [{"name": "latency", "value": 3.5, "limit": 200.0, "holds": True}],
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +74,10 @@ def registered(tmp_path_factory):
             )
             tags = {
                 "digest": model_files.digest_of(model_versions.fetch(settings, "payments", made.model_uri)),
-                "trained_until": "2026-04-01", "model_id": made.model_id, "validation_status": "pending",
-            }  # fmt: skip
+                "trained_until": "2026-04-01",
+                "model_id": made.model_id,
+                "validation_status": "pending",
+            }
             client.create_model_version("payments", made.model_uri, tags=tags, model_id=made.model_id)
     return settings
 
@@ -110,9 +118,14 @@ def ask(settings, number, *, expires_after=timedelta(days=3), at=None):
     title.mirror(settings, "payments", challenger=number)
     evidence = {"verdict": VERDICT, "model_digest": version.digest, "git_revision": "abc", "data": {"records": 4}}
     return approval_requests.ask(
-        settings, "payments", version=number, follows=head.seq if head else 0, evidence=json.dumps(evidence),
-        expires_after=expires_after, at=at,
-    )[0]  # fmt: skip
+        settings,
+        "payments",
+        version=number,
+        follows=head.seq if head else 0,
+        evidence=json.dumps(evidence),
+        expires_after=expires_after,
+        at=at,
+    )[0]
 
 
 def versions(settings):
@@ -213,7 +226,7 @@ def test_who_is_rejected_challenges_no_more(settings, command):
         (["ask 4"], ["approve", "payments", "--reason", "r"], 1, "version 4 does not answer each of the 3 rows"),
         (["ask"], ["approve", "payment", "--reason", "r"], 2, "did you mean 'payments'"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_answered_is_said_in_one_sentence_and_changes_nothing(
     settings, command, before, arguments, code, sentence
 ):
@@ -356,11 +369,17 @@ class Server:
         self.url, self.folder = f"http://127.0.0.1:{port}/api", folder
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
         self.environment = {
-            **inherited, "PREFECT_HOME": str(folder), "PREFECT_API_URL": self.url, "DO_NOT_TRACK": "1",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "PREFECT_TASKS_DEFAULT_NO_CACHE": "true", "CONTENDER_HOME": str(home), "OMP_NUM_THREADS": "1",
+            **inherited,
+            "PREFECT_HOME": str(folder),
+            "PREFECT_API_URL": self.url,
+            "DO_NOT_TRACK": "1",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_TASKS_DEFAULT_NO_CACHE": "true",
+            "CONTENDER_HOME": str(home),
+            "OMP_NUM_THREADS": "1",
             "CONTENDER_USE_CASES": str(ROOT / "data"),
-        }  # fmt: skip
+        }
         self.processes = [self.start("server", "start", "--host", "127.0.0.1", "--port", str(port))]
         wait_until(lambda: self.ask("GET", "health") is True, "the server answers")
         self.processes.append(self.start("worker", "start", "--pool", "people", "--type", "process"))
@@ -368,9 +387,13 @@ class Server:
         flow = wait_until(lambda: self.ask("POST", "flows/", {"name": "approve"}), "the flow is made")["id"]
         steps = [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
         deployment = {
-            "name": "payments", "flow_id": flow, "entrypoint": "flows.approve.approve", "path": str(ROOT),
-            "work_pool_name": "people", "pull_steps": steps,
-        }  # fmt: skip
+            "name": "payments",
+            "flow_id": flow,
+            "entrypoint": "flows.approve.approve",
+            "path": str(ROOT),
+            "work_pool_name": "people",
+            "pull_steps": steps,
+        }
         # Creating it again changes nothing, and a server that has just begun may be busy.
         made = wait_until(lambda: self.ask("POST", "deployments/", deployment), "the deployment is made")
         self.deployment = made["id"]
@@ -601,11 +624,13 @@ def test_the_sweep_ends_the_run_of_what_nobody_answered(settings, served):
 # A real retrain
 
 EDITS = (
-    ('candidates = ["logistic", "random_forest", "boosting"]', 'candidates = ["logistic"]\ntrials = 1\nfolds = 2\n'
-     "min_rows = 300\nmin_per_class = 5"),
+    (
+        'candidates = ["logistic", "random_forest", "boosting"]',
+        'candidates = ["logistic"]\ntrials = 1\nfolds = 2\nmin_rows = 300\nmin_per_class = 5',
+    ),
     ("min_gain = 0.01", "min_gain = 0.001\nmin_rows = 100\nmin_per_class = 5"),
     ("thresholds = { roc_auc = { min = 0.8 }, brier = { max = 0.02 } }", "thresholds = { roc_auc = { min = 0.5 } }"),
-)  # fmt: skip
+)
 
 
 def test_a_winner_that_nobody_has_approved_scores_nothing(tmp_path):
@@ -623,17 +648,24 @@ def test_a_winner_that_nobody_has_approved_scores_nothing(tmp_path):
     write(Simulation(seed=20_260_101, payments=8000, days=120), tmp_path / "landing" / "payments")
     inherited = {name: v for name, v in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     environment = inherited | {
-        "CONTENDER_HOME": str(tmp_path / "home"), "CONTENDER_USE_CASES": str(tmp_path / "data"),
-        "CONTENDER_SPARK_MEMORY": "1g", "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "CONTENDER_HOME": str(tmp_path / "home"),
+        "CONTENDER_USE_CASES": str(tmp_path / "data"),
+        "CONTENDER_SPARK_MEMORY": "1g",
+        "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         # Nobody answers there, so the command starts a server of its own.
         "CONTENDER_PREFECT_PORT": "9",
-    }  # fmt: skip
+    }
 
     def run(*arguments):
         done = subprocess.run(
-            [PREFECT.with_name("contender"), *arguments], cwd=tmp_path, env=environment, capture_output=True,
-            text=True, check=False, timeout=280,
-        )  # fmt: skip
+            [PREFECT.with_name("contender"), *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=280,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done
 

@@ -37,13 +37,19 @@ def predicted_keys(loop: Loop) -> list[str]:
 
 def send(loop: Loop, event: str, times: int, sentence: str) -> None:
     """Announce it as an outside system does."""
-    loop.ask("events", [
-        {
-            "id": str(uuid.uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": event,
-            "resource": {"prefect.resource.id": "contender.use-case.payments"}, "payload": {"sentence": sentence},
-        }
-        for _ in range(times)
-    ])  # fmt: skip
+    loop.ask(
+        "events",
+        [
+            {
+                "id": str(uuid.uuid4()),
+                "occurred": datetime.now(UTC).isoformat(),
+                "event": event,
+                "resource": {"prefect.resource.id": "contender.use-case.payments"},
+                "payload": {"sentence": sentence},
+            }
+            for _ in range(times)
+        ],
+    )
 
 
 def drifts(loop: Loop) -> list[dict[str, Any]]:

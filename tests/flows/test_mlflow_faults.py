@@ -22,10 +22,13 @@ pytestmark = [
 # Promised are 15 s; what is above is for a machine that is busy with other things.
 PROMISED, GRACE = 15, 5
 SMALL = (
-    ("max_bad_share = 0.2", "max_bad_share = 0.2\n\n[training]\nmin_rows = 50\ncandidates = ['logistic']\ntrials = 1\n"
-     "folds = 2\nmin_per_class = 5"),
+    (
+        "max_bad_share = 0.2",
+        "max_bad_share = 0.2\n\n[training]\nmin_rows = 50\ncandidates = ['logistic']\ntrials = 1\n"
+        "folds = 2\nmin_per_class = 5",
+    ),
     ("min_gain = 0.01", "min_gain = 0.01\nmin_rows = 50\nmin_per_class = 5"),
-)  # fmt: skip
+)
 
 
 @dataclass
@@ -39,13 +42,16 @@ class Place:
     def land(self, month: int) -> None:
         """A month of orders, of which the dear ones come back; a few of the others as well."""
         numbers = range(400)
-        self.home.land(f"orders-{month}.csv", *[
-            f"m{month}o{n},2026-0{month}-{1 + n % 28:02}T{n % 24:02}:00:00,{'abc'[n % 3]},red,{n * 7 % 90},1,false"
-            for n in numbers
-        ])  # fmt: skip
-        self.home.land(f"returns-{month}.csv", *[
-            f"m{month}o{n},{str(n * 7 % 90 > 60 or n % 17 == 0).lower()},0" for n in numbers
-        ])  # fmt: skip
+        self.home.land(
+            f"orders-{month}.csv",
+            *[
+                f"m{month}o{n},2026-0{month}-{1 + n % 28:02}T{n % 24:02}:00:00,{'abc'[n % 3]},red,{n * 7 % 90},1,false"
+                for n in numbers
+            ],
+        )
+        self.home.land(
+            f"returns-{month}.csv", *[f"m{month}o{n},{str(n * 7 % 90 > 60 or n % 17 == 0).lower()},0" for n in numbers]
+        )
 
     def run(self, *arguments: str) -> Done:
         return self.installation.run(*arguments, "--json")

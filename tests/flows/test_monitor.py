@@ -33,16 +33,18 @@ pytestmark = [
 DATA = Path(__file__).parents[2] / "data"
 PAYMENTS, DAYS, SEED = 16_000, 120, 20_260_101
 SMALL = (
-    ('candidates = ["logistic", "random_forest", "boosting"]', 'candidates = ["logistic"]\ntrials = 1\nfolds = 2\n'
-     "min_rows = 300\nmin_per_class = 5"),
+    (
+        'candidates = ["logistic", "random_forest", "boosting"]',
+        'candidates = ["logistic"]\ntrials = 1\nfolds = 2\nmin_rows = 300\nmin_per_class = 5',
+    ),
     ("min_gain = 0.01", "min_gain = 0.001\nmin_rows = 100\nmin_per_class = 5"),
     ("thresholds = { roc_auc = { min = 0.8 }, brier = { max = 0.02 } }", "thresholds = { roc_auc = { min = 0.5 } }"),
     ("max = 50000 }", "max = 50000000 }"),
     ("[drift]\n", "[drift]\nmin_rows = 50\n"),
     ("[triage]\n", "[triage]\nmin_rows = 50\n"),
     ("max_loss = 0.07\n", "max_loss = 0.9\n"),
-    ("cool_down = \"12 hours\"", "cool_down = \"1 second\""),
-)  # fmt: skip
+    ('cool_down = "12 hours"', 'cool_down = "1 second"'),
+)
 
 
 class Loop:
@@ -106,9 +108,11 @@ def unknown(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(loop.folder)
         for name, value in (
-            ("CONTENDER_HOME", loop.settings.home), ("CONTENDER_USE_CASES", loop.settings.use_cases),
-            ("CONTENDER_SPARK_MEMORY", "1g"), ("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"),
-        ):  # fmt: skip
+            ("CONTENDER_HOME", loop.settings.home),
+            ("CONTENDER_USE_CASES", loop.settings.use_cases),
+            ("CONTENDER_SPARK_MEMORY", "1g"),
+            ("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"),
+        ):
             patch.setenv(name, str(value))
         loop.land(DAYS)
         with engines(loop.settings, loop.contract):

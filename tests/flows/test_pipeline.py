@@ -37,13 +37,15 @@ CONTENDER = Path(sys.executable).with_name("contender")
 HAS_GIT = shutil.which("git") is not None
 PAYMENTS, DAYS, SEED, DIRTY = 8000, 120, 20_260_101, 0.02
 SMALL = (
-    ('candidates = ["logistic", "random_forest", "boosting"]', 'candidates = ["logistic"]\ntrials = 1\nfolds = 2\n'
-     "min_rows = 300\nmin_per_class = 5"),
+    (
+        'candidates = ["logistic", "random_forest", "boosting"]',
+        'candidates = ["logistic"]\ntrials = 1\nfolds = 2\nmin_rows = 300\nmin_per_class = 5',
+    ),
     ("min_gain = 0.01", "min_gain = 0.001\nmin_rows = 100\nmin_per_class = 5"),
     ("thresholds = { roc_auc = { min = 0.8 }, brier = { max = 0.02 } }", "thresholds = { roc_auc = { min = 0.5 } }"),
-    ("warning = 0.1\ncritical = 0.5\nalert = \"CRITICAL\"", "warning = 0.02\ncritical = 0.1\nalert = \"WARNING\""),
-    ("[fairness]\ncolumns = []", "[fairness]\ncolumns = [\"entry_mode\"]\nmax_selection_rate_difference = 1.0"),
-)  # fmt: skip
+    ('warning = 0.1\ncritical = 0.5\nalert = "CRITICAL"', 'warning = 0.02\ncritical = 0.1\nalert = "WARNING"'),
+    ("[fairness]\ncolumns = []", '[fairness]\ncolumns = ["entry_mode"]\nmax_selection_rate_difference = 1.0'),
+)
 TABLES = ("records", "outcomes", "quarantine", "features", "predictions", "alerts", "files")
 
 
@@ -60,13 +62,17 @@ class Installation:
             "spark.sql.codegen.wholeStage false\nspark.sql.codegen.factoryMode NO_CODEGEN\n"
         )
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("CONTENDER_", "PREFECT_", "MLFLOW_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("CONTENDER_", "PREFECT_", "MLFLOW_"))
+            },
             "CONTENDER_HOME": str(self.home),
             "CONTENDER_USE_CASES": str(folder / "data"),
             "CONTENDER_SPARK_MEMORY": "1g",
             "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             "SPARK_CONF_DIR": str(tuned),
-        }  # fmt: skip
+        }
 
     def start(self, *arguments: str, **variables: str) -> "Running":
         return Running(self, arguments, variables)
@@ -96,9 +102,14 @@ class Running:
         self.out = place.folder / f"stdout-{place.commands}"
         with self.out.open("w") as out:
             self.process = subprocess.Popen(
-                [CONTENDER, *arguments], cwd=place.folder, env=place.environment | variables, stdout=out,
-                stderr=subprocess.PIPE, text=True, start_new_session=True,
-            )  # fmt: skip
+                [CONTENDER, *arguments],
+                cwd=place.folder,
+                env=place.environment | variables,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
         self.said: list[str] = []
         self.family: list[psutil.Process] = []
 
@@ -322,9 +333,13 @@ def test_mlflow_keeps_how_the_champion_came_about(place, crowned):
     assert "terminal_fraud_28d" in signature.inputs.input_names()
     assert {"importance.png", "verdict.json"} <= {artifact.path for artifact in batch}
     assert artifacts >= {
-        "roc_curve_plot.png", "precision_recall_curve_plot.png", "calibration_curve_plot.png", "confusion_matrix.png",
-        "importance.png", "scorecard.json",
-    }  # fmt: skip
+        "roc_curve_plot.png",
+        "precision_recall_curve_plot.png",
+        "calibration_curve_plot.png",
+        "confusion_matrix.png",
+        "importance.png",
+        "scorecard.json",
+    }
 
 
 def test_the_model_is_stored_as_skops_and_nothing_is_pickled(place, crowned):
@@ -362,14 +377,29 @@ def test_why_history_and_status_have_the_fields_that_programs_rely_on(place, cro
     (status,) = place.run("status", "--json").document["use_cases"]
 
     assert set(why) >= {
-        "decision", "metric", "champion_score", "challenger_score", "gain", "interval", "rows", "reasons", "guardrails",
-    }  # fmt: skip
+        "decision",
+        "metric",
+        "champion_score",
+        "challenger_score",
+        "gain",
+        "interval",
+        "rows",
+        "reasons",
+        "guardrails",
+    }
     assert why["interval"][0] < why["gain"] < why["interval"][1]
     assert all(set(guardrail) == {"name", "value", "limit", "holds"} for guardrail in why["guardrails"])
     assert set(entry) == {"seq", "at", "action", "version", "previous_version", "reason", "by"}
     assert set(status) >= {
-        "name", "records", "quarantined", "outcomes", "predictions", "champion", "challenger", "last_verdict",
-    }  # fmt: skip
+        "name",
+        "records",
+        "quarantined",
+        "outcomes",
+        "predictions",
+        "champion",
+        "challenger",
+        "last_verdict",
+    }
     assert status["champion"] == crowned["champion"] == {"version": 1, "since": entry["at"]}
 
 
@@ -569,10 +599,14 @@ def on_a_worker(place, script):
     from flows.prefect_api import prefect_server
 
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=place.folder,
-        env=place.environment | prefect_server.ENVIRONMENT | {"PYTHONPATH": str(DATA.parent)}, capture_output=True, text=True,
-        timeout=240, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        cwd=place.folder,
+        env=place.environment | prefect_server.ENVIRONMENT | {"PYTHONPATH": str(DATA.parent)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout, " ".join(done.stderr.split())
 

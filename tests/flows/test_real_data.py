@@ -133,9 +133,17 @@ def test_a_drafted_contract_of_flights_goes_through_without_an_edit(place):
     place.land("flights/planes*")
     drafted = place.folder / "drafted"
     done = place.contender(
-        "init", *records, "--name", "flights", "--target", "arr_delay > 15", *outcomes,
-        "--lookup", "planes=planes.csv.gz:tailnum", use_cases=drafted,
-    )  # fmt: skip
+        "init",
+        *records,
+        "--name",
+        "flights",
+        "--target",
+        "arr_delay > 15",
+        *outcomes,
+        "--lookup",
+        "planes=planes.csv.gz:tailnum",
+        use_cases=drafted,
+    )
     assert done.returncode == 0, done.stderr
     document = document_of(place.contender("run", "flights", "--json", use_cases=drafted))
     assert document["champion"]["version"] == 1

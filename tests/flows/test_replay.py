@@ -93,8 +93,9 @@ def place(tmp_path):
     landing.mkdir(parents=True)
     rng, rows = np.random.default_rng(4), 24 * DAYS
     hours = pd.date_range(FIRST.isoformat(), periods=rows, freq="h")
-    frame = pd.DataFrame({"hour_id": range(rows), "hour": hours, "warmth": rng.normal(10, 3, rows),
-                          "sun": rng.normal(5, 2, rows)})  # fmt: skip
+    frame = pd.DataFrame(
+        {"hour_id": range(rows), "hour": hours, "warmth": rng.normal(10, 3, rows), "sun": rng.normal(5, 2, rows)}
+    )
     sign = np.where(np.arange(rows) < 24 * CHANGED, 1, -1)
     drawn = (20 - frame["warmth"] + sign * 2 * frame["sun"] + rng.normal(0, 1, rows)).round(3)
     frame.round(3).to_csv(landing / "power-all.csv", index=False)
@@ -107,10 +108,19 @@ def run(place, *arguments):
         name: value for name, value in os.environ.items() if not name.startswith(("CONTENDER_", "PREFECT_", "MLFLOW_"))
     }
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli.main", "replay", *arguments], cwd=place, capture_output=True, text=True, timeout=1100,
-        env=environment | {"PYTHONPATH": str(ROOT), "CONTENDER_HOME": str(place / "home"),
-                           "CONTENDER_USE_CASES": str(place / "data"), "CONTENDER_SPARK_MEMORY": "1g"},
-    )  # fmt: skip
+        [sys.executable, "-m", "flows.cli.main", "replay", *arguments],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=1100,
+        env=environment
+        | {
+            "PYTHONPATH": str(ROOT),
+            "CONTENDER_HOME": str(place / "home"),
+            "CONTENDER_USE_CASES": str(place / "data"),
+            "CONTENDER_SPARK_MEMORY": "1g",
+        },
+    )
 
 
 @pytest.mark.slow
@@ -230,11 +240,24 @@ def test_the_table_of_policies_fits_the_terminal_and_its_columns_stay_apart(qual
     from contender.values import Interval
 
     ends = Interval(quality - 1.0123456, quality + 5.571429)
-    course = Course("performance", (), quality, ends, 1_234_567.0, 90.0, 60.0, 12_345.0,
-                    Interval(-100_000.0, 123_456.0))  # fmt: skip
+    course = Course(
+        "performance", (), quality, ends, 1_234_567.0, 90.0, 60.0, 12_345.0, Interval(-100_000.0, 123_456.0)
+    )
     day = date(2026, 1, 1)
-    played = Replay("payments", "?", "average_precision", False, "EUR", day, day, day, 7, (course,), 1,
-                    datetime(2026, 1, 1, tzinfo=UTC))  # fmt: skip
+    played = Replay(
+        "payments",
+        "?",
+        "average_precision",
+        False,
+        "EUR",
+        day,
+        day,
+        day,
+        7,
+        (course,),
+        1,
+        datetime(2026, 1, 1, tzinfo=UTC),
+    )
     lines = cli_replay.lines_of(played)
     assert max(map(len, lines)) <= 80
     assert lines[1].split()[:5] == ["performance", f"{quality:.4g}", f"{ends.low:.4g}", "to", f"{ends.high:.4g}"]
@@ -267,9 +290,10 @@ def test_periods_follow_on_one_another_to_the_end_of_the_history():
 
     plan = replay.Plan(Settings(), History(), ("never",), timedelta(days=14), date(2026, 1, 1), Path())
     assert list(plan.periods) == [
-        (date(2026, 1, 1), date(2026, 1, 15)), (date(2026, 1, 15), date(2026, 1, 29)),
+        (date(2026, 1, 1), date(2026, 1, 15)),
+        (date(2026, 1, 15), date(2026, 1, 29)),
         (date(2026, 1, 29), date(2026, 2, 1)),
-    ]  # fmt: skip
+    ]
 
 
 class _Named:
@@ -291,6 +315,6 @@ def _errors(lake):
     predictions, outcomes = (DeltaTable(lake / name).to_pandas() for name in ("predictions", "outcomes"))
     both = predictions.merge(outcomes[["_key", "_target"]], on="_key")
     assert both["_key"].is_unique
-    return pd.DataFrame({
-        "day": both["_time"].dt.strftime("%Y-%m-%d"), "error": both["_target"].astype(float) - both["score"]
-    })  # fmt: skip
+    return pd.DataFrame(
+        {"day": both["_time"].dt.strftime("%Y-%m-%d"), "error": both["_target"].astype(float) - both["score"]}
+    )

@@ -133,9 +133,21 @@ found["unwritten"] = broken("train_challenger", StrangeError(PAGE))
 print(json.dumps(found))
 '''
 STEPS = [
-    "find_batch", "take_in", "refresh_features", "decide_retraining", "find_champion", "split_rows", "hold_out",
-    "train_challenger", "evaluate", "compare", "crown", "ask_approval", "publish_report", "score_records",
-]  # fmt: skip
+    "find_batch",
+    "take_in",
+    "refresh_features",
+    "decide_retraining",
+    "find_champion",
+    "split_rows",
+    "hold_out",
+    "train_challenger",
+    "evaluate",
+    "compare",
+    "crown",
+    "ask_approval",
+    "publish_report",
+    "score_records",
+]
 CAUSE = "StrangeError: java.io.IOException: no answer from postgresql://host/db"
 
 

@@ -105,29 +105,46 @@ def test_an_unknown_key_names_the_line_the_key_and_the_nearest_one(refusal, old,
 @pytest.mark.parametrize(
     ("old", "new", "key", "expected"),
     [
-        pytest.param("max_volume = 20.0", 'max_volume = "20"', "batch.max_volume", "found '20'", id="text for a number"),
-        pytest.param("required = true", 'required = "yes"', "records.columns.payment_id.required", "found 'yes'", id="flag"),
+        pytest.param(
+            "max_volume = 20.0", 'max_volume = "20"', "batch.max_volume", "found '20'", id="text for a number"
+        ),
+        pytest.param(
+            "required = true", 'required = "yes"', "records.columns.payment_id.required", "found 'yes'", id="flag"
+        ),
         pytest.param('kind = "binary"', 'kind = "binry"', "kind", "'binary', 'multiclass' or 'regression'", id="kind"),
         pytest.param('"28 days"\nembargo', '"28 dogs"\nembargo', "judging.newest", "'7 days'", id="duration"),
         pytest.param('embargo = "7 days"', "embargo = 7", "judging.embargo", "'7 days'", id="a number is no duration"),
         pytest.param('"28 days"\nembargo', '"120 %"\nembargo', "judging.newest", "between 0 % and 100 %", id="share"),
         pytest.param("max_bad_share = 0.05", "max_bad_share = 1.05", "batch.max_bad_share", "found 1.05", id="above 1"),
         pytest.param("max_bad_share = 0.05", "max_bad_share = -0.1", "batch.max_bad_share", "found -0.1", id="below 0"),
-        pytest.param("min = 0.01, max = 50000", "min = 9, max = 5", "records.columns.amount", "min <= max", id="min > max"),
-        pytest.param("warning = 0.1", "warning = 0.9", "scoring", "warning <= critical", id="bands out of order"),
-        pytest.param('known_at = "reported_at"', "", "outcome", "exactly one of 'known_after' and 'known_at'", id="neither"),
         pytest.param(
-            'known_at = "reported_at"', 'known_at = "reported_at"\nknown_after = "1 day"', "outcome",
-            "exactly one of 'known_after' and 'known_at'", id="both",
+            "min = 0.01, max = 50000", "min = 9, max = 5", "records.columns.amount", "min <= max", id="min > max"
         ),
-        pytest.param("{ min = 0.8 }", "{ min = 0.8, max = 1 }", "judging.thresholds.roc_auc", "one of 'min'", id="sides"),
+        pytest.param("warning = 0.1", "warning = 0.9", "scoring", "warning <= critical", id="bands out of order"),
+        pytest.param(
+            'known_at = "reported_at"', "", "outcome", "exactly one of 'known_after' and 'known_at'", id="neither"
+        ),
+        pytest.param(
+            'known_at = "reported_at"',
+            'known_at = "reported_at"\nknown_after = "1 day"',
+            "outcome",
+            "exactly one of 'known_after' and 'known_at'",
+            id="both",
+        ),
+        pytest.param(
+            "{ min = 0.8 }", "{ min = 0.8, max = 1 }", "judging.thresholds.roc_auc", "one of 'min'", id="sides"
+        ),
         pytest.param("{ min = 0.8 }", "{ }", "judging.thresholds.roc_auc", "one of 'min'", id="no side"),
         pytest.param(METRIC, "", "judging.metric", "missing", id="missing"),
-        pytest.param('unit = "EUR"', 'values = ["1"]', "records.columns.amount", "type 'category'", id="set of numbers"),
-        pytest.param('{ take = "avg", of = "amount",', '{ take = "avg",', "history.customer_amount_28d", "needs 'of'", id="of"),
+        pytest.param(
+            'unit = "EUR"', 'values = ["1"]', "records.columns.amount", "type 'category'", id="set of numbers"
+        ),
+        pytest.param(
+            '{ take = "avg", of = "amount",', '{ take = "avg",', "history.customer_amount_28d", "needs 'of'", id="of"
+        ),
         pytest.param('name = "payments"', 'name = "Pay ments"', "name", "found 'Pay ments'", id="name with a space"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_value_names_the_line_the_key_and_what_was_expected(refusal, old, new, key, expected):
     said, line = refusal(old, new)
 
@@ -145,7 +162,9 @@ def test_a_wrong_value_names_the_line_the_key_and_what_was_expected(refusal, old
         pytest.param('time = "paid_at"', 'time = "payd_at"', "records.time", "paid_at", id="time"),
         pytest.param('time = "paid_at"', 'time = "amount"', "records.time", None, id="a time that is none"),
         pytest.param("[outcome]", '[outcome]\nkey = "paymentid"', "outcome.key", "payment_id", id="outcome's key"),
-        pytest.param('by = ["customer_id"]', 'by = ["custmer_id"]', "history.customer_payments_1d.by", "customer_id", id="by"),
+        pytest.param(
+            'by = ["customer_id"]', 'by = ["custmer_id"]', "history.customer_payments_1d.by", "customer_id", id="by"
+        ),
         pytest.param('of = "amount"', 'of = "amuont"', "history.customer_amount_28d.of", "amount", id="of"),
         pytest.param(
             'of = "amount"', 'of = "outcome.charged"', "history.customer_amount_28d.of", "charged_back", id="of outcome"
@@ -157,11 +176,14 @@ def test_a_wrong_value_names_the_line_the_key_and_what_was_expected(refusal, old
         pytest.param('"logistic", ', '"logistics", ', "training.candidates", "logistic", id="candidate"),
         pytest.param('"logistic", ', '"ridge", ', "training.candidates", None, id="candidate of another kind"),
         pytest.param(
-            "[history]", f"[lookups]\n{BY_KEY.replace('{ terminal_id =', '{ terminal =', 1)}\n[history]",
-            "lookups.facts.key", "terminal_id", id="key of a look-up",
+            "[history]",
+            f"[lookups]\n{BY_KEY.replace('{ terminal_id =', '{ terminal =', 1)}\n[history]",
+            "lookups.facts.key",
+            "terminal_id",
+            id="key of a look-up",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_name_that_is_not_there_gives_the_line_and_the_nearest_one(refusal, old, new, where, near):
     said, _ = refusal(old, new)
 

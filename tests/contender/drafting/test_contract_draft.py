@@ -69,9 +69,15 @@ def test_a_draft_is_a_contract_that_can_be_read(tmp_path, name):
     assert contract.records.landing == tmp_path.as_posix()
     types = {column: settings.type for column, settings in contract.records.columns.items()}
     assert types == {
-        "order_id": "text", "ordered_at": "timestamp", "price": "number", "items": "integer", "country": "category",
-        "express": "boolean", "size": "category", "days": "number",
-    }  # fmt: skip
+        "order_id": "text",
+        "ordered_at": "timestamp",
+        "price": "number",
+        "items": "integer",
+        "country": "category",
+        "express": "boolean",
+        "size": "category",
+        "days": "number",
+    }
     assert list(contract.outcome.columns) == ["late"]
     assert contract.records.columns["country"].values == ("DE", "FR", "IT")
     assert contract.records.columns["price"].min == 0
@@ -156,9 +162,13 @@ def test_outcomes_and_lookups_are_tied_by_key(tmp_path):
     facts = [{"country": name, "hour": hour, "rain": hour / 7} for name in ("DE", "FR") for hour in range(24)]
     landed(tmp_path, facts, "facts.csv")
     drafted = draft(
-        records, name="orders", target="days > 8", outcomes=outcomes, folder=tmp_path,
+        records,
+        name="orders",
+        target="days > 8",
+        outcomes=outcomes,
+        folder=tmp_path,
         lookups=["facts=facts.csv:country,hour=greatest(hour(ordered_at), 0)"],
-    )  # fmt: skip
+    )
     contract = parsed(drafted, tmp_path)
     assert (contract.records.files, contract.outcome.files) == ("orders-*.csv", "outcomes-*.csv")
     assert contract.records.key == "order_id"
@@ -262,14 +272,19 @@ def test_text_and_functions_are_no_columns():
 def test_flights_are_drafted_from_the_files_alone(tmp_path):
     files = DATA / "flights"
     drafted = draft(
-        sorted(files.glob("flights-*")), name="flights", target="arr_delay > 15",
-        outcomes=sorted(files.glob("outcomes-*")), key="flight_id", time="scheduled_at", folder=tmp_path,
+        sorted(files.glob("flights-*")),
+        name="flights",
+        target="arr_delay > 15",
+        outcomes=sorted(files.glob("outcomes-*")),
+        key="flight_id",
+        time="scheduled_at",
+        folder=tmp_path,
         lookups=[
             f"planes={files / 'planes.csv.gz'}:tailnum",
             "weather=weather.csv.gz:origin,year=year(scheduled_at),month=month(scheduled_at),day=day(scheduled_at),"
             "hour=hour(scheduled_at)",
         ],
-    )  # fmt: skip
+    )
     contract = parsed(drafted, tmp_path)
     assert (contract.kind, contract.judging.metric) == ("binary", "roc_auc")
     assert (contract.records.files, contract.outcome.files) == ("flights-*.csv.gz", "outcomes-*.csv.gz")

@@ -32,8 +32,12 @@ class World:
 
     def __init__(self, seed, rows, *, weekly=0.0, daily=0.0, groups=1):
         self.random, self.rows, self.weekly, self.daily, self.groups = (
-            np.random.default_rng(seed), rows, weekly, daily, groups
-        )  # fmt: skip
+            np.random.default_rng(seed),
+            rows,
+            weekly,
+            daily,
+            groups,
+        )
         self.state = 0.0
 
     def day(self, day: date, *, shift=0.0, inflation=1.0, black=0.0, missing=0.02) -> pd.DataFrame:
@@ -45,13 +49,15 @@ class World:
             base = 0.8 * base + 0.6 * self.random.normal(size=self.rows)
         noise = self.random.normal(size=(2, self.rows))
         shares = np.array([0.4, 0.3, 0.2, 0.1, 0.0]) * (1 - black) + np.array([0, 0, 0, 0, black])
-        frame = pd.DataFrame({
-            "normal": base + level + shift,
-            "skewed": np.exp(0.5 * base + 0.8 * noise[0] + 0.5 * level) * 40 * inflation,
-            "count": self.random.poisson(np.exp(0.3 * noise[1] + 0.3 * level)).astype(float),
-            "colour": self.random.choice(COLOURS, self.rows, p=shares),
-            DAY: day,
-        })  # fmt: skip
+        frame = pd.DataFrame(
+            {
+                "normal": base + level + shift,
+                "skewed": np.exp(0.5 * base + 0.8 * noise[0] + 0.5 * level) * 40 * inflation,
+                "count": self.random.poisson(np.exp(0.3 * noise[1] + 0.3 * level)).astype(float),
+                "colour": self.random.choice(COLOURS, self.rows, p=shares),
+                DAY: day,
+            }
+        )
         frame.loc[self.random.random(self.rows) < missing, "normal"] = np.nan
         return frame
 
@@ -77,9 +83,15 @@ def checked(reference, ordinary, frames, rules=RULES, counterpart=None) -> Drift
     current = side(frames)
     one = Comparison("features", COLUMNS, current, reference, ordinary)
     return DriftCheck(
-        "orders", 1, current.start, current.end, reference.start, reference.end, datetime(2026, 6, 1, tzinfo=UTC),
+        "orders",
+        1,
+        current.start,
+        current.end,
+        reference.start,
+        reference.end,
+        datetime(2026, 6, 1, tzinfo=UTC),
         compare([one], rules, lambda *_: counterpart),
-    )  # fmt: skip
+    )
 
 
 def watch(world, windows, rules=RULES, **change) -> list[DriftCheck]:

@@ -31,14 +31,18 @@ NAMES = [KEY, DAY, HASH, BATCH, "amount", "shop"]
 def stored(days, rows, *, batch=1) -> pa.Table:
     number = np.arange(days * rows)
     amount = np.where(number % 10 == 0, np.inf, number / 7)
-    return pa.table({
-        KEY: [f"{one:07}" for one in number],
-        TIME: pa.array([datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=int(one)) for one in number % days],
-                       pa.timestamp("us", "UTC")),
-        BATCH: pa.array(np.full(len(number), batch), pa.int64()),
-        "amount": pa.array(amount, mask=number % 10 == 1),
-        "shop": pa.array(["abc"[one % 3] if one % 4 else None for one in number]),
-    })  # fmt: skip
+    return pa.table(
+        {
+            KEY: [f"{one:07}" for one in number],
+            TIME: pa.array(
+                [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=int(one)) for one in number % days],
+                pa.timestamp("us", "UTC"),
+            ),
+            BATCH: pa.array(np.full(len(number), batch), pa.int64()),
+            "amount": pa.array(amount, mask=number % 10 == 1),
+            "shop": pa.array(["abc"[one % 3] if one % 4 else None for one in number]),
+        }
+    )
 
 
 def pieces(rows):
@@ -86,9 +90,7 @@ def test_counts_are_exact_and_the_sample_holds_the_smallest_hashes_of_each_day()
 
 def test_outcomes_are_those_of_the_records_that_are_sampled():
     records = stored(2, 300)
-    known = pa.concat_tables(
-        Drawing(pieces_of(pieces(records), SEED), COLUMNS, [KEY, DAY, HASH], MOST).sample()
-    )  # fmt: skip
+    known = pa.concat_tables(Drawing(pieces_of(pieces(records), SEED), COLUMNS, [KEY, DAY, HASH], MOST).sample())
     outcomes = pa.table({KEY: records[KEY], BATCH: records[BATCH], "target": np.ones(600)})
     matched = pieces_of_known(pieces(outcomes), ds.dataset(pa.concat_tables([known, known])))
     drawing = Drawing(matched, (Watched("outcomes", "target", "number"),), [KEY, DAY, HASH, BATCH, "target"], MOST)

@@ -143,9 +143,16 @@ FRAME = pd.DataFrame(
 
 def flips(y, champion, challenger, kind="binary", **changes):
     found = flip_examples(
-        KEYS, np.array(y), np.array(champion), np.array(challenger), kind, 0.5, FRAME, ["gone", "shop", "amount", "at"],
+        KEYS,
+        np.array(y),
+        np.array(champion),
+        np.array(challenger),
+        kind,
+        0.5,
+        FRAME,
+        ["gone", "shop", "amount", "at"],
         **changes,
-    )  # fmt: skip
+    )
     assert json.loads(json.dumps(found)) == found
     return found
 

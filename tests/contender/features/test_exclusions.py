@@ -85,13 +85,17 @@ def test_what_is_held_out_is_told_with_its_reason_and_nothing_twice(make_home):
     exclusions.hold_out_batch(settings, "orders", [5, 6], reason="again", at=at)
     found = exclusions.held_out(settings, "orders")
     assert [(one.batch, one.reason, str(one)) for one in found] == [
-        (4, "nulls", "batch 4"), (5, "nulls", "batch 5"), (6, "again", "batch 6"),
-    ]  # fmt: skip
+        (4, "nulls", "batch 4"),
+        (5, "nulls", "batch 5"),
+        (6, "again", "batch 6"),
+    ]
     exclusions.release_batch(settings, "orders", [5], reason="mended", at=at)
     exclusions.hold_out_batch(settings, "orders", [5], reason="broken after all", at=at)
     assert [(one.batch, one.reason) for one in exclusions.held_out(settings, "orders")] == [
-        (4, "nulls"), (6, "again"), (5, "broken after all"),
-    ]  # fmt: skip
+        (4, "nulls"),
+        (6, "again"),
+        (5, "broken after all"),
+    ]
 
 
 def test_only_what_is_held_out_can_be_released_and_a_window_has_a_length(make_home):

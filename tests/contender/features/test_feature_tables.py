@@ -48,10 +48,18 @@ def write(home, spark, batch: int, rows, outcomes=(), at=None) -> None:
         declared = ", ".join(f"{name} {SPARK_TYPES[column.type]}" for name, column in columns.items())
         schema = f"{KEY} string, {own}, _file string, _row bigint, {declared}, _batch bigint, _received_at timestamp"
         filled = [
-            (value[0], value[1] if table == "records" else float(value[1]), "f", n, *value,
-             *[None] * (len(columns) - len(value)), batch, received)
+            (
+                value[0],
+                value[1] if table == "records" else float(value[1]),
+                "f",
+                n,
+                *value,
+                *[None] * (len(columns) - len(value)),
+                batch,
+                received,
+            )
             for n, value in enumerate(values)
-        ]  # fmt: skip
+        ]
         frame = spark.createDataFrame(filled, schema)
         tables.append(home.settings, "orders", table, frame, application="ingest", transaction=batch)
 
@@ -121,8 +129,14 @@ def looked_up(spark, make_home):
     weather = ("a,2026-01-10T12:00:00,0.5,grey", "a,2026-01-10T13:00:00,0,blue", "b,2026-01-10T12:00:00,,")
     home.land("weather.csv", *weather, header="shop,hour,rain,sky")
     assert len(feature_tables.update_lookups(home.settings, home.contract, home.landing)) == 2
-    rows = [order(home, "noon", 0.9), order(home, "one", 1), order(home, "two", 2), order(home, "b", 0, shop="b"),
-            order(home, "c", 0, shop="c"), order(home, "none", 0, shop=None)]  # fmt: skip
+    rows = [
+        order(home, "noon", 0.9),
+        order(home, "one", 1),
+        order(home, "two", 2),
+        order(home, "b", 0, shop="b"),
+        order(home, "c", 0, shop="c"),
+        order(home, "none", 0, shop=None),
+    ]
     write(home, spark, 1, rows)
     feature_tables.update_features(home.settings, home.contract)
     return home

@@ -55,22 +55,36 @@ def random_events(seed: int = 7) -> tuple[list[dict], list[dict]]:
         bulk = draw.random() < 0.5
         records.append(
             {
-                "_key": key, "_time": at, "_batch": 1, "_file": "orders", "_row": number,
-                "_received_at": START + 400 * HOUR if bulk else at + HOUR / 2, "order_id": key, "ordered_at": at,
-                "shop": draw.choice("ab"), "colour": draw.choice(["red", "blue", None]),
-                "amount": draw.choice([None, round(draw.uniform(-5, 50), 2)]), "items": 1,
+                "_key": key,
+                "_time": at,
+                "_batch": 1,
+                "_file": "orders",
+                "_row": number,
+                "_received_at": START + 400 * HOUR if bulk else at + HOUR / 2,
+                "order_id": key,
+                "ordered_at": at,
+                "shop": draw.choice("ab"),
+                "colour": draw.choice(["red", "blue", None]),
+                "amount": draw.choice([None, round(draw.uniform(-5, 50), 2)]),
+                "items": 1,
                 "express": draw.choice([True, False, None]),
             }
-        )  # fmt: skip
+        )
         for version in range(draw.choice([0, 1, 1, 2])):
             returned = draw.random() < 0.4
             outcomes.append(
                 {
-                    "_key": key, "_target": float(returned), "_file": "returns", "_row": number, "_batch": 1 + version,
-                    "_received_at": at + (12 + draw.randrange(60) + 20 * version) * HOUR, "order_id": key,
-                    "returned": returned, "refund": draw.choice([None, round(draw.uniform(0, 9), 2)]),
+                    "_key": key,
+                    "_target": float(returned),
+                    "_file": "returns",
+                    "_row": number,
+                    "_batch": 1 + version,
+                    "_received_at": at + (12 + draw.randrange(60) + 20 * version) * HOUR,
+                    "order_id": key,
+                    "returned": returned,
+                    "refund": draw.choice([None, round(draw.uniform(0, 9), 2)]),
                 }
-            )  # fmt: skip
+            )
     return records, outcomes
 
 
@@ -186,8 +200,16 @@ def test_an_outcome_is_known_when_received_or_for_bulk_as_the_contract_says(spar
     record = random_events()[0][0] | {"_time": at, "ordered_at": at}
     live, bulk = record | {"_received_at": at + HOUR}, record | {"_received_at": at + 999 * HOUR}
     records = [live | {"_key": "live"}, bulk | {"_key": "bulk"}, bulk | {"_key": "corrected"}, live | {"_key": "none"}]
-    outcome = {"_target": 1.0, "_file": "r", "_row": 1, "_batch": 1, "_received_at": at + 5 * HOUR, "order_id": "x",
-               "returned": True, "refund": 3.0}  # fmt: skip
+    outcome = {
+        "_target": 1.0,
+        "_file": "r",
+        "_row": 1,
+        "_batch": 1,
+        "_received_at": at + 5 * HOUR,
+        "order_id": "x",
+        "returned": True,
+        "refund": 3.0,
+    }
     outcomes = [{"_key": key, **outcome} for key in ("live", "bulk", "corrected", "nobody")]
     outcomes += [
         {"_key": "corrected", **outcome, "_target": 0.0, "refund": 6.0, "_batch": 2},

@@ -9,8 +9,10 @@ from contender.ingestion import batches
 
 @pytest.fixture
 def home(make_home):
-    return make_home(extra='[lookups.shops]\nfile = "orders-shops.csv"\nkey = { shop = "shop" }\n'
-                     'columns = { shop = { type = "text" }, size = { type = "number" } }\n')  # fmt: skip
+    return make_home(
+        extra='[lookups.shops]\nfile = "orders-shops.csv"\nkey = { shop = "shop" }\n'
+        'columns = { shop = { type = "text" }, size = { type = "number" } }\n'
+    )
 
 
 def names(plan) -> list[str]:
@@ -31,8 +33,10 @@ def test_a_batch_is_all_that_is_new_by_kind_and_name(home):
     batch = home.plan()
     assert (batch.batch, batch.at, batch.usual_rows_per_file) == (1, home.noon, None)
     assert [(file.name, file.source) for file in batch.files] == [
-        ("orders-1.csv", "records"), ("orders-2.csv", "records"), ("returns-1.csv", "outcomes"),
-    ]  # fmt: skip
+        ("orders-1.csv", "records"),
+        ("orders-2.csv", "records"),
+        ("returns-1.csv", "outcomes"),
+    ]
 
 
 def test_nothing_new_is_no_batch(home):

@@ -33,22 +33,28 @@ FAULTS = [
     pytest.param(order(""), ["order_id: missing"], id="missing key"),
     pytest.param(order(" ", amount="11"), ["order_id: missing"], id="another missing key is not the same key"),
     pytest.param(order("late", at="2026-01-10T13:00:01"), ["ordered_at: in the future"], id="time in the future"),
-    pytest.param(order("two", shop="z", amount="x"),
-                 ["shop: none of the 3 known values", "amount: not a finite number"],
-                 id="two faults have two reasons"),
+    pytest.param(
+        order("two", shop="z", amount="x"),
+        ["shop: none of the 3 known values", "amount: not a finite number"],
+        id="two faults have two reasons",
+    ),
     pytest.param(order("first"), ["order_id: the same row came before"], id="same row in the batch"),
     pytest.param(order("first", amount="99"), ["order_id: came before with other values"], id="same key in the batch"),
     pytest.param(KNOWN, ["order_id: the same row came before"], id="same row in an earlier batch"),
     pytest.param(f" {KNOWN}", ["order_id: the same row came before"], id="blanks do not make another key"),
-    pytest.param(order("known", amount="99"), ["order_id: came before with other values"],
-                 id="same key in an earlier batch"),
-    pytest.param(order("known", amount="-1"), ["amount: below 0", "order_id: came before with other values"],
-                 id="a bad row with a key that is known"),
+    pytest.param(
+        order("known", amount="99"), ["order_id: came before with other values"], id="same key in an earlier batch"
+    ),
+    pytest.param(
+        order("known", amount="-1"),
+        ["amount: below 0", "order_id: came before with other values"],
+        id="a bad row with a key that is known",
+    ),
     pytest.param("short,2026-01-10T08:00:00,a", ["found 3 fields, needed 7"], id="too few fields"),
     pytest.param(order("long") + ",more", ["found 8 fields, needed 7"], id="too many fields"),
     pytest.param(order("nul\0"), ["found a NUL byte"], id="NUL byte"),
     pytest.param(order("caf\udce9"), ["found bytes that are not utf-8"], id="bytes of another encoding"),
-]  # fmt: skip
+]
 GOOD = [
     order("first"),
     order("odd", colour="mauve"),
@@ -62,13 +68,17 @@ REFUSED = {
     "orders-empty.csv": (b"", "is empty; needed a header and rows"),
     "orders-header.csv": (HEADER.encode() + b"\n", "holds a header and no rows"),
     "orders-hash.csv": ("\n".join([HEADER, *GOOD]).replace(",", "#").encode(), "no delimiter"),
-    "orders-less.csv": (b"order_id,ordered_at,shop,colour,items,express\n1,2026-01-10,a,red,1,1\n",
-                        "has no column 'amount', which the contract declares"),
-    "orders-more.csv": (f"{HEADER},tip\n{order('m')},1\n".encode(),
-                        "has the column 'tip', which the contract does not"),
+    "orders-less.csv": (
+        b"order_id,ordered_at,shop,colour,items,express\n1,2026-01-10,a,red,1,1\n",
+        "has no column 'amount', which the contract declares",
+    ),
+    "orders-more.csv": (
+        f"{HEADER},tip\n{order('m')},1\n".encode(),
+        "has the column 'tip', which the contract does not",
+    ),
     "orders-named.csv": (f"{HEADER}\n{order('r')}\n".replace("amount", "amounts").encode(), "renamed to 'amounts'?"),
     "orders-nul.csv": (b"\0" * 500, "needed CSV, JSON lines or Parquet"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -238,9 +248,11 @@ def test_a_batch_unlike_those_before_is_refused(usual, lines, at, says):
 def test_outcomes_in_the_records_own_files_are_split_off(spark, make_home, no_expectations):
     home = make_home(
         ('files = "returns-*"\n', ""),
-        ('order_id = { type = "text", required = true }\nreturned = { type = "boolean", required = true }',
-         'returned = { type = "boolean" }'),
-    )  # fmt: skip
+        (
+            'order_id = { type = "text", required = true }\nreturned = { type = "boolean", required = true }',
+            'returned = { type = "boolean" }',
+        ),
+    )
     header = f"{HEADER},returned,refund"
     home.land("orders-1.csv", order("x") + ",true,5", order("y") + ",,", order("z") + ",false,", header=header)
     ingested, _ = home.take_in()
@@ -344,8 +356,13 @@ def test_a_column_declared_later_is_taken_in_and_empty_before(spark, make_home, 
     home = make_home()
     home.land("orders-1.csv", order("p"))
     home.take_in()
-    home.land("orders-2.csv", order("q") + ",0.5", order("p") + ",0.5", *[order(f"q{n}") + "," for n in range(4)],
-              header=f"{HEADER},tip")  # fmt: skip
+    home.land(
+        "orders-2.csv",
+        order("q") + ",0.5",
+        order("p") + ",0.5",
+        *[order(f"q{n}") + "," for n in range(4)],
+        header=f"{HEADER},tip",
+    )
     refused, _ = home.take_in()
     assert (refused.received, refused.quarantined) == (1, 1)
     mended = home.changed(
@@ -354,14 +371,20 @@ def test_a_column_declared_later_is_taken_in_and_empty_before(spark, make_home, 
     ingested, _ = mended.take_in()
     assert (ingested.records, ingested.reasons) == (5, {"order_id: came before with other values": 1})
     assert {row["_key"]: row["tip"] for row in mended.rows("records")} == {
-        "p": None, "q": 0.5, "q0": None, "q1": None, "q2": None, "q3": None,
-    }  # fmt: skip
+        "p": None,
+        "q": 0.5,
+        "q0": None,
+        "q1": None,
+        "q2": None,
+        "q3": None,
+    }
     other = mended.changed(('tip = { type = "number" }', 'tip = { type = "category" }'))
     other.land("orders-3.csv", order("r") + ",much", header=f"{HEADER},tip")
     with pytest.raises(ContractError, match="with another type than the table 'records' has .*tip.*; give it back"):
         other.take_in()
-    ingested, _ = mended.changed(('tip = { type = "category" }', 'tip = { type = "text", exclude = "x" }'),
-                                 ("tip =", "tips =")).take_in()  # fmt: skip
+    ingested, _ = mended.changed(
+        ('tip = { type = "category" }', 'tip = { type = "text", exclude = "x" }'), ("tip =", "tips =")
+    ).take_in()
     assert (ingested.records, ingested.quarantined) == (0, 1)
 
 

@@ -60,8 +60,9 @@ def test_the_caller_may_settle_sooner():
 
 
 @pytest.mark.parametrize(
-    "name", [".orders-1.csv", "orders-1.csv.part", "orders-1.csv.TMP", "orders-1.csv~", "~orders-1.csv", "orders-1.crdownload"]
-)  # fmt: skip
+    "name",
+    [".orders-1.csv", "orders-1.csv.part", "orders-1.csv.TMP", "orders-1.csv~", "~orders-1.csv", "orders-1.crdownload"],
+)
 def test_names_of_files_that_are_still_written_are_nobodys(name, make_home):
     home = make_home()
     assert is_unfinished(name)
@@ -82,8 +83,10 @@ def test_names_of_files_that_are_still_written_are_nobodys(name, make_home):
     ],
 )
 def test_records_outcomes_and_look_ups_are_wanted_and_nothing_else(name, wanted, make_home):
-    home = make_home(extra='[lookups.shops]\nfile = "shops.csv"\nkey = { shop = "shop" }\n'
-                     'columns = { shop = { type = "text" }, size = { type = "number" } }\n')  # fmt: skip
+    home = make_home(
+        extra='[lookups.shops]\nfile = "shops.csv"\nkey = { shop = "shop" }\n'
+        'columns = { shop = { type = "text" }, size = { type = "number" } }\n'
+    )
     assert wants(home.contract, name) is wanted
 
 

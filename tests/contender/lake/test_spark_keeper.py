@@ -78,8 +78,11 @@ def begin(home, folder, code):
     """A process of a run's kind, at work on `code`."""
     return subprocess.Popen(
         [sys.executable, "-c", BEGINNING + code, str(folder)],
-        env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def answer(home, folder, code):
@@ -115,9 +118,13 @@ print(json.dumps([shared_spark.attached() is session, {{n: session.conf.get(n) f
     attached, found = answer(warm[1].home, tmp_path, code)
     assert attached
     assert found | {"spark.sql.warehouse.dir": found["spark.sql.warehouse.dir"].removeprefix("file:")} == asked
-    default = answer(warm[1].home, tmp_path, """
+    default = answer(
+        warm[1].home,
+        tmp_path,
+        """
 print(json.dumps(spark_session.session(settings).conf.get("spark.sql.adaptive.enabled")))
-""")  # fmt: skip
+""",
+    )
     assert default == "true"
 
 
@@ -159,10 +166,13 @@ else:
     print(json.dumps([session.table("mine").count(), session.catalog.tableExists("theirs")]))
 """
     both = [
-        begin(warm[1].home, tmp_path, f"sys.argv.append({name!r})\n" + code.replace('"mine"', f'"mine_{name}"').replace(
-            '"theirs"', '"mine_one"'))
+        begin(
+            warm[1].home,
+            tmp_path,
+            f"sys.argv.append({name!r})\n" + code.replace('"mine"', f'"mine_{name}"').replace('"theirs"', '"mine_one"'),
+        )
         for name in ("one", "two")
-    ]  # fmt: skip
+    ]
     first, second = (process.communicate(timeout=280) for process in both)
     assert json.loads(first[0]) is True, first[1]
     assert json.loads(second[0]) == [3, False], second[1]

@@ -162,14 +162,16 @@ def test_notices_are_read_newest_first_of_one_use_case_or_of_all(told):
         ("Flow run encountered an exception: BatchRefused: 9 of 10 rows fail.", "9 of 10 rows fail."),
         ("Flow run encountered an exception: contender.errors.Busy: Wait.", "Wait."),
         ("Flow run encountered an exception: KeyError: 'a'", "KeyError: 'a'"),
-        ("Flow run encountered an exception: Py4JJavaError: An error occurred while calling o79.save.\n"
-         ": org.apache.spark.SparkException: Job aborted\n\tat org.apache.spark.Here(There.scala:1)\n",
-         "org.apache.spark.SparkException: Job aborted"),
+        (
+            "Flow run encountered an exception: Py4JJavaError: An error occurred while calling o79.save.\n"
+            ": org.apache.spark.SparkException: Job aborted\n\tat org.apache.spark.Here(There.scala:1)\n",
+            "org.apache.spark.SparkException: Job aborted",
+        ),
         ("No login for http://me:secret@host/api\nmore", "No login for http://host/api"),
         ("", ""),
         ("  \n\n one \n two", "one"),
     ],
-)  # fmt: skip
+)
 def test_of_a_message_one_sentence_is_told(message, sentence):
     assert notices.one_sentence(message) == sentence
 

@@ -365,8 +365,11 @@ def test_who_holds_a_lock_is_told_and_a_stopped_process_with_the_command_that_le
     assert only(storage_checks.locks_are_held(settings)).found == "none is held"
     held = subprocess.Popen(
         [sys.executable, "-c", HOLD],
-        env=os.environ | {"CONTENDER_HOME": str(settings.home)}, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
+        env=os.environ | {"CONTENDER_HOME": str(settings.home)},
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
     assert held.stdout
     try:
         assert held.stdout.readline() == "held\n"

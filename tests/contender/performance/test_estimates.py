@@ -27,8 +27,16 @@ def tally(scores, y=None, kind="binary", threshold=0.5) -> Tally:
         rows = bins == place
         known = 0 if y is None else int(rows.sum())
         errors = error[rows] if known else np.zeros(1)
-        values = (scores[rows].mean(), flagged[rows][0], rows.sum(), known, outcome[rows].sum() if known else 0,
-                  errors.sum(), (errors**2).sum(), (errors**4).sum())  # fmt: skip
+        values = (
+            scores[rows].mean(),
+            flagged[rows][0],
+            rows.sum(),
+            known,
+            outcome[rows].sum() if known else 0,
+            errors.sum(),
+            (errors**2).sum(),
+            (errors**4).sum(),
+        )
         points.append(dict(zip(FIELDS, values, strict=True)))
     return Tally.of(kind, points, outcome.mean(), outcome.var())
 

@@ -19,9 +19,19 @@ def tally(kind, score, hits, error) -> Tally:
         pair = (str(one), str(one if right else (one + 1) % 3))
         named[pair] = named.get(pair, 0) + 1
     return Tally(
-        kind, score, score >= 0.5, ones, ones, hits.astype(np.int64), np.abs(error), error**2, error**4, 50.0, 100.0,
+        kind,
+        score,
+        score >= 0.5,
+        ones,
+        ones,
+        hits.astype(np.int64),
+        np.abs(error),
+        error**2,
+        error**4,
+        50.0,
+        100.0,
         named if kind == "multiclass" else {},
-    )  # fmt: skip
+    )
 
 
 def days(kind, number, seed, *, effect, rows=100) -> list[Tally]:

@@ -62,17 +62,37 @@ class Orders:
     def score(self, version, keys, at=None) -> None:
         self.batch += 1
         rows = [
-            (key, time, float(score), self.predict(score), "CRITICAL" if score >= 0.5 else "NORMAL", version, "run",
-             at or time, time.date(), 0, self.batch)
+            (
+                key,
+                time,
+                float(score),
+                self.predict(score),
+                "CRITICAL" if score >= 0.5 else "NORMAL",
+                version,
+                "run",
+                at or time,
+                time.date(),
+                0,
+                self.batch,
+            )
             for key, time, score in keys
-        ]  # fmt: skip
+        ]
         self.append(
-            "predictions", rows,
-            (KEY, TEXT), (TIME, MOMENT), ("score", NUMBER), ("prediction", self.prediction),
-            ("band", TEXT), ("model_version", WHOLE), ("run_id", TEXT), ("scored_at", MOMENT),
-            ("scored_date", pa.date32()), ("source_version", pa.int64()), (BATCH, pa.int64()),
+            "predictions",
+            rows,
+            (KEY, TEXT),
+            (TIME, MOMENT),
+            ("score", NUMBER),
+            ("prediction", self.prediction),
+            ("band", TEXT),
+            ("model_version", WHOLE),
+            ("run_id", TEXT),
+            ("scored_at", MOMENT),
+            ("scored_date", pa.date32()),
+            ("source_version", pa.int64()),
+            (BATCH, pa.int64()),
             partition_by=["scored_date"],
-        )  # fmt: skip
+        )
 
     def predict(self, score):
         return {WHOLE: int(score >= 0.5), TEXT: "a", NUMBER: float(score)}[self.prediction]
@@ -80,8 +100,10 @@ class Orders:
     def learn(self, outcomes, received) -> None:
         """Outcomes by key, as received at a time."""
         self.batch += 1
-        rows = [(key, None if y is None else self.cast(y), "f", n, self.batch, received)
-                for n, (key, y) in enumerate(outcomes)]  # fmt: skip
+        rows = [
+            (key, None if y is None else self.cast(y), "f", n, self.batch, received)
+            for n, (key, y) in enumerate(outcomes)
+        ]
         self.append("outcomes", rows, (KEY, TEXT), (TARGET, self.target), *LANDED)
 
     def cast(self, y):
@@ -151,11 +173,16 @@ def test_a_row_says_how_one_version_did_on_one_day(make_orders):
     assert row["quality_low"] <= row["quality"] <= row["quality_high"] == 1.0
     assert dict(row["qualities"]) == pytest.approx(
         {
-            "roc_auc": 8 / 9, "average_precision": metrics.average_precision_score(TRUTH, SCORES),
-            "log_loss": metrics.log_loss(TRUTH, SCORES), "brier": metrics.brier_score_loss(TRUTH, SCORES),
-            "accuracy": 4 / 6, "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3,
+            "roc_auc": 8 / 9,
+            "average_precision": metrics.average_precision_score(TRUTH, SCORES),
+            "log_loss": metrics.log_loss(TRUTH, SCORES),
+            "brier": metrics.brier_score_loss(TRUTH, SCORES),
+            "accuracy": 4 / 6,
+            "precision": 2 / 3,
+            "recall": 2 / 3,
+            "f1": 2 / 3,
         }
-    )  # fmt: skip
+    )
     assert row["mean_score"] == pytest.approx(0.5)
     assert row["flagged_share"] == 0.5
     assert row["realised_cost"] == 2 + 50
@@ -165,17 +192,30 @@ def test_a_row_says_how_one_version_did_on_one_day(make_orders):
 
 PAGE = Path(__file__).parents[3] / "docs" / "performance.md"
 PREDICTIONS = (
-    ("A1", 0, 0.9), ("A2", 0, 0.7), ("A3", 0, 0.4), ("A4", 0, 0.1),
-    ("B1", 1, 0.8), ("B2", 1, 0.6), ("B3", 1, 0.3), ("B4", 1, 0.2),
-    ("C1", 8, 0.9), ("C2", 8, 0.2), ("D1", 10, 0.5),
-)  # fmt: skip
+    ("A1", 0, 0.9),
+    ("A2", 0, 0.7),
+    ("A3", 0, 0.4),
+    ("A4", 0, 0.1),
+    ("B1", 1, 0.8),
+    ("B2", 1, 0.6),
+    ("B3", 1, 0.3),
+    ("B4", 1, 0.2),
+    ("C1", 8, 0.9),
+    ("C2", 8, 0.2),
+    ("D1", 10, 0.5),
+)
 ARRIVALS = (
-    ("at first", 10, (("A1", 1), ("A2", 1), ("A3", 0), ("A4", 0), ("B1", 1), ("B2", 0), ("B3", 0), ("C1", 1)), [0, 1, 8, 10]),
+    (
+        "at first",
+        10,
+        (("A1", 1), ("A2", 1), ("A3", 0), ("A4", 0), ("B1", 1), ("B2", 0), ("B3", 0), ("C1", 1)),
+        [0, 1, 8, 10],
+    ),
     ("late", 11, (("B4", 1),), [1]),
     ("corrected", 12, (("A2", 0),), [0]),
     ("twice", 13, (("A1", 1), ("A1", 1)), [0]),
     ("of an unknown order", 14, (("X9", 1),), []),
-)  # fmt: skip
+)
 """What comes, on which day, which outcomes, and the days that are computed again because of them."""
 SHOWN = ("day", "predictions", "outcomes", "mature", "mature_share", "quality", "estimated_quality")
 
@@ -476,9 +516,11 @@ def test_an_estimate_is_calibrated_on_outcomes_that_were_there_by_its_day_only(m
 
 def test_numbers_and_several_classes_are_measured_too(make_orders):
     numbers = make_orders(
-        ('kind = "binary"', 'kind = "regression"'), ('metric = "roc_auc"', 'metric = "rmse"'),
-        extra="[costs]\nper_error = 3\n", prediction=NUMBER,
-    )  # fmt: skip
+        ('kind = "binary"', 'kind = "regression"'),
+        ('metric = "roc_auc"', 'metric = "rmse"'),
+        extra="[costs]\nper_error = 3\n",
+        prediction=NUMBER,
+    )
     numbers.record(0, scores=(10, 20, 30, -5))
     numbers.record(8)
     numbers.learn_all(0, truth=(12, 20, 25, -5))
@@ -493,9 +535,11 @@ def test_numbers_and_several_classes_are_measured_too(make_orders):
 
     for asked, found, quality in (("log_loss", "accuracy", 0.75), ("f1", "f1", (6 / 7 + 0) / 2)):
         classes = make_orders(
-            ('kind = "binary"', 'kind = "multiclass"'), ('metric = "roc_auc"', f'metric = "{asked}"'),
-            target=TEXT, prediction=TEXT,
-        )  # fmt: skip
+            ('kind = "binary"', 'kind = "multiclass"'),
+            ('metric = "roc_auc"', f'metric = "{asked}"'),
+            target=TEXT,
+            prediction=TEXT,
+        )
         classes.record(0, scores=(0.9, 0.8, 0.5, 0.4))
         classes.record(8)
         classes.learn_all(0, truth=("a", "a", "b", "a"))
@@ -527,8 +571,12 @@ def check_views(query) -> None:
     """What both engines must answer; `query` gives rows as dictionaries."""
     rows = query("SELECT * FROM model_performance ORDER BY day, model_version")
     assert [(row["model_version"], row["title"]) for row in rows] == [
-        (1, "champion"), (2, "challenger"), (1, "champion"), (2, "challenger"), (3, ""),
-    ]  # fmt: skip
+        (1, "champion"),
+        (2, "challenger"),
+        (1, "champion"),
+        (2, "challenger"),
+        (3, ""),
+    ]
     assert rows[0]["estimate_error"] == pytest.approx(rows[0]["estimated_quality"] - 8 / 9)
     assert rows[4]["quality"] is None
     assert not {"points", "next_known_at"} & set(rows[0])

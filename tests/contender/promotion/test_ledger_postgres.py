@@ -101,9 +101,7 @@ def test_looks_at_a_window_add_up(settings, use_case):
 
 def test_verdicts_come_back_newest_first(settings, use_case):
     for decision in ("KEEP", "PROMOTE"):
-        ledger.record_verdict(
-            settings, use_case, challenger=2, run_id="r", window="w", document={"decision": decision}
-        )  # fmt: skip
+        ledger.record_verdict(settings, use_case, challenger=2, run_id="r", window="w", document={"decision": decision})
 
     assert ledger.last_verdict(settings, use_case) == {"decision": "PROMOTE"}
     assert [verdict["decision"] for verdict in ledger.verdicts(settings, use_case)] == ["PROMOTE", "KEEP"]

@@ -112,9 +112,17 @@ def test_a_challenger_that_was_refused_challenges_no_more_and_one_in_doubt_does(
     crown(settings, versions[0])
     title.mirror(settings, name, challenger=2)
     # All that a comparison does before it was killed.
-    ledger.record_verdict(settings, name, challenger=2, run_id="", window="w", document={
-        "decision": decision, "challenger": 2,
-    })  # fmt: skip
+    ledger.record_verdict(
+        settings,
+        name,
+        challenger=2,
+        run_id="",
+        window="w",
+        document={
+            "decision": decision,
+            "challenger": 2,
+        },
+    )
 
     repaired = title.repair(settings, name)
 
@@ -167,7 +175,8 @@ def history(*steps):
             ["crowned 1", "promoted 2", "rolled back 1", "promoted 3"], 1, id="a bad one in between is passed over"
         ),
         pytest.param(
-            ["crowned 1", "promoted 2", "rolled back 1", "promoted by hand 2", "promoted 3"], 2,
+            ["crowned 1", "promoted 2", "rolled back 1", "promoted by hand 2", "promoted 3"],
+            2,
             id="who takes the title again stands again",
         ),
         pytest.param(
@@ -175,6 +184,6 @@ def history(*steps):
         ),
         pytest.param(["crowned 1", "promoted 2", "promoted 3", "rolled back 1"], 2, id="one that was skipped stands"),
     ],
-)  # fmt: skip
+)
 def test_a_rollback_goes_to_the_last_champion_that_still_stands(steps, expected):
     assert title.fallback(history(*steps)) == expected

@@ -32,5 +32,7 @@ def test_one_linear_history_and_aliases_equal_to_its_head(database, operations, 
     assert (found["operations"] >= operations, found["kills"], found["processes_failed"]) == (True, kills, 0)
     assert found["entries"] > operations / 10
     assert set(found["outcomes"]) <= {
-        "changed the title", "came too late, or held it already", "nothing to go back to",
-    }  # fmt: skip
+        "changed the title",
+        "came too late, or held it already",
+        "nothing to go back to",
+    }

@@ -106,8 +106,10 @@ def log(settings: Settings, of: Contract, model: Any) -> ModelVersion:
         params={"max_iter": 15},
         folds=[{"roc_auc": 0.7}, {"roc_auc": 0.8}],
         metrics={"search_roc_auc": 0.75},
-        datasets=[(TableVersion(of.name, "records", 0), "/lake/records"),
-                  (TableVersion(of.name, "outcomes", 7), "/lake/outcomes")],
+        datasets=[
+            (TableVersion(of.name, "records", 0), "/lake/records"),
+            (TableVersion(of.name, "outcomes", 7), "/lake/outcomes"),
+        ],
         training_sample=frame.assign(y=y).head(50),
         figures={},
         importance={"a": 0.5, "b": -0.1},
@@ -115,7 +117,7 @@ def log(settings: Settings, of: Contract, model: Any) -> ModelVersion:
         seed=5,
         seen=hashes_of(["p-1", "p-2"]),
         tags={"trigger": "test"},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +149,10 @@ def test_a_challenger_is_registered_with_all_that_tells_how_it_came_about(
     assert run.data.tags["mlflow.source.git.commit"] == "abc123"
     assert [(fold.step, fold.value) for fold in folds] == [(0, 0.7), (1, 0.8)]
     assert {used.dataset.name for used in run.inputs.dataset_inputs} == {
-        "payments.records@v0", "payments.outcomes@v7", "payments.training-sample"
-    }  # fmt: skip
+        "payments.records@v0",
+        "payments.outcomes@v7",
+        "payments.training-sample",
+    }
     assert {"importance.png", "importance.json"} <= drawn
     assert tags["validation_status"] == "pending"
     assert (tags["digest"], tags["model_id"], tags["trigger"]) == (first.digest, first.model_id, "test")

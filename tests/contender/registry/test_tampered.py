@@ -42,7 +42,8 @@ SEEN_IN_THE_FILES = {
     ),
     "MLmodel names the loader os": (by.described(by.flavor("python_function", loader_module="os")), "module: os"),
     "MLmodel names a loader of MLflow that unpickles": (
-        by.described(by.flavor("python_function", loader_module="mlflow.pyfunc.model")), "mlflow.pyfunc.model"
+        by.described(by.flavor("python_function", loader_module="mlflow.pyfunc.model")),
+        "mlflow.pyfunc.model",
     ),
     "MLmodel names a pickle that lies beside": (
         by.described(
@@ -60,8 +61,7 @@ SEEN_IN_THE_FILES = {
         by.described(by.flavor("python_function", code="code"), by.write(Path("code/sitecustomize.py"), by.module)),
         "has the file 'code/sitecustomize.py'",
     ),
-    "MLmodel takes code from outside": (by.described(by.flavor("python_function", code="../.."))
-        , r"'code: \.\./\.\.'"),
+    "MLmodel takes code from outside": (by.described(by.flavor("python_function", code="../..")), r"'code: \.\./\.\.'"),
     "MLmodel has a third flavor": (by.described(by.flavor("evil", data="x")), "two flavors"),
     "MLmodel has a YAML tag that runs a command": (by.tagged, "tags or aliases"),
     "MLmodel grows without end through aliases": (by.bomb_of_aliases, "tags or aliases"),
@@ -69,14 +69,17 @@ SEEN_IN_THE_FILES = {
     "MLmodel is gone": (by.removed("MLmodel"), "lacks the file 'MLmodel'"),
     "a file's name looks like another's": (by.write(Path("MLmod\u0435l"), by.module), "has the file 'MLmod\u0435l'"),
     "requirements.txt has a package from an address": (
-        by.appended("requirements.txt", "\nevil @ https://example.invalid/evil.whl\n"), "asks for 'evil @ https"
+        by.appended("requirements.txt", "\nevil @ https://example.invalid/evil.whl\n"),
+        "asks for 'evil @ https",
     ),
     "requirements.txt has another index": (
-        by.appended("requirements.txt", "\n--index-url https://example.invalid\n"), "asks for '--index-url"
+        by.appended("requirements.txt", "\n--index-url https://example.invalid\n"),
+        "asks for '--index-url",
     ),
     "conda.yaml has another package": (by.replaced("conda.yaml", "- pip:", "- evil\n- pip:"), "asks for 'evil'"),
     "python_env.yaml has other requirements": (
-        by.replaced("python_env.yaml", "requirements.txt", "/tmp/evil.txt"), "from elsewhere"
+        by.replaced("python_env.yaml", "requirements.txt", "/tmp/evil.txt"),
+        "from elsewhere",
     ),
     # Pickles.
     "model.skops is a pickle": (by.write(Path("model.skops"), by.pickled), "skops format"),
@@ -98,14 +101,16 @@ SEEN_IN_THE_FILES = {
     "exec as a type": (by.node(lambda _: by.named("TypeNode", "builtins.exec")), "holds builtins.exec"),
     "pickle.loads as a function": (by.node(lambda _: by.named("FunctionNode", "_pickle.loads")), "_pickle.loads"),
     "joblib.load as a function": (
-        by.node(lambda _: by.named("FunctionNode", "joblib.numpy_pickle.load")), "joblib.numpy_pickle.load"
+        by.node(lambda _: by.named("FunctionNode", "joblib.numpy_pickle.load")),
+        "joblib.numpy_pickle.load",
     ),
     "a call of a method": (by.caller_of_method, "operator.methodcaller"),
     "a look-up of an attribute": (by.getter_of_attribute, "operator.attrgetter"),
     "a method of a type that is allowed": (by.node(by.method_of_hook), "OwnFeatures by MethodNode"),
     "a constructor of a type that is allowed": (by.node(by.constructed_hook), "OwnFeatures by ConstructorFromReduce"),
     "an allowed function in place of a type": (
-        by.node(lambda _: by.named("TypeNode", "sklearn.utils.validation.check_array")), "check_array by TypeNode"
+        by.node(lambda _: by.named("TypeNode", "sklearn.utils.validation.check_array")),
+        "check_array by TypeNode",
     ),
     "a loader that skops does not have": (by.node(lambda _: by.named("PickleNode", "builtins.str")), "by PickleNode"),
     "a part without a loader": (by.node(lambda _: {"__class__": "system", "__module__": "os"}), "holds os.system"),
@@ -115,7 +120,8 @@ SEEN_IN_THE_FILES = {
     "an old protocol, where functions have two names": (by.schema(by.old_function), "protocol 0"),
     "a protocol to come": (by.schema(lambda found, _: found | {"protocol": 99}), "protocol 99"),
     "a dict in place of a model": (
-        by.schema(lambda found, _: found["content"] | {"protocol": 2}), "builtins.dict in place of a model"
+        by.schema(lambda found, _: found["content"] | {"protocol": 2}),
+        "builtins.dict in place of a model",
     ),
     # Zip.
     "two schemas": (by.second_schema, "two entries called 'schema.json'"),
@@ -139,7 +145,8 @@ SEEN_IN_THE_FILES = {
     "a schema that is not UTF-8": (by.raw_schema(lambda found, _: b"\xff\xfe\xfa" + found), "skops format"),
     "a schema that is not JSON": (by.raw_schema(lambda found, _: found[:-2]), "JSONDecodeError"),
     "a schema that says a thing twice": (
-        by.raw_schema(lambda found, _: b'{"protocol": 2,' + found.lstrip()[1:]), "says something twice"
+        by.raw_schema(lambda found, _: b'{"protocol": 2,' + found.lstrip()[1:]),
+        "says something twice",
     ),
     "a schema that is a list": (by.raw_schema(lambda found, _: b"[" + found + b"]"), "not one object"),
     "a schema nested 100,000 deep": (by.nested, "RecursionError"),
@@ -148,7 +155,7 @@ SEEN_IN_THE_FILES = {
     "an array said to be of a petabyte": (by.array(by.array_said_to_be_huge), "not as large as it says"),
     "a tree that points outside of itself": (by.tree(by.outside), "points outside"),
     "a tree that goes round in a circle": (by.tree(by.circle), "in a circle"),
-}  # fmt: skip
+}
 """How it was tampered with, and what the error names even where the attacker could have the digest approved."""
 
 SEEN_BY_THE_DIGEST = {
@@ -359,9 +366,10 @@ def test_own_features_of_an_unknown_origin_do_not_run_while_they_are_loaded(
     version: ModelVersion, stored: Path, canary: Path
 ) -> None:
     by.schema(by.other_hook)(stored, canary)
-    assert "os.system" in model_files.load_folder(stored, model_files.digest_of(stored)).model.model.named_steps[
-        "own"
-    ].source  # fmt: skip
+    assert (
+        "os.system"
+        in model_files.load_folder(stored, model_files.digest_of(stored)).model.model.named_steps["own"].source
+    )
 
 
 def test_the_payloads_would_run_if_they_were_let(version: ModelVersion, stored: Path, tmp_path: Path) -> None:

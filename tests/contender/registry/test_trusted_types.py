@@ -24,11 +24,13 @@ HOOK = "def features(records):\n    return records[['size']].assign(double=recor
 
 def records(rows: int = 400) -> pd.DataFrame:
     random = np.random.default_rng(3)
-    frame = pd.DataFrame({
-        "at": np.linspace(1.6e9, 1.65e9, rows),
-        "size": random.lognormal(2, 1, rows),
-        "shop": random.choice(["a", "b", "c"], rows),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "at": np.linspace(1.6e9, 1.65e9, rows),
+            "size": random.lognormal(2, 1, rows),
+            "shop": random.choice(["a", "b", "c"], rows),
+        }
+    )
     return frame.mask(random.random(frame.shape) < 0.05).astype({"shop": object})
 
 

@@ -28,9 +28,11 @@ def test_the_configured_server_has_the_pages(tmp_path, tracking, told):
     ("text", "told"),
     [
         (json.dumps({"mlflow": "http://127.0.0.1:5000"}), "http://127.0.0.1:5000"),
-        ("{", None), ("[]", None), ('{"mlflow": null}', None),
+        ("{", None),
+        ("[]", None),
+        ('{"mlflow": null}', None),
     ],
-)  # fmt: skip
+)
 def test_else_the_one_that_up_has_running(tmp_path, monkeypatch, text, told):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     settings = Settings(home=tmp_path)

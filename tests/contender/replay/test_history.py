@@ -53,8 +53,10 @@ def test_simulated_days_land_once_each_and_outcomes_on_the_day_they_are_reported
     played = SimulatedHistory.make(contract, simulation, "none", simulation.start, tmp_path / "days")
     played.land(tmp_path / "landing", played.first, played.first + 5 * DAY)
     names = sorted(file.name for file in (tmp_path / "landing").iterdir())
-    assert names == [*(f"outcomes-2026-01-0{n}.csv" for n in range(2, 6) if _there(tmp_path, n)),
-                     *(f"payments-2026-01-0{n}.csv" for n in range(1, 6))]  # fmt: skip
+    assert names == [
+        *(f"outcomes-2026-01-0{n}.csv" for n in range(2, 6) if _there(tmp_path, n)),
+        *(f"payments-2026-01-0{n}.csv" for n in range(1, 6)),
+    ]
     played.land(tmp_path / "landing", played.first + 5 * DAY, played.last)
     at = played.settle(tmp_path / "landing")
     rows = {kind: _lines(tmp_path / "landing", kind) for kind in ("payments", "outcomes")}
@@ -130,8 +132,11 @@ def test_outcomes_in_the_records_own_files_come_with_them(spark, make_home, tmp_
     home = make_home(
         ('files = "returns-*"\n', ""), ('order_id = { type = "text", required = true }\nreturned', "returned")
     )
-    home.land("orders-1.csv", *(f"{row},true,{number}" for number, row in enumerate(ORDERS)),
-              header="order_id,ordered_at,shop,colour,amount,items,express,returned,refund")  # fmt: skip
+    home.land(
+        "orders-1.csv",
+        *(f"{row},true,{number}" for number, row in enumerate(ORDERS)),
+        header="order_id,ordered_at,shop,colour,amount,items,express,returned,refund",
+    )
     home.take_in()
     played = LakeHistory.find(home.settings, home.contract, _scratch(home, tmp_path))
     (tmp_path / "landing").mkdir()

@@ -189,10 +189,16 @@ def test_progress_is_told_day_by_day(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("seed", -1), ("payments", 119), ("days", 0), ("drift_from", -1), ("outcome_delay", 0.0),
-        ("outcome_delay", float("nan")), ("dirty_share", 1.1), ("drift", ("price_inflaton",)),
+        ("seed", -1),
+        ("payments", 119),
+        ("days", 0),
+        ("drift_from", -1),
+        ("outcome_delay", 0.0),
+        ("outcome_delay", float("nan")),
+        ("dirty_share", 1.1),
+        ("drift", ("price_inflaton",)),
     ],
-)  # fmt: skip
+)
 def test_an_impossible_knob_is_refused_with_what_is_needed(name, value):
     with pytest.raises(UsageError, match=f"simulation's {name} is .*; needed is "):
         Simulation(**{"seed": 7, name: value})

@@ -34,8 +34,9 @@ def measured(value, past):
     return Readings(
         "average_precision",
         Reading(value, Interval(value - 0.02, value + 0.02), 5000, past, Interval(past - 0.02, past + 0.02), 9000),
-        None, "",
-    )  # fmt: skip
+        None,
+        "",
+    )
 
 
 @pytest.mark.parametrize("policy", policies.POLICIES)
@@ -45,9 +46,12 @@ def test_where_nothing_was_seen_and_nothing_is_due_no_policy_wants_a_challenger(
 
 def test_never_wants_none_whatever_was_seen():
     everything = replace(
-        NOTHING, due=Due(True, "due"), checks=(replace(CHECK, alarming=("amount",)),), qualities=((DAY, measured(0.1, 0.6)),),
+        NOTHING,
+        due=Due(True, "due"),
+        checks=(replace(CHECK, alarming=("amount",)),),
+        qualities=((DAY, measured(0.1, 0.6)),),
         kept=(kept("decay", "retrain"),),
-    )  # fmt: skip
+    )
     assert wish("never", PAYMENTS, everything) is None
 
 

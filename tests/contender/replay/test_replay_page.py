@@ -23,9 +23,7 @@ RETRAIN = 150.0
 def period(place, version=1, quality=0.8, cost=1_000.0, **more):
     start = START + timedelta(days=DAYS * place)
     ends = None if quality is None else Interval(quality - 0.02, quality + 0.02)
-    return Period(
-        start, start + timedelta(days=DAYS), 1_500, 1_400, version, quality, ends, 0.77, cost, **more
-    )  # fmt: skip
+    return Period(start, start + timedelta(days=DAYS), 1_500, 1_400, version, quality, ends, 0.77, cost, **more)
 
 
 def retrained(place, version=2, decision="PROMOTE"):
@@ -37,10 +35,16 @@ def retrained(place, version=2, decision="PROMOTE"):
 def course(policy, periods, quality=0.8, *, saved=None, ends=None, **changes):
     costs = [one.cost for one in periods]
     found = Course(
-        policy, tuple(periods), quality, None if quality is None else Interval(quality - 0.0101, quality + 0.0102),
-        None if None in costs else sum(costs), RETRAIN * sum(one.retrained is not None for one in periods), 83.0,
-        saved, ends and Interval(*ends),
-    )  # fmt: skip
+        policy,
+        tuple(periods),
+        quality,
+        None if quality is None else Interval(quality - 0.0101, quality + 0.0102),
+        None if None in costs else sum(costs),
+        RETRAIN * sum(one.retrained is not None for one in periods),
+        83.0,
+        saved,
+        ends and Interval(*ends),
+    )
     return replace(found, **changes)
 
 
@@ -58,10 +62,22 @@ def learns(policy="contender", n=6, at=2, cost=400.0, quality=0.86, **changes):
 
 def replay(*courses, **changes):
     found = Replay(
-        "payments", "Will it be charged back?", "average_precision", False, "EUR", date(2025, 1, 1), date(2025, 6, 1),
-        START, DAYS, courses, 42, datetime(2026, 7, 1, 9, 30, tzinfo=UTC), "price_inflation", date(2025, 4, 1),
+        "payments",
+        "Will it be charged back?",
+        "average_precision",
+        False,
+        "EUR",
+        date(2025, 1, 1),
+        date(2025, 6, 1),
+        START,
+        DAYS,
+        courses,
+        42,
+        datetime(2026, 7, 1, 9, 30, tzinfo=UTC),
+        "price_inflation",
+        date(2025, 4, 1),
         ("a note of the replay",),
-    )  # fmt: skip
+    )
     return replace(found, **changes)
 
 
@@ -119,10 +135,16 @@ def test_everything_is_escaped():
     periods = [period(0, alarms=(alarm,), retrained=trained, held_out=EVIL, refused=EVIL), period(1)]
     page = page_of(
         replay(
-            course(EVIL, periods), stays("contender", 2), use_case=EVIL, question=EVIL, metric=EVIL, currency=EVIL,
-            scenario=EVIL, notes=(EVIL,),
+            course(EVIL, periods),
+            stays("contender", 2),
+            use_case=EVIL,
+            question=EVIL,
+            metric=EVIL,
+            currency=EVIL,
+            scenario=EVIL,
+            notes=(EVIL,),
         )
-    )  # fmt: skip
+    )
 
     read = Reader(page)
 
@@ -223,9 +245,11 @@ def test_the_same_cost_is_no_win():
 
 def test_every_other_policy_is_told_of_by_what_its_own_interval_says():
     found = replay(
-        stays("never", saved=1_650.0, ends=(1_200.0, 2_100.0)), stays("drift", saved=1_650.0, ends=(-10.0, 2_100.0)),
-        learns("schedule", cost=300.0, saved=-300.0, ends=(-500.0, -100.0)), learns(),
-    )  # fmt: skip
+        stays("never", saved=1_650.0, ends=(1_200.0, 2_100.0)),
+        stays("drift", saved=1_650.0, ends=(-10.0, 2_100.0)),
+        learns("schedule", cost=300.0, saved=-300.0, ends=(-500.0, -100.0)),
+        learns(),
+    )
 
     told = plain(answer(found))
 

@@ -21,9 +21,12 @@ def base(tmp_path):
     contract = Contract.of("payments", Path("data"))
     asks = contract.model_copy(update={"approval": contract.approval.model_copy(update={"required": True})})
     users = Settings(
-        home=tmp_path / "users", environment="prod", lake="s3://bucket/lake", ledger_url="postgresql://elsewhere/x",
+        home=tmp_path / "users",
+        environment="prod",
+        lake="s3://bucket/lake",
+        ledger_url="postgresql://elsewhere/x",
         tracking_uri="http://127.0.0.1:1",
-    )  # fmt: skip
+    )
     return sandboxes.found(users, asks, tmp_path / "base")
 
 

@@ -93,10 +93,15 @@ def test_files_are_written_as_the_simulator_writes_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("scenario", "changed"),
     [
-        ("none", range(0)), ("new-fraud-scheme", OPEN), ("price-inflation", OPEN), ("unit-bug", REPAIRED),
-        ("lost-column", REPAIRED), ("campaign-weekend", range(23, 25)), ("late-outcomes", OPEN),
+        ("none", range(0)),
+        ("new-fraud-scheme", OPEN),
+        ("price-inflation", OPEN),
+        ("unit-bug", REPAIRED),
+        ("lost-column", REPAIRED),
+        ("campaign-weekend", range(23, 25)),
+        ("late-outcomes", OPEN),
     ],
-)  # fmt: skip
+)
 def test_a_scenario_acts_from_its_first_to_its_last_day(scenario, changed):
     assert acting(SIMULATION, scenario, FIRST) == changed
     found = changed_days(scenario)

@@ -33,9 +33,14 @@ TRAINED = datetime.fromisoformat("2026-01-01")
 EVIL = '<script>alert("1")</script>&\'</title><img src=x onerror=alert(1)>'
 MOMENT = pa.timestamp("us", tz="UTC")
 QUARANTINE = pa.schema(
-    [("kind", pa.string()), ("_file", pa.string()), ("reasons", pa.list_(pa.string())), ("_batch", pa.int64()),
-     ("_received_at", MOMENT)]
-)  # fmt: skip
+    [
+        ("kind", pa.string()),
+        ("_file", pa.string()),
+        ("reasons", pa.list_(pa.string())),
+        ("_batch", pa.int64()),
+        ("_received_at", MOMENT),
+    ]
+)
 
 
 class Reader(HTMLParser):
@@ -72,11 +77,24 @@ class Reader(HTMLParser):
 def row(day, version=1, **changes):
     """A row of `performance`, measured and final."""
     found = {
-        "model_version": version, "day": day, "in_training": False, "predictions": 10, "outcomes": 9, "mature": 9,
-        "mature_share": 1.0, "metric": "average_precision", "quality": 0.7 + day.day / 1000, "quality_low": 0.61,
-        "quality_high": 0.79, "estimated_quality": 0.69 + day.day / 1000, "estimated_low": 0.6, "estimated_high": 0.78,
-        "estimate": "scores calibrated on 900 mature outcomes", "p95_latency_ms": 8.0 + day.day / 10, "as_of": NOW,
-    }  # fmt: skip
+        "model_version": version,
+        "day": day,
+        "in_training": False,
+        "predictions": 10,
+        "outcomes": 9,
+        "mature": 9,
+        "mature_share": 1.0,
+        "metric": "average_precision",
+        "quality": 0.7 + day.day / 1000,
+        "quality_low": 0.61,
+        "quality_high": 0.79,
+        "estimated_quality": 0.69 + day.day / 1000,
+        "estimated_low": 0.6,
+        "estimated_high": 0.78,
+        "estimate": "scores calibrated on 900 mature outcomes",
+        "p95_latency_ms": 8.0 + day.day / 10,
+        "as_of": NOW,
+    }
     return found | changes
 
 
@@ -86,10 +104,19 @@ def quality_day(day, version=1, **changes):
 
 def column(name, day, score=0.05, **changes):
     given = {
-        "table": "features", "column": name, "kind": "number", "method": "psi", "score": score, "expected": 0.02,
-        "limit": 0.1, "threshold": 0.12, "drifted": score is not None and score >= 0.12, "why": f"psi {score}",
-        "start": day, "end": day + timedelta(days=1),
-    }  # fmt: skip
+        "table": "features",
+        "column": name,
+        "kind": "number",
+        "method": "psi",
+        "score": score,
+        "expected": 0.02,
+        "limit": 0.1,
+        "threshold": 0.12,
+        "drifted": score is not None and score >= 0.12,
+        "why": f"psi {score}",
+        "start": day,
+        "end": day + timedelta(days=1),
+    }
     return ColumnDrift(**given | changes)
 
 
@@ -113,11 +140,14 @@ def settings_of(tmp_path):
 
 
 DAYS = [FIRST + timedelta(days=n) for n in range(20)]
-PERFORMANCE = [
-    row(day, in_training=n < 4, estimated_quality=None if n < 4 else 0.65 + n / 900) for n, day in enumerate(DAYS[:14])
-] + [row(day, 2, mature_share=0.5, mature=4) for day in DAYS[14:17]] + [
-    row(day, 2, quality=None, quality_low=None, quality_high=None, mature=0, mature_share=0.0) for day in DAYS[17:]
-]  # fmt: skip
+PERFORMANCE = (
+    [
+        row(day, in_training=n < 4, estimated_quality=None if n < 4 else 0.65 + n / 900)
+        for n, day in enumerate(DAYS[:14])
+    ]
+    + [row(day, 2, mature_share=0.5, mature=4) for day in DAYS[14:17]]
+    + [row(day, 2, quality=None, quality_low=None, quality_high=None, mature=0, mature_share=0.0) for day in DAYS[17:]]
+)
 PERFORMANCE += [row(DAYS[5], 2, predictions=3, quality=0.123)]
 
 
@@ -137,22 +167,41 @@ def settings(tmp_path_factory):
     write_times(made, "alerts", [moment(DAYS[2], 9), moment(DAYS[3], 9), moment(DAYS[3], 10)])
     for batch in range(15):
         rows = [
-            {"kind": "row", "_file": "f", "reasons": ["amount is negative", "no key"][: 1 + n % 2], "_batch": batch,
-             "_received_at": moment(DAYS[0], batch)}
+            {
+                "kind": "row",
+                "_file": "f",
+                "reasons": ["amount is negative", "no key"][: 1 + n % 2],
+                "_batch": batch,
+                "_received_at": moment(DAYS[0], batch),
+            }
             for n in range(batch + 1)
-        ]  # fmt: skip
+        ]
         tables.append_small(made, "payments", "quarantine", rows, QUARANTINE)
     document = {
-        "decision": "PROMOTE", "metric": "average_precision", "gain": 0.0431, "interval": [0.0211, 0.0662],
-        "interval_level": 0.9, "against": "champion", "reasons": ["better by far"], "guardrails": [], "challenger": 2,
-        "champion": 1, "latency_ms": {"p95": 8.77},
-    }  # fmt: skip
+        "decision": "PROMOTE",
+        "metric": "average_precision",
+        "gain": 0.0431,
+        "interval": [0.0211, 0.0662],
+        "interval_level": 0.9,
+        "against": "champion",
+        "reasons": ["better by far"],
+        "guardrails": [],
+        "challenger": 2,
+        "champion": 1,
+        "latency_ms": {"p95": 8.77},
+    }
     ledger.record_verdict(made, "payments", challenger=2, run_id="r", window="w", document=document)
     model = ModelVersion("payments", 2, "run", "m", "digest", TRAINED)
     ledger.take_title(
-        made, "payments", version=model, after=None, action="crowned", reason="better by far", by="contender",
+        made,
+        "payments",
+        version=model,
+        after=None,
+        action="crowned",
+        reason="better by far",
+        by="contender",
         evidence={},
-    )  # fmt: skip
+    )
     approval_requests.ask(made, "payments", version=3, follows=1, evidence="{}", expires_after=timedelta(days=3))
     notices.keep(made, "drift", "payments", "amount drifted again")
     triggers.keep(made, "payments", event_id="e", at=NOW, event="contender.drift.detected", reason="amount drifted")
@@ -172,11 +221,19 @@ def test_every_day_of_quality_on_the_page_equals_the_table(found):
 
     assert shown == {
         str(one["day"]): [
-            one["model_version"], one["mature"], one["mature_share"], one["quality"], one["quality_low"],
-            one["quality_high"], one["estimated_quality"], one["estimated_low"], one["estimated_high"],
+            one["model_version"],
+            one["mature"],
+            one["mature_share"],
+            one["quality"],
+            one["quality_low"],
+            one["quality_high"],
+            one["estimated_quality"],
+            one["estimated_low"],
+            one["estimated_high"],
         ]
-        for one in PERFORMANCE if one["quality"] != 0.123
-    }  # fmt: skip
+        for one in PERFORMANCE
+        if one["quality"] != 0.123
+    }
 
 
 def test_every_cell_of_the_heat_map_equals_the_check_that_was_made_last(found):
@@ -184,9 +241,7 @@ def test_every_cell_of_the_heat_map_equals_the_check_that_was_made_last(found):
 
     amounts = [0.02 * n for n in range(20)]
     amounts[3] = 0.0777
-    assert shown["amount"] == [
-        [str(day), score, 0.12, score >= 0.12] for day, score in zip(DAYS, amounts, strict=True)
-    ]  # fmt: skip
+    assert shown["amount"] == [[str(day), score, 0.12, score >= 0.12] for day, score in zip(DAYS, amounts, strict=True)]
     assert shown["category"] == [[str(day), None, None, None] for day in DAYS]
     assert [one[1:] for one in shown["predictions.score"]] == [[0.2, 0.12, False]] * 20
     assert "yes 0.38 0.12 psi 0.38" in found.text
@@ -236,8 +291,10 @@ def test_of_two_versions_on_a_day_the_one_with_most_predictions_is_shown():
 
 def test_days_that_are_not_final_are_dashed_and_days_of_the_training_stand_apart():
     final, young, learnt = (
-        quality_day(FIRST), quality_day(FIRST, mature_share=0.5), quality_day(FIRST, in_training=True)
-    )  # fmt: skip
+        quality_day(FIRST),
+        quality_day(FIRST, mature_share=0.5),
+        quality_day(FIRST, in_training=True),
+    )
 
     def drawn(*days):
         return "".join(quality(days, Days(FIRST, FIRST + timedelta(days=1)), "said"))
@@ -335,12 +392,29 @@ def test_files_of_one_day_are_counted_without_being_read(tmp_path):
 def test_everything_from_outside_is_escaped(tmp_path):
     day = quality_day(FIRST, metric=EVIL, estimate=EVIL)
     shown = UseCase(
-        EVIL, question=EVIL, waiting=EVIL, quality=[day], predictions={FIRST: 1},
+        EVIL,
+        question=EVIL,
+        waiting=EVIL,
+        quality=[day],
+        predictions={FIRST: 1},
         heat=Heat.of({EVIL: {FIRST: Cell(FIRST, 0.2, 0.1, True, False, True, EVIL)}}),
-        notices=[Happening(NOW, EVIL, EVIL)], triggers=[Happening(NOW, EVIL, EVIL)], troubles=(EVIL,),
-        verdicts=[{"decision": "KEEP", "metric": EVIL, "against": EVIL, "gain": 0.0, "interval": [0.0, 1.0],
-                   "challenger": EVIL, "champion": EVIL, "at": EVIL, "reasons": [EVIL]}],
-    )  # fmt: skip
+        notices=[Happening(NOW, EVIL, EVIL)],
+        triggers=[Happening(NOW, EVIL, EVIL)],
+        troubles=(EVIL,),
+        verdicts=[
+            {
+                "decision": "KEEP",
+                "metric": EVIL,
+                "against": EVIL,
+                "gain": 0.0,
+                "interval": [0.0, 1.0],
+                "challenger": EVIL,
+                "champion": EVIL,
+                "at": EVIL,
+                "reasons": [EVIL],
+            }
+        ],
+    )
 
     page = page_of([shown, UseCase("b")], at=NOW)
 
@@ -459,7 +533,7 @@ def test_a_request_that_the_title_passed_by_does_not_wait(tmp_path):
     model = ModelVersion("payments", 9, "run", "m", "digest", TRAINED)
     ledger.take_title(
         settings, "payments", version=model, after=None, action="crowned", reason="r", by="b", evidence={}
-    )  # fmt: skip
+    )
 
     assert dashboard.read(settings, "payments").waiting == ""
 
@@ -484,8 +558,12 @@ def test_a_page_with_a_year_of_sixty_columns_stays_small():
     days = [FIRST + timedelta(days=n) for n in range(366)]
     cells = {f"c{n}": {day: Cell(day, 1 / 7, 1 / 3, False, False, False) for day in days} for n in range(60)}
     shown = UseCase(
-        "payments", question="?", quality=[quality_day(day, quality=1 / 3) for day in days], heat=Heat.of(cells),
-        predictions=dict.fromkeys(days, 12_345), alerts=dict.fromkeys(days, 12),
-    )  # fmt: skip
+        "payments",
+        question="?",
+        quality=[quality_day(day, quality=1 / 3) for day in days],
+        heat=Heat.of(cells),
+        predictions=dict.fromkeys(days, 12_345),
+        alerts=dict.fromkeys(days, 12),
+    )
 
     assert len(page_of([shown], at=NOW)) < 800_000

@@ -19,29 +19,66 @@ PAYMENTS = Contract.of("payments", Path(__file__).parents[3] / "data")
 EVIL = '<script>alert("1")</script>&\'</title><img src=x onerror=alert(1)>'
 
 OLD = {
-    "decision": "PROMOTE", "metric": "average_precision", "champion_score": 0.0147, "challenger_score": 0.684394,
-    "gain": 0.669672, "interval": [0.627836, 0.70988], "interval_level": 0.9, "rows": 46_664,
-    "reasons": ["gain over the dummy +0.67"], "against": "dummy", "outcomes_needed": None, "challenger": 1,
+    "decision": "PROMOTE",
+    "metric": "average_precision",
+    "champion_score": 0.0147,
+    "challenger_score": 0.684394,
+    "gain": 0.669672,
+    "interval": [0.627836, 0.70988],
+    "interval_level": 0.9,
+    "rows": 46_664,
+    "reasons": ["gain over the dummy +0.67"],
+    "against": "dummy",
+    "outcomes_needed": None,
+    "challenger": 1,
     "guardrails": [{"name": "roc_auc at least", "value": 0.9465, "limit": 0.8, "holds": True}],
-    "champion": None, "window": "2026-03-23 23:47..2026-04-20 23:47", "as_of": "2026-11-21T05:43:01.693974",
-    "versions": {"records": 3}, "metrics": {}, "latency_ms": {"p95": 8.75}, "outcomes": 183_413,
+    "champion": None,
+    "window": "2026-03-23 23:47..2026-04-20 23:47",
+    "as_of": "2026-11-21T05:43:01.693974",
+    "versions": {"records": 3},
+    "metrics": {},
+    "latency_ms": {"p95": 8.75},
+    "outcomes": 183_413,
     "slices": {"category=fuel": {"rows": 4466.0, "average_precision": 0.871}, "category=health": {"rows": 3.0}},
-}  # fmt: skip
+}
 NEW = OLD | {
-    "against": "champion", "champion": 1, "challenger": 2, "decision": "KEEP", "champion_score": 0.684394, "gain": -0.004,
-    "interval": [-0.0123, 0.0045], "min_gain": 0.01, "mode": "usual", "git_revision": "5b57fe6", "model_digest": "ab12",
+    "against": "champion",
+    "champion": 1,
+    "challenger": 2,
+    "decision": "KEEP",
+    "champion_score": 0.684394,
+    "gain": -0.004,
+    "interval": [-0.0123, 0.0045],
+    "min_gain": 0.01,
+    "mode": "usual",
+    "git_revision": "5b57fe6",
+    "model_digest": "ab12",
     "guardrails": [{"name": "slice category=fuel", "value": 0.2, "limit": 0.1, "holds": False}],
-    "calibration": {"champion": [{"mean_score": 0.2, "rate": 0.25, "rows": 50, "low": 0.16, "high": 0.36}],
-                    "challenger": [{"mean_score": 0.001, "rate": 0.0, "rows": 50, "low": 0.0, "high": 0.05}]},
-    "slice_gains": [{"name": "category=fuel", "rows": 4466, "gain": -0.2, "low": -0.3, "high": -0.1, "margin": 0.1,
-                     "level": 0.98},
-                    {"name": "category=health", "rows": 3, "gain": None, "low": None, "high": None, "margin": 0.1,
-                     "level": 0.98}],
-    "flips": {"to_wrong": [{"key": "p1", "outcome": 1, "champion": 0.9, "challenger": 0.1234,
-                            "columns": {"amount": 12.5, "category": "fuel", "distance": None}}],
-              "to_right": [], "to_wrong_share": 0.0125, "to_right_share": 0.0},
-    "fairness": [], "leaks_allowed": {},
-}  # fmt: skip
+    "calibration": {
+        "champion": [{"mean_score": 0.2, "rate": 0.25, "rows": 50, "low": 0.16, "high": 0.36}],
+        "challenger": [{"mean_score": 0.001, "rate": 0.0, "rows": 50, "low": 0.0, "high": 0.05}],
+    },
+    "slice_gains": [
+        {"name": "category=fuel", "rows": 4466, "gain": -0.2, "low": -0.3, "high": -0.1, "margin": 0.1, "level": 0.98},
+        {"name": "category=health", "rows": 3, "gain": None, "low": None, "high": None, "margin": 0.1, "level": 0.98},
+    ],
+    "flips": {
+        "to_wrong": [
+            {
+                "key": "p1",
+                "outcome": 1,
+                "champion": 0.9,
+                "challenger": 0.1234,
+                "columns": {"amount": 12.5, "category": "fuel", "distance": None},
+            }
+        ],
+        "to_right": [],
+        "to_wrong_share": 0.0125,
+        "to_right_share": 0.0,
+    },
+    "fairness": [],
+    "leaks_allowed": {},
+}
 
 
 def entry(seq, day, action, version, **changes):

@@ -33,8 +33,12 @@ JITTER = np.random.default_rng(3).uniform(-3, 3, 40)
         pytest.param(daily(20), A_DAY, False, id="on time"),
         pytest.param(daily(20), 1.9 * A_DAY, False, id="late, but not by a whole wait"),
         pytest.param(daily(20), 2.1 * A_DAY, True, id="a day was left out"),
-        pytest.param([at + HOUR * late for at, late in zip(daily(40), JITTER, strict=True)], 1.8 * A_DAY, False,
-                     id="some hours late every other day"),
+        pytest.param(
+            [at + HOUR * late for at, late in zip(daily(40), JITTER, strict=True)],
+            1.8 * A_DAY,
+            False,
+            id="some hours late every other day",
+        ),
         pytest.param(WORKDAYS, 4 * A_DAY, False, id="a weekend, and the Monday after it is a feast"),
         pytest.param(WORKDAYS, 7 * A_DAY, True, id="a week without any, of a feed of workdays"),
         pytest.param(BURSTS, A_DAY, False, id="many files at once, then none for a day"),
@@ -43,11 +47,12 @@ JITTER = np.random.default_rng(3).uniform(-3, 3, 40)
         pytest.param(BY_DAYLIGHT, 30 * HOUR, True, id="nothing comes by day either"),
         pytest.param(daily(30, without=range(10, 20)), 3 * A_DAY, True, id="an earlier stop is no excuse"),
         pytest.param(daily(4), 60 * A_DAY, False, id="too few days to know"),
-        pytest.param([MONDAY + timedelta(seconds=number) for number in range(500)], 60 * A_DAY, False,
-                     id="loaded in bulk"),
+        pytest.param(
+            [MONDAY + timedelta(seconds=number) for number in range(500)], 60 * A_DAY, False, id="loaded in bulk"
+        ),
         pytest.param([MONDAY], 60 * A_DAY, False, id="it came once"),
     ],
-)  # fmt: skip
+)
 def test_a_feed_is_overdue_when_nothing_came_for_twice_its_longest_usual_wait(arrivals, wait, is_overdue):
     assert (feed_health.overdue(arrivals, arrivals[-1] + wait) is not None) is is_overdue
 
@@ -72,7 +77,7 @@ def test_only_what_was_new_when_it_came_tells_when_more_is_due(make_home):
     assert found.since == last
     assert found.why == (
         "nothing has come for 72 hours, since 2026-03-09 06:00 UTC, where 24 hours are the longest wait"
-    )  # fmt: skip
+    )
     for home in (bulk, nothing):
         assert feed_health.stopped(home.settings, home.contract, last + 300 * A_DAY) is None
 

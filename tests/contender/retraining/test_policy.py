@@ -97,9 +97,13 @@ def test_one_retrain_at_a_time():
         (ago(-1), 12, "in the cool-down until 2026-03-11 01:00 UTC"),
         (ago(2, 14), 0, "alarms started 2 retrains within 24 hours, 2 are allowed; next from 22:00 UTC"),
         (ago(2, 2, 14), 0, "alarms started 3 retrains within 24 hours, 2 are allowed; next from 2026-03-11 10:00 UTC"),
-        (ago(30, 31, 32, 36), 0, "alarms started 4 retrains within 30 days, 4 are allowed; next from 2026-04-08 00:00 UTC"),
+        (
+            ago(30, 31, 32, 36),
+            0,
+            "alarms started 4 retrains within 30 days, 4 are allowed; next from 2026-04-08 00:00 UTC",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_refusal_says_until_when(started, cool_down, why):
     rules = LIMITS.model_copy(update={"cool_down": timedelta(hours=cool_down)})
     assert alarm_may_start(rules, started=started, in_flight=None, now=NOW).why == why

@@ -30,10 +30,14 @@ TODAY, RULES, USUAL = date(2026, 3, 2), Triage(), Arrived(usual_rows=1000)
 
 def rows(number, *, seed=1, batch=1, day=TODAY, factor=1.0, missing=0.02) -> pd.DataFrame:
     random = np.random.default_rng(seed)
-    frame = pd.DataFrame({
-        "amount": np.exp(random.normal(3, 1, number)) * factor, "shop": random.choice(["a", "b"], number).astype(object),
-        BATCH: batch, DAY: day,
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "amount": np.exp(random.normal(3, 1, number)) * factor,
+            "shop": random.choice(["a", "b"], number).astype(object),
+            BATCH: batch,
+            DAY: day,
+        }
+    )
     frame.loc[random.random(number) < missing, "amount"] = np.nan
     return frame
 
@@ -49,9 +53,15 @@ def signs_of(*frames, arrived=USUAL, earlier=1, counterpart=None):
     compared = Comparison("features", COLUMNS, side(*frames), side(rows(4000, seed=9)), ORDINARY)
     rules = Drift()
     check = DriftCheck(
-        "orders", 1, TODAY, TODAY + timedelta(days=1), TODAY, TODAY, datetime(2026, 3, 3, tzinfo=UTC),
+        "orders",
+        1,
+        TODAY,
+        TODAY + timedelta(days=1),
+        TODAY,
+        TODAY,
+        datetime(2026, 3, 3, tzinfo=UTC),
         compare([compared], rules, lambda *_: counterpart),
-    )  # fmt: skip
+    )
     before = [
         replace(check, start=TODAY - timedelta(days=back), end=TODAY - timedelta(days=back - 1))
         for back in range(1, earlier + 1)
@@ -142,9 +152,15 @@ def test_values_that_one_category_lost_are_found_though_few_are_missing_in_all()
     reference.loc[reference.index[:600], "shop"] = "c"
     compared = Comparison("features", COLUMNS, side(frame), side(reference), ORDINARY)
     check = DriftCheck(
-        "orders", 1, TODAY, TODAY + timedelta(days=1), TODAY, TODAY, datetime(2026, 3, 3, tzinfo=UTC),
+        "orders",
+        1,
+        TODAY,
+        TODAY + timedelta(days=1),
+        TODAY,
+        TODAY,
+        datetime(2026, 3, 3, tzinfo=UTC),
         compare([compared], Drift()),
-    )  # fmt: skip
+    )
     signs = read_signs(compared, check, Arrived(), RULES, "roc_auc")
     assert ("amount", "shop 'c'") in {(column.name, column.source) for column in signs.by_source}
 
@@ -178,9 +194,15 @@ def weather_signs(frame, *, varies=True):
     ordinary = ordinary_scores(windows, reference, COLUMNS, rules, seed=1)
     compared = Comparison("features", COLUMNS, side(frame), reference, ordinary)
     found = DriftCheck(
-        "orders", 1, TODAY, TODAY + timedelta(days=1), TODAY, TODAY, datetime(2026, 3, 3, tzinfo=UTC),
+        "orders",
+        1,
+        TODAY,
+        TODAY + timedelta(days=1),
+        TODAY,
+        TODAY,
+        datetime(2026, 3, 3, tzinfo=UTC),
         compare([compared], rules),
-    )  # fmt: skip
+    )
     return read_signs(compared, found, Arrived(usual_rows=300), RULES, "roc_auc")
 
 

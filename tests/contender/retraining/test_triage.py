@@ -102,15 +102,17 @@ def test_an_alarm_is_named_after_what_was_seen(signs, name, why):
         pytest.param(replace(CALM, rows=9_000), "9 times as many", id="rows came twice and more"),
         pytest.param(
             replace(CALM, by_source=(ColumnSigns("amount", source="terminal 7", ratios=(100.0, 98.0)),)),
-            "in terminal 7 are about 100 times", id="another unit in one terminal",
+            "in terminal 7 are about 100 times",
+            id="another unit in one terminal",
         ),
         pytest.param(
             replace(CALM, by_source=(ColumnSigns("amount", source="file b.csv", missing=1.0),)),
-            "missing in 100.0% of the rows in file b.csv", id="one file lost a column",
+            "missing in 100.0% of the rows in file b.csv",
+            id="one file lost a column",
         ),
         pytest.param(replace(MOVED, only_source="shop b"), "moved in shop b alone", id="one source only"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_feed_is_told_from_a_world_that_changed(signs, why):
     for seen in (signs, replace(signs, drifted=True, measured=LOW, estimated=LOW, same_season=True)):
         diagnosis = name_of(seen)
@@ -201,14 +203,15 @@ def test_where_little_is_seen_it_is_said_and_nothing_passes(signs, why):
     [
         pytest.param((ColumnSigns("average", drifted=True, echoes=True),), "shift", id="an average of broken rows"),
         pytest.param(
-            (ColumnSigns("average", drifted=True, echoes=True), ColumnSigns("shop", drifted=True)), "decay",
+            (ColumnSigns("average", drifted=True, echoes=True), ColumnSigns("shop", drifted=True)),
+            "decay",
             id="something else moved too",
         ),
         pytest.param(
             (ColumnSigns("average", echoes=True), ColumnSigns("shop", drifted=True)), "decay", id="only else moved"
         ),
     ],
-)  # fmt: skip
+)
 def test_what_a_broken_feed_left_behind_is_no_decay_until_it_is_measured(columns, name):
     signs = replace(MOVED, columns=columns, estimated=LOW)
 

@@ -64,20 +64,42 @@ def place(make_home):
     model = make_pipeline(prepare, LogisticRegression(max_iter=1000))
     model.fit(frame[columns], (frame.amount + 30 * (frame["shop"] == "a") > 60).astype(int))
     version = tracking.log_challenger(
-        home.settings, home.contract, model=model, example=frame[columns].head(3), trained_until=NOW.replace(tzinfo=None),
-        family="logistic", params={}, folds=[], metrics={}, datasets=[], training_sample=frame, figures={},
-        importance={"amount": 1.0}, git_revision=None, seed=1, seen=hashes_of(frame._key),
-    )  # fmt: skip
+        home.settings,
+        home.contract,
+        model=model,
+        example=frame[columns].head(3),
+        trained_until=NOW.replace(tzinfo=None),
+        family="logistic",
+        params={},
+        folds=[],
+        metrics={},
+        datasets=[],
+        training_sample=frame,
+        figures={},
+        importance={"amount": 1.0},
+        git_revision=None,
+        seed=1,
+        seen=hashes_of(frame._key),
+    )
     ledger.take_title(
         home.settings, "orders", version=version, after=None, action="crowned", reason="first", by="test", evidence={}
     )
     write(home, "records", frame[["_key"]])
     write(home, "features", frame)
     scores = model.predict_proba(frame[columns])[:SCORED, 1]
-    predictions = frame[["_key", "_time"]].head(SCORED).assign(
-        score=scores, prediction=(scores >= 0.5).astype("int32"), band="NORMAL", model_version=1, run_id="r",
-        scored_at=NOW, source_version=0,
-    )  # fmt: skip
+    predictions = (
+        frame[["_key", "_time"]]
+        .head(SCORED)
+        .assign(
+            score=scores,
+            prediction=(scores >= 0.5).astype("int32"),
+            band="NORMAL",
+            model_version=1,
+            run_id="r",
+            scored_at=NOW,
+            source_version=0,
+        )
+    )
     write(home, "predictions", predictions)
     return SimpleNamespace(settings=home.settings, contract=home.contract, frame=frame, version=version)
 
@@ -105,9 +127,20 @@ def test_features_computed_anew_change_neither_prediction_nor_reasons(place):
 
     lake_of = tables.path_of(place.settings, "orders", "predictions")
     one = pa.Table.from_pylist(
-        [{"_key": "lost", "_time": NOW, "score": 0.9, "prediction": 1, "band": "NORMAL", "model_version": 1,
-          "run_id": "r", "scored_at": NOW, "source_version": 77}]
-    )  # fmt: skip
+        [
+            {
+                "_key": "lost",
+                "_time": NOW,
+                "score": 0.9,
+                "prediction": 1,
+                "band": "NORMAL",
+                "model_version": 1,
+                "run_id": "r",
+                "scored_at": NOW,
+                "source_version": 77,
+            }
+        ]
+    )
     write_deltalake(lake_of, one, mode="append", schema_mode="merge")
     write(place, "features", place.frame.tail(1).assign(_key="lost"), mode="append")
     lost = reasons.explain(place.settings, place.contract, "lost")

@@ -27,13 +27,15 @@ HOOK = "def features(records):\n    return records[['note']].assign(length=recor
 
 def records(rows: int = 300) -> pd.DataFrame:
     random = np.random.default_rng(0)
-    return pd.DataFrame({
-        "at": np.linspace(1.60e9, 1.65e9, rows),
-        "size": np.where(random.random(rows) < 0.1, np.nan, random.lognormal(2, 1, rows)),
-        "empty": np.nan,
-        "shop": np.where(random.random(rows) < 0.1, None, random.choice(["a", "b"], rows)),
-        "note": "x",
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "at": np.linspace(1.60e9, 1.65e9, rows),
+            "size": np.where(random.random(rows) < 0.1, np.nan, random.lognormal(2, 1, rows)),
+            "empty": np.nan,
+            "shop": np.where(random.random(rows) < 0.1, None, random.choice(["a", "b"], rows)),
+            "note": "x",
+        }
+    )
 
 
 @pytest.mark.parametrize(("kind", "candidate"), [(kind, name) for kind, names in CANDIDATES.items() for name in names])
@@ -103,8 +105,13 @@ def test_a_time_becomes_its_calendar_parts():
     frame = pd.DataFrame({"at": [moment, moment + 400 * 86_400]})
     found = RecordFeatures({"at": "time"}).fit(frame).transform(frame).iloc[0].to_dict()
     assert found == {
-        "at.hour": 13.5, "at.weekday": 5, "at.weekend": 1, "at.day_of_year": 34, "at.month": 2, "at.year": 2024,
-    }  # fmt: skip
+        "at.hour": 13.5,
+        "at.weekday": 5,
+        "at.weekend": 1,
+        "at.day_of_year": 34,
+        "at.month": 2,
+        "at.year": 2024,
+    }
 
 
 def test_parts_of_the_year_wait_until_a_year_was_seen():
@@ -130,10 +137,11 @@ def test_own_features_travel_as_text_and_keep_names_and_kinds():
         pytest.param("def features(r): return r[['size']]", "there already", id="a column that is there"),
         pytest.param(
             "import pandas as pd\ndef features(r): return r[['size']].assign(d=pd.Timestamp(0))[['d']]",
-            "datetime64", id="a kind no model takes",
+            "datetime64",
+            id="a kind no model takes",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_broken_hook_is_named_in_one_sentence(source, said):
     with pytest.raises(ModelError, match=f"^The hook features.py .*{said}"):
         OwnFeatures(source).fit(records())

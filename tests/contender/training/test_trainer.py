@@ -23,21 +23,30 @@ RULES = Training(trials=2, folds=2, search_rows=600, min_rows=300)
 
 def records(rows: int = 900) -> pd.DataFrame:
     random = np.random.default_rng(0)
-    return pd.DataFrame({
-        "at": np.linspace(1.60e9, 1.61e9, rows),
-        "size": random.lognormal(2, 1, rows),
-        "noise": random.normal(size=rows),
-        "empty": np.nan,
-        "shop": random.choice(np.array(["a", "b", None], dtype=object), rows),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "at": np.linspace(1.60e9, 1.61e9, rows),
+            "size": random.lognormal(2, 1, rows),
+            "noise": random.normal(size=rows),
+            "empty": np.nan,
+            "shop": random.choice(np.array(["a", "b", None], dtype=object), rows),
+        }
+    )
 
 
 def trained(kind, y, candidates, metric, frame=None, seed=1, rules=RULES):
     frame = records(len(y)) if frame is None else frame
     return train(
-        frame, y, contract_kind=kind, columns=COLUMNS, own=None, candidates=candidates, rules=rules,
-        metric=metric, seed=seed,
-    )  # fmt: skip
+        frame,
+        y,
+        contract_kind=kind,
+        columns=COLUMNS,
+        own=None,
+        candidates=candidates,
+        rules=rules,
+        metric=metric,
+        seed=seed,
+    )
 
 
 def binary(frame: pd.DataFrame) -> np.ndarray:
@@ -141,9 +150,17 @@ def test_own_features_travel_inside_the_model_though_folds_are_fitted_at_once():
     y = (frame["size"] * frame["noise"] > 0).to_numpy().astype(int)
     hook = "def features(r):\n    return (r['size'] * r['noise']).to_frame('product')\n"
     found = train(
-        frame, y, contract_kind="binary", columns=COLUMNS, own=hook, candidates=("boosting",), rules=RULES,
-        metric="roc_auc", seed=1, n_jobs=2,
-    )  # fmt: skip
+        frame,
+        y,
+        contract_kind="binary",
+        columns=COLUMNS,
+        own=hook,
+        candidates=("boosting",),
+        rules=RULES,
+        metric="roc_auc",
+        seed=1,
+        n_jobs=2,
+    )
 
     assert found.folds[-1]["roc_auc"] > 0.95
     assert hook in found.model.model.named_steps["own"].source

@@ -21,8 +21,13 @@ def examined(tmp_path):
         ours = {"CONTENDER_HOME": str(tmp_path / "home"), "CONTENDER_USE_CASES": str(ROOT / "data"), "COLUMNS": "80"}
         return subprocess.run(
             [CONTENDER, "doctor", *arguments],
-            cwd=tmp_path, env=kept | ours | variables, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=kept | ours | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     return run
 

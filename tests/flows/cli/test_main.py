@@ -80,8 +80,16 @@ def test_every_option_says_what_it_does(command):
 
 def test_the_commands_are_those_of_the_story():
     assert set(main.commands) >= {
-        "run", "ingest", "retrain", "score", "status", "history", "why", "init", "simulate",
-    }  # fmt: skip
+        "run",
+        "ingest",
+        "retrain",
+        "score",
+        "status",
+        "history",
+        "why",
+        "init",
+        "simulate",
+    }
 
 
 def test_help_loads_none_of_the_heavy_libraries():
@@ -140,8 +148,11 @@ def test_status_of_an_empty_home_is_one_json_document_with_zeros(place):
     assert "payments" in [row["name"] for row in rows]
     for row in rows:
         assert {name: row[name] for name in ("records", "quarantined", "outcomes", "predictions")} == {
-            "records": 0, "quarantined": 0, "outcomes": 0, "predictions": 0,
-        }  # fmt: skip
+            "records": 0,
+            "quarantined": 0,
+            "outcomes": 0,
+            "predictions": 0,
+        }
         assert row["champion"] is row["challenger"] is row["last_verdict"] is None
 
 

@@ -67,8 +67,10 @@ def played(policy, change):
 
 REPLAY = replay(
     *(played(policy, change) for policy, change in zip(POLICIES, (None, 11, 12, 15, 12), strict=True)),
-    scenario="a_scenario_with_a_rather_long_name", injected=START + timedelta(days=140), last=date(2026, 2, 28),
-)  # fmt: skip
+    scenario="a_scenario_with_a_rather_long_name",
+    injected=START + timedelta(days=140),
+    last=date(2026, 2, 28),
+)
 
 
 @pytest.fixture(scope="module", params=[1280, 400], ids=["wide", "phone"])

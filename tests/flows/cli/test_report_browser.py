@@ -66,24 +66,44 @@ def recorded(tmp_path_factory):
     contest = Contest("binary", y, before, now)
     evidence = {
         "calibration": {
-            "champion": calibration_bins("binary", y, before), "challenger": calibration_bins("binary", y, now),
+            "champion": calibration_bins("binary", y, before),
+            "challenger": calibration_bins("binary", y, now),
         },
         "slice_gains": [
             slice_gain(one.name, one.rows, one.gains, contract.judging.slice_margin)
             for one in gains_of_slices(contest, contract.judging, {"shop": frame["shop"].to_numpy()}, rng, 200)
         ],
         "flips": flip_examples(
-            np.array([f"<script>{n}</script>" for n in range(ROWS)]), y, before, now, "binary", 0.5, frame,
+            np.array([f"<script>{n}</script>" for n in range(ROWS)]),
+            y,
+            before,
+            now,
+            "binary",
+            0.5,
+            frame,
             ["amount", "shop"],
         ),
-    }  # fmt: skip
+    }
     plain = {
-        "decision": "PROMOTE", "metric": "average_precision", "champion_score": 0.71, "challenger_score": 0.753,
-        "gain": 0.043, "interval": [0.021, 0.066], "interval_level": 0.9, "rows": ROWS, "reasons": ["better"],
+        "decision": "PROMOTE",
+        "metric": "average_precision",
+        "champion_score": 0.71,
+        "challenger_score": 0.753,
+        "gain": 0.043,
+        "interval": [0.021, 0.066],
+        "interval_level": 0.9,
+        "rows": ROWS,
+        "reasons": ["better"],
         "guardrails": [{"name": "roc_auc at least", "value": 0.91, "limit": 0.8, "holds": True}],
-        "against": "champion", "challenger": 2, "champion": 1, "window": "w", "as_of": "2026-05-01T00:00:00",
-        "versions": {"records": 3}, "min_gain": 0.01, "slices": {},
-    }  # fmt: skip
+        "against": "champion",
+        "challenger": 2,
+        "champion": 1,
+        "window": "w",
+        "as_of": "2026-05-01T00:00:00",
+        "versions": {"records": 3},
+        "min_gain": 0.01,
+        "slices": {},
+    }
     documents = [
         plain | {"gain": 0.67, "interval": [0.63, 0.71], "against": "dummy", "challenger": 1, "champion": None},
         plain | evidence,
@@ -103,9 +123,15 @@ def recorded(tmp_path_factory):
         trained = pd.Timestamp("2026-01-01").to_pydatetime()
         model = ModelVersion("payments", version, "run", "m", "digest", trained)
         entry = ledger.take_title(
-            settings, "payments", version=model, after=entry, action="promoted" if entry else "crowned",
-            reason="better <i>by far</i>", by="contender", evidence={},
-        )  # fmt: skip
+            settings,
+            "payments",
+            version=model,
+            after=entry,
+            action="promoted" if entry else "crowned",
+            reason="better <i>by far</i>",
+            by="contender",
+            evidence={},
+        )
     kept = ledger.verdicts(settings, "payments")
     entries = [vars(one) for one in ledger.history(settings, "payments")]
     moment = pd.Timestamp(entries[-1]["at"]).to_pydatetime() + timedelta(days=2)
@@ -183,9 +209,14 @@ def command(folder, *arguments):
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("CONTENDER_", "MLFLOW_"))}
     variables |= {"CONTENDER_HOME": str(folder / "home"), "CONTENDER_USE_CASES": str(ROOT / "data")}
     return subprocess.run(
-        [CONTENDER, "report", *arguments], cwd=folder, env=variables, capture_output=True, text=True, timeout=120,
+        [CONTENDER, "report", *arguments],
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
         check=False,
-    )  # fmt: skip
+    )
 
 
 def test_the_command_writes_the_page_into_the_home_and_prints_its_path(tmp_path):

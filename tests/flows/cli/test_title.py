@@ -34,8 +34,9 @@ def logged(settings, client, model, example):
     )
     tags = {
         "digest": model_files.digest_of(model_versions.fetch(settings, "payments", made.model_uri)),
-        "trained_until": "2026-04-01", "model_id": made.model_id,
-    }  # fmt: skip
+        "trained_until": "2026-04-01",
+        "model_id": made.model_id,
+    }
     version = client.create_model_version("payments", made.model_uri, tags=tags, model_id=made.model_id)
     return int(version.version)
 
@@ -92,9 +93,14 @@ def crown(settings, *versions):
     for number in versions:
         version, after = model_versions.find(settings, "payments", number), ledger.head(settings, "payments")
         title.crown(
-            settings, "payments", version, after=after, reason="better", by="contender",
+            settings,
+            "payments",
+            version,
+            after=after,
+            reason="better",
+            by="contender",
             evidence={"verdict": {"challenger": number}, "git_revision": "abc"},
-        )  # fmt: skip
+        )
 
 
 def test_a_rollback_gives_the_title_back_and_says_who_and_why(settings, command):
@@ -104,12 +110,16 @@ def test_a_rollback_gives_the_title_back_and_says_who_and_why(settings, command)
 
     head = ledger.head(settings, "payments")
     assert (code, said.splitlines()[0]) == (
-        0, "Version 1 of payments holds the title after version 2: rolled back by person: ada.",
-    )  # fmt: skip
+        0,
+        "Version 1 of payments holds the title after version 2: rolled back by person: ada.",
+    )
     assert (head.version, head.previous_version, head.reason, head.by) == (1, 2, "too many alarms", "person: ada")
     assert json.loads(head.evidence) == {
-        "verdict": {"challenger": 1}, "git_revision": "abc", "restores": 1, "example_rows": 3,
-    }  # fmt: skip
+        "verdict": {"challenger": 1},
+        "git_revision": "abc",
+        "restores": 1,
+        "example_rows": 3,
+    }
     assert model_versions.aliases(settings, "payments") == {"champion": 1, "previous": 2}
     assert ledger.verify(settings, "payments") == 3
 
@@ -129,9 +139,18 @@ def test_a_second_rollback_does_not_return_to_the_bad_one(settings, command):
 
 def test_a_promotion_by_hand_is_recorded_as_a_persons(settings, command):
     crown(settings, 1)
-    ledger.record_verdict(settings, "payments", challenger=2, run_id="r", window="w", document={
-        "decision": "KEEP", "challenger": 2, "versions": {"records": 4},
-    })  # fmt: skip
+    ledger.record_verdict(
+        settings,
+        "payments",
+        challenger=2,
+        run_id="r",
+        window="w",
+        document={
+            "decision": "KEEP",
+            "challenger": 2,
+            "versions": {"records": 4},
+        },
+    )
 
     code, said, _ = command("promote", "payments", "--to", "2", "--reason", "agreed", "--by", "ada", "--json")
     evidence = json.loads(ledger.head(settings, "payments").evidence)
@@ -223,10 +242,16 @@ def test_reconcile_repairs_the_aliases_and_says_which(settings, command):
     again = command("reconcile")[1]
 
     assert code == 0
-    assert json.loads(said) == {"use_cases": [{
-        "use_case": "payments", "entries": 2, "champion": 2,
-        "repaired": {"champion": [3, 2], "previous": [None, 1], "challenger": [2, None]},
-    }]}  # fmt: skip
+    assert json.loads(said) == {
+        "use_cases": [
+            {
+                "use_case": "payments",
+                "entries": 2,
+                "champion": 2,
+                "repaired": {"champion": [3, 2], "previous": [None, 1], "challenger": [2, None]},
+            }
+        ]
+    }
     assert model_versions.aliases(settings, "payments") == {"champion": 2, "previous": 1}
     assert "payments: 2 entries, none of them changed; version 2 holds the title; the aliases are as the" in again
     assert "flights: 0 entries, none of them changed; nobody holds the title" in again
@@ -250,14 +275,37 @@ def test_history_and_why_fit_80_columns_and_lose_no_word(settings, command, monk
     crown(settings, 1)
     reason = "the [bold]bank[/] agreed that " + " ".join(f"word{number}" for number in range(60))
     ledger.take_title(
-        settings, "payments", version=model_versions.find(settings, "payments", 2), after=ledger.head(settings, "payments"),
-        action="promoted by hand", reason=reason, by="person: ada", evidence={},
-    )  # fmt: skip
-    ledger.record_verdict(settings, "payments", challenger=2, run_id="r", window="w", document={
-        "decision": "KEEP", "challenger": 2, "champion": 1, "rows": 1000, "window": "2026", "interval": [-0.1, 0.1],
-        "interval_level": 0.9, "metric": "roc_auc", "champion_score": 0.8, "challenger_score": 0.8, "gain": 0.0,
-        "reasons": [reason], "guardrails": [],
-    })  # fmt: skip
+        settings,
+        "payments",
+        version=model_versions.find(settings, "payments", 2),
+        after=ledger.head(settings, "payments"),
+        action="promoted by hand",
+        reason=reason,
+        by="person: ada",
+        evidence={},
+    )
+    ledger.record_verdict(
+        settings,
+        "payments",
+        challenger=2,
+        run_id="r",
+        window="w",
+        document={
+            "decision": "KEEP",
+            "challenger": 2,
+            "champion": 1,
+            "rows": 1000,
+            "window": "2026",
+            "interval": [-0.1, 0.1],
+            "interval_level": 0.9,
+            "metric": "roc_auc",
+            "champion_score": 0.8,
+            "challenger_score": 0.8,
+            "gain": 0.0,
+            "reasons": [reason],
+            "guardrails": [],
+        },
+    )
     monkeypatch.setenv("COLUMNS", "80")
 
     for name in ("history", "why"):

@@ -184,14 +184,22 @@ class TestPlainDeploy:
     @pytest.mark.parametrize(
         ("event", "use_case", "payload", "reason", "decayed"),
         [
-            pytest.param(events.DRIFT, "payments", {"sentence": 'It "drifts": {{ 7 * 7 }} % … \\ \n'},
-                         'It "drifts": {{ 7 * 7 }} % … \\ \n', False, id="drift, with all that could break a template"),
+            pytest.param(
+                events.DRIFT,
+                "payments",
+                {"sentence": 'It "drifts": {{ 7 * 7 }} % … \\ \n'},
+                'It "drifts": {{ 7 * 7 }} % … \\ \n',
+                False,
+                id="drift, with all that could break a template",
+            ),
             pytest.param(events.DEGRADED, "payments", {"sentence": "It decays."}, "It decays.", True, id="decay"),
             pytest.param(events.RETRAIN, "payments", {"sentence": "Please."}, "Please.", False, id="request"),
-            pytest.param(events.DRIFT, "flights", {}, "drift was reported", False, id="from outside, without a sentence"),
+            pytest.param(
+                events.DRIFT, "flights", {}, "drift was reported", False, id="from outside, without a sentence"
+            ),
             pytest.param(events.DEGRADED, "flights", {"sentence": 7}, "7", True, id="a number for a sentence"),
         ],
-    )  # fmt: skip
+    )
     def test_an_event_calls_for_a_retrain_with_its_reason(self, server, event, use_case, payload, reason, decayed):
         before = len(server.runs_of(f"retrain/{use_case}"))
         with no_action_fails(server):

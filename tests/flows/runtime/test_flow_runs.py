@@ -108,8 +108,15 @@ def test_who_calls_a_flow_that_fails_gets_the_exception_itself(failing):
     printed, _, _ = failing
 
     assert printed.split() == [
-        "outer", "BatchRefused", "full", "OSError", "java", "IllegalArgumentException", "python", "PythonException",
-    ]  # fmt: skip
+        "outer",
+        "BatchRefused",
+        "full",
+        "OSError",
+        "java",
+        "IllegalArgumentException",
+        "python",
+        "PythonException",
+    ]
 
 
 def test_the_whole_of_what_is_no_promise_of_ours_is_kept_in_a_file(failing):
@@ -404,9 +411,14 @@ def deployed(server, tmp_path_factory):
 
 def contender(server: Prefect, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [Path(sys.executable).with_name("contender"), *arguments], env=server.environment | variables, cwd=ROOT,
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        [Path(sys.executable).with_name("contender"), *arguments],
+        env=server.environment | variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_queue_has_a_worker_do_it(deployed):
@@ -435,9 +447,11 @@ def test_queue_tells_people_where_to_look(deployed):
         pytest.param(("ingest", "payments"), {}, "has no deployment ingest/payments; 'contender up'", id="none"),
         pytest.param(("score", "nobody"), {}, "There is no use case 'nobody'", id="no use case"),
         pytest.param(("retrain", "payments", "--reason", ""), {}, "refuses to run retrain/payments", id="parameters"),
-        pytest.param(("score", "payments"), {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, "No Prefect server", id="no server"),
+        pytest.param(
+            ("score", "payments"), {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, "No Prefect server", id="no server"
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_queued_is_refused_with_one_sentence(deployed, arguments, variables, words):
     done = contender(deployed, *arguments, "--queue", "--json", **variables)
 
@@ -452,9 +466,13 @@ def test_what_cannot_be_queued_is_refused_with_one_sentence(deployed, arguments,
 def test_every_parameter_is_described_for_the_form(flow):
     script = f"import json; from flows.{flow} import {flow} as it; print(json.dumps(it.parameters.model_dump()))"
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     properties = json.loads(done.stdout)["properties"]
 
     assert all(one.get("description") for one in properties.values())

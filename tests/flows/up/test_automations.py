@@ -56,8 +56,11 @@ def deploy(server, folder, limit, tags=("contender", "tiny")):
     name = "-".join(tags) or "foreign"
     (folder / "sleeping.py").write_text(SLEEPER)
     deployment = {
-        "name": name, "entrypoint": "sleeping.py:sleeper", "tags": list(tags), "work_pool": {"name": "contender"},
-    }  # fmt: skip
+        "name": name,
+        "entrypoint": "sleeping.py:sleeper",
+        "tags": list(tags),
+        "work_pool": {"name": "contender"},
+    }
     if limit:
         deployment["concurrency_limit"] = {"limit": limit, "collision_strategy": "CANCEL_NEW"}
     (folder / "prefect.yaml").write_text(yaml.safe_dump({"name": "tiny", "deployments": [deployment]}))

@@ -62,25 +62,45 @@ frame.addEventListener("load", () => {{
 def performance(day, place):
     known = place < 340
     return {
-        "model_version": 1 + place // 100, "day": day, "in_training": place < 20, "predictions": 1_000 + place,
-        "outcomes": 900, "mature": 900 if known else 0, "mature_share": 1.0 if known else 0.0,
-        "metric": "average_precision", "quality": 0.7 - place / 3_000 if known else None,
-        "quality_low": 0.65 - place / 3_000 if known else None, "quality_high": 0.75 - place / 3_000 if known else None,
-        "estimated_quality": 0.72 - place / 3_100, "estimated_low": 0.66 - place / 3_100,
-        "estimated_high": 0.77 - place / 3_100, "estimate": "calibrated", "p95_latency_ms": 5 + place / 70,
+        "model_version": 1 + place // 100,
+        "day": day,
+        "in_training": place < 20,
+        "predictions": 1_000 + place,
+        "outcomes": 900,
+        "mature": 900 if known else 0,
+        "mature_share": 1.0 if known else 0.0,
+        "metric": "average_precision",
+        "quality": 0.7 - place / 3_000 if known else None,
+        "quality_low": 0.65 - place / 3_000 if known else None,
+        "quality_high": 0.75 - place / 3_000 if known else None,
+        "estimated_quality": 0.72 - place / 3_100,
+        "estimated_low": 0.66 - place / 3_100,
+        "estimated_high": 0.77 - place / 3_100,
+        "estimate": "calibrated",
+        "p95_latency_ms": 5 + place / 70,
         "as_of": datetime(2026, 7, 1, tzinfo=UTC),
-    }  # fmt: skip
+    }
 
 
 def check(day, place):
     end = day + timedelta(days=1)
     columns = [
         ColumnDrift(
-            "features", name, "number", "psi", score := (n + place) % 97 / 700, 0.02, 0.1, 0.12, score >= 0.12, "why",
-            day, end,
+            "features",
+            name,
+            "number",
+            "psi",
+            score := (n + place) % 97 / 700,
+            0.02,
+            0.1,
+            0.12,
+            score >= 0.12,
+            "why",
+            day,
+            end,
         )
         for n, name in enumerate(COLUMNS)
-    ]  # fmt: skip
+    ]
     at = datetime(end.year, end.month, end.day, tzinfo=UTC)
     return DriftCheck("payments", 1, day, end, DAYS[0], DAYS[9], at, tuple(columns))
 
@@ -105,15 +125,21 @@ def settings(tmp_path_factory):
         keep_check(made, check(DAYS[place], place))
     add_predictions(made, [(day, 1 + place % 5) for place, day in enumerate(DAYS)])
     document = {
-        "decision": "PROMOTE", "metric": "average_precision", "gain": 0.0431, "interval": [0.0211, 0.0662],
-        "against": "champion", "reasons": ["a reason of one very long word: " + "x" * 200], "guardrails": [],
-        "challenger": 2, "champion": 1,
-    }  # fmt: skip
+        "decision": "PROMOTE",
+        "metric": "average_precision",
+        "gain": 0.0431,
+        "interval": [0.0211, 0.0662],
+        "against": "champion",
+        "reasons": ["a reason of one very long word: " + "x" * 200],
+        "guardrails": [],
+        "challenger": 2,
+        "champion": 1,
+    }
     ledger.record_verdict(made, "payments", challenger=2, run_id="r", window="w", document=document)
     model = ModelVersion("payments", 2, "run", "m", "digest", datetime.fromisoformat("2026-01-01"))
     ledger.take_title(
         made, "payments", version=model, after=None, action="crowned", reason="better", by="contender", evidence={}
-    )  # fmt: skip
+    )
     report = made.home / "reports" / "payments" / "report.html"
     report.parent.mkdir(parents=True)
     report.write_text("<!doctype html><title>the report</title>", encoding="utf-8")
@@ -127,9 +153,14 @@ def variables(settings, **more):
 
 def command(settings, folder, *arguments):
     return subprocess.run(
-        [CONTENDER, "report", *arguments], cwd=folder, env=variables(settings), capture_output=True, text=True,
-        timeout=PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
+        [CONTENDER, "report", *arguments],
+        cwd=folder,
+        env=variables(settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
 
 
 @pytest.fixture(params=[1280, 400], ids=["wide", "phone"])
@@ -222,9 +253,12 @@ class Served:
         self.log = settings.home / "dashboard.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.up.dashboard_server"], cwd=ROOT, stdout=log, stderr=log,
+                [sys.executable, "-m", "flows.up.dashboard_server"],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
                 env=variables(settings, CONTENDER_DASHBOARD_PORT=str(self.port)),
-            )  # fmt: skip
+            )
         until = time.monotonic() + PATIENCE_SECONDS
         while not told.is_file():
             assert self.process.poll() is None, self.log.read_text()
@@ -350,10 +384,25 @@ def test_a_report_is_served_as_it_is_on_disk(served):
 
 @pytest.mark.parametrize(
     "name",
-    ["../ledger.db", "%2e%2e/ledger.db", "..%2fledger.db", "/etc/passwd", "%2fetc%2fpasswd", "payments/../../secret.html",
-     "payments", "payments/", "", "payments/none.html", "payments/link.html", "%00.html", "%ff.html", "a" * 5_000 + ".html",
-     "payments/report.html/x", "..\\secret.html"],
-)  # fmt: skip
+    [
+        "../ledger.db",
+        "%2e%2e/ledger.db",
+        "..%2fledger.db",
+        "/etc/passwd",
+        "%2fetc%2fpasswd",
+        "payments/../../secret.html",
+        "payments",
+        "payments/",
+        "",
+        "payments/none.html",
+        "payments/link.html",
+        "%00.html",
+        "%ff.html",
+        "a" * 5_000 + ".html",
+        "payments/report.html/x",
+        "..\\secret.html",
+    ],
+)
 def test_nothing_outside_of_the_reports_is_served(served, settings, name):
     secret = settings.home / "secret.html"
     secret.write_text("secret", encoding="utf-8")
@@ -368,9 +417,15 @@ def test_nothing_outside_of_the_reports_is_served(served, settings, name):
 
 @pytest.mark.parametrize(
     "text",
-    [b"GARBAGE\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n",
-     b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", b"<script> / HTTP/1.1\r\n\r\n", b"\x00\xff\r\n\r\n"],
-)  # fmt: skip
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n",
+        b"<script> / HTTP/1.1\r\n\r\n",
+        b"\x00\xff\r\n\r\n",
+    ],
+)
 def test_what_is_no_request_is_answered_without_its_text_or_a_traceback(served, text):
     said = served.say(text)
 
@@ -401,9 +456,14 @@ def test_a_page_that_cannot_be_made_is_told_without_a_reason_that_names_this_mac
 
 def test_a_port_that_is_taken_is_told_in_one_sentence(served, settings):
     done = subprocess.run(
-        [sys.executable, "-m", "flows.up.dashboard_server"], cwd=ROOT, capture_output=True, text=True, check=False,
-        env=variables(settings, CONTENDER_DASHBOARD_PORT=str(served.port)), timeout=PATIENCE_SECONDS,
-    )  # fmt: skip
+        [sys.executable, "-m", "flows.up.dashboard_server"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=variables(settings, CONTENDER_DASHBOARD_PORT=str(served.port)),
+        timeout=PATIENCE_SECONDS,
+    )
 
     assert done.returncode == 1
     assert done.stderr.startswith(f"Port {served.port} cannot be had")

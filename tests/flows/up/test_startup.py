@@ -80,9 +80,14 @@ class Installation:
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [CONTENDER, *arguments], cwd=self.folder, env=self.environment | variables,
-            capture_output=True, text=True, check=False, timeout=READY_SECONDS,
-        )  # fmt: skip
+            [CONTENDER, *arguments],
+            cwd=self.folder,
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=READY_SECONDS,
+        )
 
     def marked(self) -> list[psutil.Process]:
         return list(processes._marked(self.settings))
@@ -124,9 +129,13 @@ class Up:
     @classmethod
     def start(cls, installation: Installation) -> "Up":
         process = subprocess.Popen(
-            [CONTENDER, "up", "orders"], cwd=installation.folder, env=installation.environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            [CONTENDER, "up", "orders"],
+            cwd=installation.folder,
+            env=installation.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)
         reader.start()
@@ -310,9 +319,11 @@ def test_sigterm_ends_all_of_it_with_a_flow_run_in_progress(installation, up):
 
 def test_with_passwords_nobody_enters_without_and_down_ends_what_a_killed_up_left(make_home, tmp_path_factory):
     guarded = install(
-        make_home, tmp_path_factory,
-        CONTENDER_PREFECT_AUTH=f"ada:{PREFECT_PASSWORD}", CONTENDER_MLFLOW_AUTH=f"ada:{MLFLOW_PASSWORD}",
-    )  # fmt: skip
+        make_home,
+        tmp_path_factory,
+        CONTENDER_PREFECT_AUTH=f"ada:{PREFECT_PASSWORD}",
+        CONTENDER_MLFLOW_AUTH=f"ada:{MLFLOW_PASSWORD}",
+    )
     settings = guarded.settings
     try:
         done = guarded.run("up", "orders", "--detach", "--json")

@@ -83,10 +83,14 @@ class Prefect:
 
     def start(self) -> None:
         variables = {
-            "PREFECT_HOME": str(self.folder), "PREFECT_SERVER_API_AUTH_STRING": self.login, "DO_NOT_TRACK": "1",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_API_URL": self.api, "PREFECT_UI_ENABLED": "false",
+            "PREFECT_HOME": str(self.folder),
+            "PREFECT_SERVER_API_AUTH_STRING": self.login,
+            "DO_NOT_TRACK": "1",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_API_URL": self.api,
+            "PREFECT_UI_ENABLED": "false",
             **HASTE,
-        }  # fmt: skip
+        }
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=CLEAN | variables, stdout=log, stderr=log)
@@ -158,17 +162,24 @@ class Watcher:
         self.settings = Settings(home=folder / "home", use_cases=folder / "data")
         shutil.copytree(ROOT / "data" / "payments", folder / "data" / "payments")
         self.variables = {
-            "CONTENDER_HOME": str(folder / "home"), "CONTENDER_USE_CASES": str(folder / "data"),
-            "PREFECT_API_URL": server.api, "CONTENDER_PREFECT_AUTH": server.login, "PYTHONPATH": str(ROOT), **variables,
-        }  # fmt: skip
+            "CONTENDER_HOME": str(folder / "home"),
+            "CONTENDER_USE_CASES": str(folder / "data"),
+            "PREFECT_API_URL": server.api,
+            "CONTENDER_PREFECT_AUTH": server.login,
+            "PYTHONPATH": str(ROOT),
+            **variables,
+        }
         self.process: subprocess.Popen | None = None
 
     def start(self, *use_cases: str) -> None:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", HASTY, *use_cases], cwd=self.folder, env=CLEAN | self.variables,
-                stdout=log, stderr=log,
-            )  # fmt: skip
+                [sys.executable, "-c", HASTY, *use_cases],
+                cwd=self.folder,
+                env=CLEAN | self.variables,
+                stdout=log,
+                stderr=log,
+            )
         wait_for(self.heartbeat, "the watcher is ready")
 
     def heartbeat(self) -> dict | None:
@@ -282,8 +293,9 @@ def test_a_server_that_is_away_hears_of_it_when_it_is_back(watcher, server):
         server.start()
     wait_for(watcher.landed, "the files are announced")
     assert sorted({name for one in watcher.landed() for name in one["payload"]["files"]}) == [
-        "payments-1.csv", "payments-2.csv",
-    ]  # fmt: skip
+        "payments-1.csv",
+        "payments-2.csv",
+    ]
     assert watcher.said().count("does not answer") == 1
     wait_for(lambda: "answers again" in watcher.said(), "its return is told")
     assert server.login.partition(":")[2] not in watcher.said()
@@ -314,9 +326,14 @@ def test_a_broken_use_case_does_not_keep_the_others_and_sigterm_ends_it(watcher)
 def test_what_can_never_work_is_told_at_the_start(variables, use_cases, sentence, tmp_path, server):
     one = Watcher(tmp_path, server)
     done = subprocess.run(
-        [sys.executable, "-m", "flows.watcher.watcher", *use_cases], cwd=tmp_path, env=CLEAN | one.variables | variables,
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-m", "flows.watcher.watcher", *use_cases],
+        cwd=tmp_path,
+        env=CLEAN | one.variables | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert done.returncode == 2
     assert sentence in done.stderr
     assert "token-of-mine" not in done.stderr
@@ -327,14 +344,23 @@ def test_a_burst_of_alarms_is_twenty_rows_and_one_start(watcher, server):
     automation = {
         "name": "payments: retrain on drift",
         "trigger": {
-            "type": "event", "match": {"prefect.resource.id": "contender.use-case.payments"}, "expect": [DRIFT],
-            "for_each": ["prefect.resource.id"], "posture": "Reactive", "threshold": 1, "within": 43200,
+            "type": "event",
+            "match": {"prefect.resource.id": "contender.use-case.payments"},
+            "expect": [DRIFT],
+            "for_each": ["prefect.resource.id"],
+            "posture": "Reactive",
+            "threshold": 1,
+            "within": 43200,
         },
         "actions": [
-            {"type": "run-deployment", "source": "selected", "deployment_id": deployment,
-             "parameters": {"event_id": "{{ event.id | string }}"}}
+            {
+                "type": "run-deployment",
+                "source": "selected",
+                "deployment_id": deployment,
+                "parameters": {"event_id": "{{ event.id | string }}"},
+            }
         ],
-    }  # fmt: skip
+    }
     server.ask("/automations/", automation)
     watcher.start("payments")
     sent = [server.emit(DRIFT, "payments", {"sentence": f"amount drifted {n}", "notified": True}) for n in range(20)]
@@ -362,8 +388,14 @@ def test_a_burst_of_alarms_is_twenty_rows_and_one_start(watcher, server):
     late = server.emit(DRIFT, "payments", {"reason": "amount drifted again", "notified": True})
 
     def answer():
-        return next((o for o in triggers.newest(watcher.settings, "payments", 50)
-                     if o.event_id == late and o.outcome != "pending"), None)  # fmt: skip
+        return next(
+            (
+                o
+                for o in triggers.newest(watcher.settings, "payments", 50)
+                if o.event_id == late and o.outcome != "pending"
+            ),
+            None,
+        )
 
     told = wait_for(answer, "the late one is settled")
     assert (told.outcome, told.reason) == ("skipped", "amount drifted again")
@@ -395,10 +427,16 @@ def test_people_are_told_of_what_failed_and_of_alarms_from_outside(tmp_path, ser
         server.set_state(crashed, "CRASHED", "No sign of life.")
         wrong = {
             "name": "an automation of ours",
-            "trigger": {"type": "event", "match": {"prefect.resource.id": "contender.use-case.payments"},
-                        "expect": ["contender.test.failing"], "posture": "Reactive", "threshold": 1, "within": 0},
+            "trigger": {
+                "type": "event",
+                "match": {"prefect.resource.id": "contender.use-case.payments"},
+                "expect": ["contender.test.failing"],
+                "posture": "Reactive",
+                "threshold": 1,
+                "within": 0,
+            },
             "actions": [{"type": "run-deployment", "source": "selected", "deployment_id": str(uuid.uuid4())}],
-        }  # fmt: skip
+        }
         server.ask("/automations/", wrong)
 
         def all_is_kept() -> bool:
