@@ -205,6 +205,7 @@ with model_versions.connected(Settings()):
 """
 
 
+@pytest.mark.slow
 def test_where_there_is_no_git_a_run_starts_without_a_word(tmp_path: Path) -> None:
     told = {name: value for name, value in os.environ.items() if name != "GIT_PYTHON_REFRESH"}
     answer = subprocess.run(
