@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from contender.lake.locks import at_work
 from contender.settings import Settings
-from flows.cli.main import main
+from flows.cli.main import COMMANDS, command_of, main
 
 ROOT = Path(__file__).parents[3]
 CONTENDER = Path(sys.executable).with_name("contender")
@@ -61,7 +61,7 @@ def refused(done: subprocess.CompletedProcess[str], code: int) -> str:
     return done.stderr.removeprefix("contender: ").strip()
 
 
-@pytest.mark.parametrize("command", [None, *sorted(main.commands)])
+@pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help_has_an_example_and_fits_80_columns(command):
     shown = CliRunner().invoke(main, [*([command] if command else []), "--help"], env={"COLUMNS": "200"})
 
@@ -71,15 +71,23 @@ def test_help_has_an_example_and_fits_80_columns(command):
     assert max(len(line) for line in shown.output.splitlines()) <= 80
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_says_what_it_does(command):
-    options = [option for option in main.commands[command].params if isinstance(option, click.Option)]
+    options = [option for option in command_of(command).params if isinstance(option, click.Option)]
 
     assert all(option.help and option.help[0].isupper() and option.help.endswith(".") for option in options)
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_list_of_commands_says_of_each_what_its_own_help_says_first(command):
+    found = command_of(command)
+
+    assert found.name == command
+    assert COMMANDS[command][1] == found.help.splitlines()[0]
+
+
 def test_the_commands_are_those_of_the_story():
-    assert set(main.commands) >= {
+    assert set(COMMANDS) >= {
         "run",
         "ingest",
         "retrain",
@@ -93,7 +101,7 @@ def test_the_commands_are_those_of_the_story():
 
 
 def test_help_loads_none_of_the_heavy_libraries():
-    heavy = ("pandas", "pyspark", "prefect", "mlflow", "pydantic", "sklearn", "numpy")
+    heavy = ("pandas", "pyspark", "prefect", "mlflow", "pydantic", "sklearn", "numpy", "contender", "flows.cli.run")
     code = (
         "import sys, flows.cli.main\n"
         "from click.testing import CliRunner\n"
