@@ -15,7 +15,7 @@ COMMANDS = {
     "release": ("run", "Take the champion of one environment to another, as a challenger."),
     "up": ("up", "Run everything: servers, worker, deployments, watcher. Ctrl-C ends it."),
     "down": ("up", "End what 'contender up' runs, also what it left behind when killed."),
-    "status": ("show", "Show every use case: rows, champion, last verdict."),
+    "status": ("show", "Show every use case, or one: rows, champion, last verdict."),
     "history": ("show", "Show who held the title, when and why."),
     "why": ("show", "Explain the last verdict: scores, interval, reasons, guardrails."),
     "explain": ("explain", "Show one record's prediction and the top reasons for it."),

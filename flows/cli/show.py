@@ -10,14 +10,14 @@ from typing import Any
 import click
 
 from contender.contracts.contract import Contract, known_use_cases
-from contender.errors import ContractError, UsageError
+from contender.errors import ContractError, UnknownUseCase, UsageError
 from contender.lake import tables
 from contender.operations import notices
 from contender.promotion import approval_requests, ledger
 from contender.promotion.approval_request import document_of
 from contender.retraining import triggers
 from contender.settings import Settings
-from flows.cli.options import as_json, command, use_case_argument
+from flows.cli.options import any_use_case, as_json, command, use_case_argument
 from flows.prefect_api import discovery
 from flows.runtime.output import print_json
 from flows.up import display
@@ -62,15 +62,22 @@ def next_of(settings: Settings, use_case: str) -> dict[str, Any]:
 
 
 @command()
+@any_use_case
 @as_json
-def status(json_: bool) -> None:
-    """Show every use case: rows, champion, last verdict.
+def status(use_case: str | None, json_: bool) -> None:
+    """Show every use case, or one: rows, champion, last verdict.
 
     \b
-    Example: contender status --json
+    Example: contender status
+             contender status payments --json
     """
     settings = Settings()
-    found = [status_of(settings, name) for name in known_use_cases(settings.use_cases)]
+    names = known_use_cases(settings.use_cases)
+    if use_case is not None:
+        if use_case not in names:
+            raise UnknownUseCase.named(use_case, known=names)
+        names = [use_case]
+    found = [status_of(settings, name) for name in names]
     running = discovery.find_running(settings)
     if json_:
         print_json({"use_cases": found, **({"up": asdict(running)} if running else {})})

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -130,7 +131,7 @@ def test_wrong_use_is_told_on_stderr_with_exit_code_2(place, arguments, said):
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("command", ["run", "score", "why"])
+@pytest.mark.parametrize("command", ["run", "score", "status", "why"])
 def test_an_unknown_use_case_is_wrong_use_and_names_the_nearest(place, command):
     assert "did you mean 'payments'?" in refused(place.run(command, "payment"), 2)
     assert not (place.folder / "home").exists()
@@ -162,6 +163,22 @@ def test_status_of_an_empty_home_is_one_json_document_with_zeros(place):
             "predictions": 0,
         }
         assert row["champion"] is row["challenger"] is row["last_verdict"] is None
+
+
+def test_status_of_one_use_case_tells_of_no_other(place):
+    shutil.copytree(ROOT / "data" / "payments", place.folder / "data" / "payments")
+    broken = place.folder / "data" / "sales"
+    broken.mkdir()
+    (broken / "contract.toml").write_text("name = ")
+    place.environment["CONTENDER_USE_CASES"] = str(place.folder / "data")
+
+    assert [row["name"] for row in json.loads(place.run("status", "payments", "--json").stdout)["use_cases"]] == [
+        "payments"
+    ]
+    told = place.run("status", "sales")
+    assert told.returncode == 0, "a broken contract is told of, as without a name"
+    assert "its contract cannot be read" in " ".join(told.stdout.split())
+    assert "payments" not in told.stdout
 
 
 def test_status_without_any_use_case_is_an_empty_list_for_programs_and_advice_for_people(place):
