@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,7 @@ _LEVELS = {
 }
 _SILENT_CODES = {"TEMPORARILY_UNAVAILABLE", "SERVICE_UNDER_MAINTENANCE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
 _LOCKED_CODES = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
+_TROUBLE = re.compile(r"(?:too many|failed with error code) (5\d\d)\b")
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
 _KEYS_FILE, TRAINING_KEYS = "training_keys.npy", "training_keys"
 
@@ -68,7 +70,7 @@ def connected(settings: Settings) -> Iterator["MlflowClient"]:
     The server is `MLFLOW_TRACKING_URI` where that is set, else SQLite in the home.
 
     Raises:
-        Unavailable: it does not answer, within 15 s, or does not let us in.
+        Unavailable: it does not answer, within 15 s, or says that it cannot work, or does not let us in.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -95,6 +97,12 @@ def connected(settings: Settings) -> Iterator["MlflowClient"]:
             raise
         address = mlflow.get_tracking_uri()
         advice = "Start it, or correct MLFLOW_TRACKING_URI," if _is_served(address) else "See to its file and disk,"
+        if status := _trouble(error):
+            raise Unavailable(
+                f"MLflow at {without_logins(address)} runs, and answers {status} ({_said(error)}): it cannot work, "
+                "mostly since its database is away. Look into its log and see to its database, and run the same "
+                "command again."
+            ) from error
         raise Unavailable(
             f"MLflow at {without_logins(address)} does not answer ({_said(error)}). {advice} and run the same command "
             "again."
@@ -135,6 +143,15 @@ def _is_silence(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return str(error).startswith("API request to ")
+
+
+def _trouble(error: BaseException) -> int | None:
+    """The status by which a server says that it runs and cannot work; None where nobody answers at all."""
+    # MLflow tries it again, and keeps of the answers the sentence only.
+    if said := _TROUBLE.search(str(error)):
+        return int(said[1])
+    status = getattr(error, "get_http_status_code", lambda: 0)()
+    return int(status) if type(error).__name__ == "RestException" and status >= 500 else None
 
 
 def _is_served(uri: str) -> bool:

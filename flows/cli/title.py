@@ -12,22 +12,63 @@ from contender.promotion import approval_decisions, approval_requests, ledger, t
 from contender.promotion.approval_request import told
 from contender.promotion.ledger import LedgerEntry
 from contender.settings import Settings
+from flows.cli.options import any_use_case, as_json, by_option, command, reason_option, use_case_argument
 from flows.prefect_api import events, suspended_runs
 from flows.runtime.output import print_json
 
 
+@command()
+@use_case_argument
+@click.option("--to", type=click.IntRange(min=1), required=True, help="Version that gets the title.")
+@reason_option
+@by_option
+@as_json
 def promote(use_case: str, to: int, reason: str, by: str | None, json_: bool) -> None:
-    """`contender promote`."""
+    """Give the title to a version by your own decision.
+
+    It is recorded as a person's, and only a version that loads and predicts
+    its own input example gets it.
+
+    \b
+    Example: contender promote payments --to 7 --reason "agreed with the bank"
+    """
     _rule(lambda settings: title.promote(settings, use_case, to=to, reason=reason, by=_person(by)), use_case, json_)
 
 
+@command()
+@use_case_argument
+@click.option("--to", type=click.IntRange(min=1), help="Earlier champion; else the last one that still stands.")
+@reason_option
+@by_option
+@as_json
 def rollback(use_case: str, to: int | None, reason: str, by: str | None, json_: bool) -> None:
-    """`contender rollback`."""
+    """Give the title back to an earlier champion.
+
+    Only to one that loads and predicts its own input example. A version that
+    was rolled back from is passed over until it takes the title again.
+
+    \b
+    Example: contender rollback payments --reason "too many false alarms"
+             contender rollback payments --to 3 --reason "as in March"
+    """
     _rule(lambda settings: title.rollback(settings, use_case, to=to, reason=reason, by=_person(by)), use_case, json_)
 
 
+@command()
+@use_case_argument
+@click.option("--version", type=click.IntRange(min=1), help="Version that is meant; else the one that waits.")
+@reason_option
+@by_option
+@as_json
 def approve(use_case: str, version: int | None, reason: str, by: str | None, json_: bool) -> None:
-    """`contender approve`."""
+    """Agree that the challenger which won takes the title.
+
+    Asked for where the contract says so. Nothing changes when the request has
+    expired, or the title changed since the verdict.
+
+    \b
+    Example: contender approve payments --reason "looked at the report"
+    """
 
     def decide(settings: Settings) -> LedgerEntry:
         entry = approval_decisions.approve(settings, use_case, version=version, reason=reason, by=_person(by))
@@ -37,8 +78,18 @@ def approve(use_case: str, version: int | None, reason: str, by: str | None, jso
     _rule(decide, use_case, json_)
 
 
+@command()
+@use_case_argument
+@click.option("--version", type=click.IntRange(min=1), help="Version that is meant; else the one that waits.")
+@reason_option
+@by_option
+@as_json
 def reject(use_case: str, version: int | None, reason: str, by: str | None, json_: bool) -> None:
-    """`contender reject`."""
+    """Refuse the title to the challenger which won; the champion stays.
+
+    \b
+    Example: contender reject payments --reason "too many alarms in group b"
+    """
     settings = Settings()
     Contract.of(use_case, settings.use_cases)
     request = approval_decisions.reject(settings, use_case, version=version, reason=reason, by=_person(by))
@@ -51,8 +102,15 @@ def reject(use_case: str, version: int | None, reason: str, by: str | None, json
     click.echo("Next: contender status")
 
 
+@command()
+@any_use_case
+@as_json
 def reconcile(use_case: str | None, json_: bool) -> None:
-    """`contender reconcile`: the ledger's chain checked, the aliases set as it has them."""
+    """Check the ledger, and set MLflow's aliases as it has them.
+
+    \b
+    Example: contender reconcile
+    """
     settings = Settings()
     names = [use_case] if use_case else known_use_cases(settings.use_cases)
     if not names:
