@@ -1,7 +1,6 @@
 """The ledger's tables and the connection to them, on SQLite or PostgreSQL alike."""
 
 import hashlib
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -9,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contender.errors import Busy, Unavailable, UsageError
+from contender.promotion.schema import bring_up_to_date
 from contender.settings import Settings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, MetaData, Table
+    from sqlalchemy import Connection, Engine, Table
 
 BUSY_SECONDS = 10
 """How long a writer waits for another one; the transactions of the ledger take milliseconds."""
@@ -146,6 +146,7 @@ def connected(settings: Settings, *, writes: bool = False) -> Iterator["Connecti
     """A transaction on the ledger: committed at the end of the block, undone by any error in it.
 
     Raises:
+        OtherRelease: it was made before ledgers had a version, or by a later release.
         Unavailable: the database does not answer, cannot be opened, or its driver is not installed.
         UsageError: the address is not one that SQLAlchemy understands.
     """
@@ -225,7 +226,7 @@ def _open(url: str) -> "Engine":
     if lite:
         event.listen(engine, "connect", _leave_transactions_to_us)
         event.listen(engine, "begin", _begin)
-    _create(engine, tables().title.metadata)
+    bring_up_to_date(engine, tables().title.metadata, address.render_as_string(hide_password=True))
     return engine
 
 
@@ -239,24 +240,3 @@ def _begin(connection: "Connection") -> None:
     writes = connection.get_execution_options().get("writes", True)
     if writes is not None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _create(engine: "Engine", metadata: "MetaData", attempts: int = 5) -> None:
-    """Create what is missing; of several processes that do so at once, those that collide look again."""
-    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
-
-    lite = engine.dialect.name == "sqlite"
-    for attempt in range(1, attempts + 1):
-        try:
-            if lite:
-                # The journal's mode cannot be changed inside a transaction.
-                with engine.connect().execution_options(writes=None) as connection:
-                    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-            with engine.begin() as connection:
-                metadata.create_all(connection)
-            return
-        except (IntegrityError, OperationalError, ProgrammingError) as error:
-            # An OperationalError is a collision on SQLite only; elsewhere nobody answers, and asking again costs time.
-            if attempt == attempts or (isinstance(error, OperationalError) and not lite):
-                raise
-        time.sleep(0.1 * attempt)
