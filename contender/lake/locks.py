@@ -6,6 +6,7 @@ from threading import RLock
 from typing import Literal
 
 from contender.errors import Busy
+from contender.home_version import check_home
 from contender.lake import shared_spark
 from contender.settings import Settings
 
@@ -28,10 +29,12 @@ def at_work(settings: Settings, use_case: str, work: Work = "data", *, wait_seco
 
     Raises:
         Busy: another process holds it.
+        OtherRelease: the home is not one of this release.
         Unavailable: what a killed process left at work does not end.
     """
     from filelock import FileLock, Timeout
 
+    check_home(settings)
     folder = settings.state / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{use_case}.{work}.lock", is_singleton=True, thread_local=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contender.errors import Busy, Unavailable, UsageError
+from contender.home_version import check_home
 from contender.promotion.schema import bring_up_to_date
 from contender.settings import Settings
 
@@ -146,7 +147,7 @@ def connected(settings: Settings, *, writes: bool = False) -> Iterator["Connecti
     """A transaction on the ledger: committed at the end of the block, undone by any error in it.
 
     Raises:
-        OtherRelease: it was made before ledgers had a version, or by a later release.
+        OtherRelease: it, or the home, was made before ledgers had a version, or by a later release.
         Unavailable: the database does not answer, cannot be opened, or its driver is not installed.
         UsageError: the address is not one that SQLAlchemy understands.
     """
@@ -206,6 +207,7 @@ def _name(settings: Settings) -> str:
 
 
 def _engine(settings: Settings) -> "Engine":
+    check_home(settings)
     url = settings.ledger
     if url.startswith("sqlite") and not Path(url.partition(":///")[2]).is_file():
         _open.cache_clear()

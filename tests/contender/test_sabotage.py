@@ -52,6 +52,7 @@ from contender.errors import (
 from contender.evaluation import bootstrap, fairness, guardrails, judge, metrics, non_inferiority
 from contender.evaluation.promotion_rule import Bar, Opinion
 from contender.features import training_keys
+from contender.home_version import check_home
 from contender.ingestion import batches, expectations, quarantine, validation
 from contender.lake import locks
 from contender.promotion import compliance, eligibility, judging_window, ledger, title
@@ -1390,6 +1391,7 @@ def _(home: Path) -> None:
     ),
 )
 def _(home: Path) -> None:
+    check_home(Settings(home=home))
     (home / "ledger.db").write_text("this is not SQLite, however often it is asked " * 20)
     with pytest.raises(Unavailable):
         ledger.head(Settings(home=home), "orders")

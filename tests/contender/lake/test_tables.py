@@ -28,7 +28,7 @@ def test_a_transaction_adds_its_rows_once(home, spark):
     first = append(home, spark, [(1, "a"), (1, "b")], 1)
     again = append(home, spark, [(1, "a"), (1, "b")], 1)
     assert (first.version, again.version) == (0, 0)
-    assert append(home, spark, [(2, "c")], 2, note="two").version == 1
+    assert append(home, spark, [(2, "c")], 2, note={"about": "two"}).version == 1
     append(home, spark, [(1, "late")], 1)
     assert values(home) == ["a", "b", "c"]
     assert append(home, spark, [(3, "d")], 1, application="other").version == 2
@@ -46,11 +46,13 @@ def test_a_transaction_adds_its_rows_once(home, spark):
 
 
 def test_replacing_leaves_the_new_rows_columns_and_note_only(home, spark):
-    append(home, spark, [(1, "a")], 1, table="made", note="old")
-    assert tables.note_of(home.settings, "orders", "made") == "old"
-    tables.replace(home.settings, "orders", "made", spark.createDataFrame([(True,)], "other boolean"), note="new")
+    append(home, spark, [(1, "a")], 1, table="made", note={"about": "old"})
+    assert tables.note_of(home.settings, "orders", "made") == {"about": "old"}
+    tables.replace(
+        home.settings, "orders", "made", spark.createDataFrame([(True,)], "other boolean"), note={"about": "new"}
+    )
     assert home.rows("made") == [{"other": True}]
-    assert tables.note_of(home.settings, "orders", "made") == "new"
+    assert tables.note_of(home.settings, "orders", "made") == {"about": "new"}
     assert tables.count(home.settings, "orders", "made") == 1
 
 
@@ -58,7 +60,7 @@ def test_what_was_never_written_is_not_there(home):
     assert tables.find(home.settings, "orders", "absent") is None
     assert tables.count(home.settings, "orders", "absent") == 0
     assert tables.last_transaction(home.settings, "orders", "absent", "test") == -1
-    assert tables.note_of(home.settings, "orders", "absent") == ""
+    assert tables.note_of(home.settings, "orders", "absent") == {}
     assert tables.read_small(home.settings, "orders", "absent") is None
     tables.delete_batch(home.settings, "orders", "absent", 1)
     assert tables.find(home.settings, "orders", "absent") is None
