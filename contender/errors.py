@@ -155,8 +155,18 @@ class Busy(ContenderError):
     """Another process is at work on the same use case."""
 
     @classmethod
-    def with_use_case(cls, use_case: str) -> Self:
-        return cls(f"Another command is at work on {use_case}; wait until it ends, then run this one again.")
+    def with_use_case(cls, use_case: str, holder: str = "") -> Self:
+        """The sentence; `holder` says who it is, where that is known."""
+        who = f" ({holder})" if holder else ""
+        return cls(f"Another command is at work on {use_case}{who}; wait until it ends, then run this one again.")
+
+    @classmethod
+    def with_table(cls, use_case: str, table: str) -> Self:
+        return cls(
+            f"Another process wrote to the table '{table}' of {use_case} at the same moment, and this one wrote "
+            "nothing there; run the same command again, and let all that write to one lake share one ledger on "
+            "PostgreSQL (CONTENDER_LEDGER_URL), where they wait for each other."
+        )
 
 
 class Unavailable(ContenderError):

@@ -5,11 +5,14 @@ go through delta-rs, which needs no JVM.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from contender.errors import OtherRelease
+from contender.error_text import text_of
+from contender.errors import Busy, OtherRelease
 from contender.lake import shared_spark, spark_session
 from contender.settings import Settings
 from contender.values import KEY, TableVersion
@@ -164,7 +167,8 @@ def append(
     writer = frame.write.format("delta").mode("append").partitionBy(*partition_by)
     writer = writer.option("userMetadata", _written_down(note))
     writer = writer.option("mergeSchema", "true").option("txnAppId", application).option("txnVersion", transaction)
-    writer.save(path_of(settings, use_case, table))
+    with _apart(use_case, table):
+        writer.save(path_of(settings, use_case, table))
     return _written(settings, use_case, table)
 
 
@@ -175,7 +179,8 @@ def replace(
     """Write in place of all rows and of the columns, for what can be computed again."""
     writer = frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
     writer = writer.option("userMetadata", _written_down(note))
-    writer.save(path_of(settings, use_case, table))
+    with _apart(use_case, table):
+        writer.save(path_of(settings, use_case, table))
     return _written(settings, use_case, table)
 
 
@@ -215,7 +220,8 @@ def append_small(
     location = path_of(settings, use_case, table)
     if "://" not in location:
         Path(location).mkdir(parents=True, exist_ok=True)
-    write_deltalake(location, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
+    with _apart(use_case, table):
+        write_deltalake(location, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
 
 
 def replace_rows(
@@ -237,14 +243,15 @@ def replace_rows(
     location = path_of(settings, use_case, table)
     if "://" not in location:
         Path(location).mkdir(parents=True, exist_ok=True)
-    write_deltalake(
-        location,
-        rows,
-        mode="overwrite",
-        predicate=where,
-        schema_mode=None if where else "overwrite",
-        commit_properties=CommitProperties(custom_metadata={"userMetadata": _written_down(note)}),
-    )
+    with _apart(use_case, table):
+        write_deltalake(
+            location,
+            rows,
+            mode="overwrite",
+            predicate=where,
+            schema_mode=None if where else "overwrite",
+            commit_properties=CommitProperties(custom_metadata={"userMetadata": _written_down(note)}),
+        )
 
 
 def changed_files(settings: Settings, table: TableVersion, since: int) -> list[str] | None:
@@ -300,15 +307,16 @@ def write_batches(
         default_column_properties=ColumnProperties(dictionary_enabled=False),
         column_properties={name: ColumnProperties(dictionary_enabled=True) for name in repeated},
     )
-    write_deltalake(
-        location,
-        rows,
-        mode="overwrite" if overwrite else "append",
-        schema_mode="overwrite" if overwrite else None,
-        target_file_size=file_bytes,
-        writer_properties=properties,
-        configuration=configuration,
-    )
+    with _apart(use_case, table):
+        write_deltalake(
+            location,
+            rows,
+            mode="overwrite" if overwrite else "append",
+            schema_mode="overwrite" if overwrite else None,
+            target_file_size=file_bytes,
+            writer_properties=properties,
+            configuration=configuration,
+        )
 
 
 def unreadable() -> type[Exception]:
@@ -328,7 +336,33 @@ def delete_batch(settings: Settings, use_case: str, table: str, batch: int) -> N
     """Take back what an abandoned batch wrote."""
     delta = opened(settings, use_case, table)
     if delta is not None:
-        delta.delete(f"_batch = {batch}")
+        with _apart(use_case, table):
+            delta.delete(f"_batch = {batch}")
+
+
+_COLLISION = re.compile(r"io\.delta\.exceptions\.(?:Concurrent|MetadataChanged|ProtocolChanged)")
+"""What Spark says of a commit that another one came before, in a way that one of both must not count."""
+
+
+@contextmanager
+def _apart(use_case: str, table: str) -> Iterator[None]:
+    """Tell in one sentence that somebody else wrote to the table at the same moment.
+
+    Raises:
+        Busy: somebody did, and nothing of this was written.
+    """
+    from deltalake.exceptions import CommitFailedError
+
+    try:
+        yield
+    except CommitFailedError as error:
+        raise Busy.with_table(use_case, table) from error
+    except Exception as error:
+        # Of Spark's, those that Delta's package knows by a class, which need not be loaded, and all others by text.
+        named = any(kind.__name__ == "DeltaConcurrentModificationException" for kind in type(error).__mro__)
+        if named or _COLLISION.search(text_of(error)):
+            raise Busy.with_table(use_case, table) from error
+        raise
 
 
 def _written(settings: Settings, use_case: str, table: str) -> TableVersion:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +20,9 @@ BUSY_SECONDS = 10
 
 MIRROR_SECONDS = 60
 """How long a mirroring waits for those before it; a registry that hangs is given up after 15 s."""
+
+_KEEP_ALIVE = {"tcp_keepalives_idle": 60, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
+"""Of a session: seconds of silence, seconds between questions, and how many of them stay without an answer."""
 
 
 class Tables(NamedTuple):
@@ -147,6 +150,44 @@ def connected(settings: Settings, *, writes: bool = False) -> Iterator["Connecti
     """A transaction on the ledger: committed at the end of the block, undone by any error in it.
 
     Raises:
+        as `answering`.
+    """
+    with answering(settings):
+        engine = _engine(settings)
+        with engine.connect().execution_options(writes=writes) as connection, connection.begin():
+            yield connection
+
+
+@contextmanager
+def session(settings: Settings) -> Iterator["Connection"]:
+    """A connection without a transaction, for what lasts as long as it is open.
+
+    The server is told to look every minute whether this machine is still there.
+
+    Raises:
+        as `answering`, until the block begins.
+    """
+    with answering(settings):
+        connection = _engine(settings).connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            for name, value in _KEEP_ALIVE.items():
+                connection.exec_driver_sql(f"SET {name} = {value}")
+        except BaseException:
+            connection.close()
+            raise
+    try:
+        yield connection
+    finally:
+        # What it held ended with it, where the server is gone.
+        with suppress(Exception):
+            connection.close()
+
+
+@contextmanager
+def answering(settings: Settings) -> Iterator[None]:
+    """Tell in one sentence that the database did not do what the block asked of it.
+
+    Raises:
         OtherRelease: it, or the home, was made before ledgers had a version, or by a later release.
         Unavailable: the database does not answer, cannot be opened, or its driver is not installed.
         UsageError: the address is not one that SQLAlchemy understands.
@@ -154,9 +195,7 @@ def connected(settings: Settings, *, writes: bool = False) -> Iterator["Connecti
     from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError, SQLAlchemyError
 
     try:
-        engine = _engine(settings)
-        with engine.connect().execution_options(writes=writes) as connection, connection.begin():
-            yield connection
+        yield
     except ArgumentError:
         raise UsageError("CONTENDER_LEDGER_URL is not an address that SQLAlchemy understands.") from None
     except (ModuleNotFoundError, OSError) as error:

@@ -16,7 +16,7 @@ from contender.contracts.contract import Contract
 from contender.contracts.terms import parse_duration
 from contender.errors import UsageError
 from contender.lake import java, tables
-from contender.lake.locks import at_work
+from contender.lake.locks import hold_file
 from contender.replay import history, policies, sandboxes, scenarios
 from contender.replay.history import SIMULATED, History, LakeHistory, SimulatedHistory
 from contender.replay.payments_simulator import Simulation
@@ -76,7 +76,7 @@ def run_replay(use_case: str, asked: Asked, injected: Sequence[str], seed: int |
 def _scratch(settings: Settings, use_case: str, keep: bool) -> Iterator[Path]:
     """A folder for one replay at a time; what a killed one left in it goes first."""
     folder = settings.state / "replays" / use_case
-    with at_work(settings, use_case, "replay"):
+    with hold_file(settings, use_case, "replay"):
         shutil.rmtree(folder, ignore_errors=True)
         try:
             yield folder

@@ -12,8 +12,8 @@ from contender import home_version
 from contender.errors import OtherRelease, UntrustedModel
 from contender.home_version import check_home
 from contender.lake import tables
-from contender.lake.locks import at_work
 from contender.promotion import ledger
+from contender.promotion.locks import at_work
 from contender.registry import trusted_types
 from contender.settings import Settings
 from flows.prefect_api import discovery

@@ -1442,13 +1442,13 @@ def _(home: Path) -> None:
 
 @guarded(
     "one command at a time works on a use case",
-    without(locks.at_work, ("lock.acquire(timeout=wait_seconds, poll_interval=0.25)", "pass")),
+    without(locks.hold_file, ("lock.acquire(timeout=wait_seconds, poll_interval=0.25)", "pass")),
 )
 def _(home: Path) -> None:
     (home / "locks").mkdir()
     with (home / "locks" / "orders.data.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(Busy), locks.at_work(Settings(home=home), "orders"):
+        with pytest.raises(Busy), locks.hold_file(Settings(home=home), "orders"):
             pass
 
 

@@ -1,8 +1,10 @@
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from contender.errors import Busy
 from contender.lake import tables
 
 pytestmark = pytest.mark.slow
@@ -76,3 +78,20 @@ def test_small_things_need_no_spark(make_home):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2", "orders.small@v0", "False"]
+
+
+def test_of_two_that_write_one_transaction_at_once_one_writes_and_the_other_is_skipped_or_hears_so(home, spark):
+    append(home, spark, [(1, "first")], 1, table="raced")
+
+    def write(value):
+        try:
+            append(home, spark, [(2, value)], 2, table="raced")
+        except Busy as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(write, ["a", "b"]))
+    assert "" in told
+    assert all("Another process wrote to the table 'raced' of orders" in one for one in told if one)
+    assert len(values(home, "raced")) == 2

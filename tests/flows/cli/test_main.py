@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 from flows.cli.main import main
 
