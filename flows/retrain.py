@@ -10,7 +10,7 @@ from pydantic import Field
 
 from contender.contracts.contract import Contract
 from contender.events import DRIFT
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 from contender.values import Verdict
 from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run

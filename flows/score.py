@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from prefect import flow
 
 from contender.contracts.contract import Contract
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 from contender.values import Scored
 from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run

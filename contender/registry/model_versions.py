@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from contender.errors import Unavailable, UntrustedModel, UsageError
+from contender.errors import OtherRelease, Unavailable, UntrustedModel, UsageError
 from contender.features.training_keys import Hashes
 from contender.redact import without_logins
 from contender.registry.model_files import STAMP, Loaded, check_folder, digest_of, load_folder
@@ -60,6 +60,10 @@ _SILENT_CODES = {"TEMPORARILY_UNAVAILABLE", "SERVICE_UNDER_MAINTENANCE", "REQUES
 _LOCKED_CODES = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
 _TROUBLE = re.compile(r"(?:too many|failed with error code) (5\d\d)\b")
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
+
+FORM, FORM_VERSION = "form", "1"
+"""Of a registered model with its tags and documents: it goes up with what the release before would read wrongly."""
+
 _KEYS_FILE, TRAINING_KEYS = "training_keys.npy", "training_keys"
 
 
@@ -171,6 +175,7 @@ def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
     Raises:
         UsageError: there is no such version.
         UntrustedModel: it was not logged by Contender.
+        OtherRelease: it was, by another release.
         Unavailable: MLflow does not answer.
     """
     from mlflow.exceptions import MlflowException
@@ -187,6 +192,9 @@ def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
     tags = found.tags
     if not {"digest", "trained_until"} <= set(tags):
         raise UntrustedModel(f"{use_case} version {version} has no digest: it was not registered by Contender.")
+    if (form := tags.get(FORM, "")) != FORM_VERSION:
+        told, newer = f"the form {form}" if form else "no form", form > FORM_VERSION
+        raise OtherRelease.of(f"{use_case} version {version}", told, f"the form {FORM_VERSION}", newer=newer)
     return ModelVersion(
         name=found.name,
         version=int(found.version),
@@ -256,7 +264,7 @@ def mark(
 def log_document(settings: Settings, run_id: str, document: Mapping[str, Any], name: str) -> None:
     """Keep what JSON can hold as an artifact of a run."""
     with connected(settings) as client:
-        client.log_dict(run_id, json.loads(json.dumps(document, default=str)), name)
+        client.log_dict(run_id, {"form": FORM_VERSION, **json.loads(json.dumps(document, default=str))}, name)
 
 
 def log_page(settings: Settings, run_id: str, html: str, name: str) -> None:

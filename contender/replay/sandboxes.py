@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contender.contracts.contract import Contract
+from contender.home_version import check_home
 from contender.settings import Settings
 
 _SHARED = ("records", "outcomes", "quarantine", "files", "features")
@@ -61,6 +62,7 @@ def branch(world: World, folder: Path, *, shared: bool = True) -> World:
             (there / table.name).symlink_to(table, target_is_directory=True)
         else:
             shutil.copytree(table, there / table.name)
+    check_home(other.settings)
     for name in ("ledger.db", "mlflow.db"):
         _copy_database(world.settings.home / name, other.settings.home / name)
     return other

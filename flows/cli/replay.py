@@ -17,7 +17,7 @@ from contender.contracts.contract import Contract
 from contender.contracts.terms import parse_duration
 from contender.errors import UsageError
 from contender.lake import java, tables
-from contender.lake.locks import at_work
+from contender.lake.locks import hold_file
 from contender.settings import Settings
 from flows.cli.options import as_json, command, landing_option, use_case_argument
 from flows.prefect_api import prefect_server
@@ -134,7 +134,7 @@ def replay(
 def _scratch(settings: Settings, use_case: str, keep: bool) -> Iterator[Path]:
     """A folder for one replay at a time; what a killed one left in it goes first."""
     folder = settings.state / "replays" / use_case
-    with at_work(settings, use_case, "replay"):
+    with hold_file(settings, use_case, "replay"):
         shutil.rmtree(folder, ignore_errors=True)
         try:
             yield folder

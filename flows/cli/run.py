@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from contender.contracts.contract import Contract
-from contender.lake.locks import at_work
 from contender.operations.findings import activation_command
 from contender.promotion.approval_request import document_of
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 from contender.timing import clock
 from flows.cli.options import as_json, command, landing_option, queue_option, use_case_argument

@@ -80,6 +80,7 @@ def register(settings: Settings, versions: int) -> None:
             )
             digest = model_files.digest_of(model_versions.fetch(settings, USE_CASE, logged.model_uri))
             tags = {"digest": digest, "trained_until": "2026-04-01", "model_id": logged.model_id}
+            tags[model_versions.FORM] = model_versions.FORM_VERSION
             client.create_model_version(USE_CASE, logged.model_uri, tags=tags, model_id=logged.model_id)
     first = model_versions.find(settings, USE_CASE, 1)
     title.crown(settings, USE_CASE, first, after=None, reason="the first", by="contender", evidence={})

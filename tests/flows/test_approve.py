@@ -77,6 +77,7 @@ def registered(tmp_path_factory):
                 "trained_until": "2026-04-01",
                 "model_id": made.model_id,
                 "validation_status": "pending",
+                model_versions.FORM: model_versions.FORM_VERSION,
             }
             client.create_model_version("payments", made.model_uri, tags=tags, model_id=made.model_id)
     return settings

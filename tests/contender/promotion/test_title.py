@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from contender.errors import TitleError, UntrustedModel
+from contender.errors import OtherRelease, TitleError, UntrustedModel
 from contender.promotion import ledger, title
 from contender.promotion.database import alone
 from contender.registry import model_versions
@@ -33,7 +33,12 @@ def versions(settings, request):
     with model_versions.connected(settings) as client:
         client.create_registered_model(name)
         for number in (1, 2, 3):
-            tags = {"digest": str(number) * 64, "trained_until": "2026-04-01", "validation_status": "pending"}
+            tags = {
+                "digest": str(number) * 64,
+                "trained_until": "2026-04-01",
+                "validation_status": "pending",
+                "form": model_versions.FORM_VERSION,
+            }
             client.create_model_version(name, (settings.home / "model").as_uri(), tags=tags)
             made.append(ModelVersion(name, number, "", "", tags["digest"], datetime.fromisoformat("2026-04-01")))
     return made
@@ -187,3 +192,17 @@ def history(*steps):
 )
 def test_a_rollback_goes_to_the_last_champion_that_still_stands(steps, expected):
     assert title.fallback(history(*steps)) == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "told"), [("", "no form, needed is the form 1; it is too old"), ("2", "the form 2, .* a later release")]
+)
+def test_a_version_of_another_release_is_refused(settings, versions, form, told):
+    first = versions[0]
+    with model_versions.connected(settings) as client:
+        if form:
+            client.set_model_version_tag(first.name, "1", model_versions.FORM, form)
+        else:
+            client.delete_model_version_tag(first.name, "1", model_versions.FORM)
+    with pytest.raises(OtherRelease, match=f"{first.name} version 1 has {told}"):
+        model_versions.find(settings, first.name, 1)

@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 from flows.cli.main import COMMANDS, command_of, main
 

@@ -36,6 +36,7 @@ def logged(settings, client, model, example):
         "digest": model_files.digest_of(model_versions.fetch(settings, "payments", made.model_uri)),
         "trained_until": "2026-04-01",
         "model_id": made.model_id,
+        model_versions.FORM: model_versions.FORM_VERSION,
     }
     version = client.create_model_version("payments", made.model_uri, tags=tags, model_id=made.model_id)
     return int(version.version)

@@ -11,7 +11,7 @@ import pytest
 from contender import events
 from contender.contracts.contract import Contract
 from contender.errors import ContractError, UnknownUseCase, UsageError
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 from flows.cli.main import command_of
 from flows.prefect_api import deployments
