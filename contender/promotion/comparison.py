@@ -75,7 +75,6 @@ def compare(
     assert challenger.model is not None
     judging_window.refuse_seen_rows(settings, contract, rows, filter(None, (challenger.model, champion)))
     frame, y, slices = judging_rows(contract, whole := dataset.load(settings, contract, rows))
-    looks = judging_window.looks_at(settings, contract, rows)
     earlier = ledger.verdicts(settings, contract.name, newest=None)
     mode = leniency(
         contract.judging, earlier, decayed=decayed, age=rows.as_of - champion.trained_until if champion else None
@@ -86,6 +85,8 @@ def compare(
     theirs = None
     if champion is not None:
         theirs = answers(contract, model_versions.load(settings, champion, champion.digest), frame, y, classes)[0]
+    # Both have answered and nothing was seen yet: a registry that is away costs no look.
+    looks = judging_window.looks_at(settings, contract, rows)
     cluster = contract.judging.cluster
     clusters = whole[f"by:{cluster}"].to_numpy().astype(str) if cluster else None
     fair, too_small, groups = _fairness(settings, contract, whole, indices, scores, clusters)
