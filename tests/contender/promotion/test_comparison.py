@@ -1,6 +1,6 @@
 """Both models on the same rows: what a comparison costs, and when."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,12 +13,12 @@ from contender.settings import Settings
 from contender.values import KEY, TARGET, ModelVersion, Rows, Scorecard
 from tests.contender.test_sabotage import contract_in
 
-NOON = datetime(2026, 6, 1, 12)
-ROWS = Rows(datetime(2026, 5, 1), datetime(2026, 5, 31), NOON, ())
+NOON = datetime.fromisoformat("2026-06-01 12:00")
+ROWS = Rows(NOON - timedelta(days=30), NOON - timedelta(days=1), NOON, ())
 
 
 def version(number):
-    return ModelVersion("orders", number, f"run-{number}", "", str(number) * 64, datetime(2026, 4, 1))
+    return ModelVersion("orders", number, f"run-{number}", "", str(number) * 64, NOON - timedelta(days=60))
 
 
 class Model:
