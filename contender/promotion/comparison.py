@@ -16,7 +16,7 @@ from contender.evaluation.judge import judge
 from contender.evaluation.non_inferiority import leniency
 from contender.features import dataset
 from contender.lake import tables
-from contender.promotion import judging_window, ledger, title
+from contender.promotion import judging_window, ledger
 from contender.registry import model_versions
 from contender.settings import Settings
 from contender.values import KEY, TARGET, Decision, ModelVersion, Rows, Scorecard, Verdict
@@ -130,10 +130,6 @@ def compare(
         document=document,
     )
     model_versions.log_document(settings, challenger.model.run_id, document, "verdict.json")
-    if not verdict.promotes:
-        rejected = verdict.decision is Decision.KEEP
-        title.mirror(settings, contract.name, challenger=None if rejected else challenger.model.version)
-        model_versions.mark(settings, challenger.model, validation_status="rejected" if rejected else "pending")
     return verdict
 
 
