@@ -49,7 +49,7 @@ from contender.errors import (
     UntrustedModel,
     UsageError,
 )
-from contender.evaluation import bootstrap, fairness, guardrails, judge, metrics, non_inferiority
+from contender.evaluation import bootstrap, fairness, guardrails, judge, metrics, multiple_testing, non_inferiority
 from contender.evaluation.promotion_rule import Bar, Opinion
 from contender.features import training_keys
 from contender.home_version import check_home
@@ -368,7 +368,10 @@ def _(_: Path) -> None:
     assert face(better, slices=SLICES, rules={"slice_margin": 1}).decision is Decision.INCONCLUSIVE
 
 
-@guarded("of many slices one may look bad by luck (Holm)", instead(guardrails.holm, "return list(p_values)"))
+@guarded(
+    "of many slices one may look bad by luck (Holm)",
+    instead(multiple_testing.holm_levels, "return [error] * len(p_values)"),
+)
 def _(_: Path) -> None:
     better = np.concatenate([drawn(-2.2, 1, 200), *(drawn(10, 1, 200, seed) for seed in range(9))])
     slices = {"region": np.repeat(list("abcdefghij"), 200)}

@@ -300,7 +300,9 @@ def versions_of(count: int = 3) -> list[ModelVersion]:
 
 
 def crown(version: ModelVersion, after: ledger.LedgerEntry | None = None) -> ledger.LedgerEntry:
-    return title.crown(here().registered, version.name, version, after=after, reason="r", by="test", evidence={})
+    entry = title.crown(here().registered, version.name, version, after=after, reason="r", by="test", evidence={})
+    title.follow_verdict(here().registered, version.name, version, Decision.PROMOTE)
+    return entry
 
 
 def head(name: str) -> int | None:
@@ -333,8 +335,8 @@ def _(_: Path) -> None:
     without(
         title.crown,
         (
-            "entry = ledger.take_title(",
-            "model_versions.set_aliases(settings, use_case, champion=version.version, previous=None, challenger=None)\n    entry = ledger.take_title(",
+            "return ledger.take_title(",
+            "model_versions.set_aliases(settings, use_case, champion=version.version, previous=None, challenger=None)\n    return ledger.take_title(",
         ),
     ),
 )

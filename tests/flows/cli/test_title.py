@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from contender.promotion import ledger, title
 from contender.registry import model_files, model_versions
 from contender.settings import Settings
+from contender.values import Decision
 from flows.cli.main import main
 
 ROOT = Path(__file__).parents[3]
@@ -102,6 +103,7 @@ def crown(settings, *versions):
             by="contender",
             evidence={"verdict": {"challenger": number}, "git_revision": "abc"},
         )
+        title.follow_verdict(settings, "payments", version, Decision.PROMOTE)
 
 
 def test_a_rollback_gives_the_title_back_and_says_who_and_why(settings, command):
