@@ -337,6 +337,41 @@ def reject(use_case: str, version: int | None, reason: str, by: str | None, json
     title.reject(use_case, version, reason, by, json_)
 
 
+moment = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
+
+
+@main.command("release-held")
+@use_case_argument
+@click.option("--batch", "batches", type=click.IntRange(min=1), multiple=True, help="Batch; may be repeated.")
+@click.option("--from", "start", type=moment, metavar="TIME", help="Start of a window that is held out, in UTC.")
+@click.option("--to", "end", type=moment, metavar="TIME", help="End of it.")
+@click.option("--reason", help="Why; kept with what is released.")
+@by_option
+@as_json
+@exit_with_sentence
+def release_held(
+    use_case: str,
+    batches: tuple[int, ...],
+    start: datetime | None,
+    end: datetime | None,
+    reason: str | None,
+    by: str | None,
+    json_: bool,
+) -> None:
+    """Learn again from rows that were held out as broken.
+
+    Without a choice it shows what is held out, since when and why. What you
+    release is not held out again.
+
+    \b
+    Example: contender release-held payments
+             contender release-held payments --batch 14 --reason "a holiday"
+    """
+    from flows.cli import held
+
+    held.release(use_case, batches, (start, end), reason, by, json_)
+
+
 @main.command()
 @click.argument("use_case", metavar="[USE_CASE]", required=False)
 @as_json

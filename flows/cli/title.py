@@ -1,6 +1,5 @@
 """The commands by which a person rules over the title: no Spark session, no Prefect, done in seconds."""
 
-import getpass
 from collections.abc import Callable
 from typing import Any
 
@@ -12,25 +11,26 @@ from contender.promotion import approval_decisions, approval_requests, ledger, t
 from contender.promotion.approval_request import told
 from contender.promotion.ledger import LedgerEntry
 from contender.settings import Settings
+from flows.cli.person import person
 from flows.prefect_api import events, suspended_runs
 from flows.runtime.output import print_json
 
 
 def promote(use_case: str, to: int, reason: str, by: str | None, json_: bool) -> None:
     """`contender promote`."""
-    _rule(lambda settings: title.promote(settings, use_case, to=to, reason=reason, by=_person(by)), use_case, json_)
+    _rule(lambda settings: title.promote(settings, use_case, to=to, reason=reason, by=person(by)), use_case, json_)
 
 
 def rollback(use_case: str, to: int | None, reason: str, by: str | None, json_: bool) -> None:
     """`contender rollback`."""
-    _rule(lambda settings: title.rollback(settings, use_case, to=to, reason=reason, by=_person(by)), use_case, json_)
+    _rule(lambda settings: title.rollback(settings, use_case, to=to, reason=reason, by=person(by)), use_case, json_)
 
 
 def approve(use_case: str, version: int | None, reason: str, by: str | None, json_: bool) -> None:
     """`contender approve`."""
 
     def decide(settings: Settings) -> LedgerEntry:
-        entry = approval_decisions.approve(settings, use_case, version=version, reason=reason, by=_person(by))
+        entry = approval_decisions.approve(settings, use_case, version=version, reason=reason, by=person(by))
         suspended_runs.end(settings, use_case, approval_requests.find(settings, use_case, entry.version))
         return entry
 
@@ -41,7 +41,7 @@ def reject(use_case: str, version: int | None, reason: str, by: str | None, json
     """`contender reject`."""
     settings = Settings()
     Contract.of(use_case, settings.use_cases)
-    request = approval_decisions.reject(settings, use_case, version=version, reason=reason, by=_person(by))
+    request = approval_decisions.reject(settings, use_case, version=version, reason=reason, by=person(by))
     suspended_runs.end(settings, use_case, request)
     if json_:
         names = ("version", "state", "decided_at", "reason", "decided_by")
@@ -100,17 +100,6 @@ def _rule(decide: Callable[[Settings], LedgerEntry], use_case: str, json_: bool)
     before = f" after version {entry.previous_version}" if entry.previous_version else ""
     click.echo(f"Version {entry.version} of {use_case} holds the title{before}: {entry.action} by {entry.by}.")
     click.echo(f"Next: contender history {use_case}")
-
-
-def _person(by: str | None) -> str:
-    """Who decides, as the ledger has it: the judge's own entries are by 'contender'."""
-    try:
-        name = getpass.getuser() if by is None else by.strip()
-    except (KeyError, OSError):
-        name = ""
-    if not name:
-        raise UsageError("It is not known who you are, which the ledger keeps; say so with --by NAME.")
-    return f"person: {name}"
 
 
 def _shown(version: int | None) -> str:
