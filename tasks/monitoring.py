@@ -29,7 +29,7 @@ from contender.settings import Settings
 from contender.values import BATCH, ModelVersion
 from tasks.announcements import TOLD, tell_finding
 from tasks.retries import TRIES
-from tasks.run_log import show, table, working
+from tasks.run_log import is_rehearsal, show, table, working
 from tasks.steps import step
 
 _MANY = 100
@@ -71,7 +71,8 @@ def look_for_stop(settings: Settings, contract: Contract) -> str | None:
             return None
         sentence = f"The feed looks broken: {found.why}."
         what = f"stopped {settings.name_of(contract.name)} {found.since.isoformat()}"
-        delivery.notify(settings, "broken feed", contract.name, sentence, id=what)
+        if not is_rehearsal():
+            delivery.notify(settings, "broken feed", contract.name, sentence, id=what)
         return sentence
 
 

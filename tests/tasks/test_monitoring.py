@@ -1,5 +1,6 @@
 """What the steps of monitoring do with what others found, without a lake of rows."""
 
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,9 +9,11 @@ import pytest
 
 from contender.contracts.contract import Contract
 from contender.features import exclusions
-from contender.retraining import symptoms
+from contender.operations import delivery
+from contender.retraining import feed_health, symptoms
 from contender.settings import Settings
 from tasks import monitoring
+from tasks.run_log import rehearsing
 
 NOW = datetime(2026, 4, 8, tzinfo=UTC)
 
@@ -23,6 +26,24 @@ def settings(tmp_path):
 @pytest.fixture
 def contract(settings):
     return Contract.of("payments", settings.use_cases)
+
+
+def test_nobody_is_told_of_a_stop_in_a_history_that_is_played_again(settings, contract, monkeypatch):
+    told = []
+    stop = SimpleNamespace(why="nothing came for a day", since=NOW)
+    monkeypatch.setattr(feed_health, "stopped", lambda *_: stop)
+    monkeypatch.setattr(delivery, "notify", lambda *given, **_: told.append(given[-1]))
+
+    lines = []
+    with rehearsing(lines.append):
+        sentence = monitoring.look_for_stop.fn(settings, contract)
+    assert (told, lines) == ([], ["the feed has stopped: nothing came for a day"])
+
+    monkeypatch.setattr(monitoring, "working", lambda: nullcontext(lines.append))
+    assert (
+        monitoring.look_for_stop.fn(settings, contract) == sentence == "The feed looks broken: nothing came for a day."
+    )
+    assert told == [sentence]
 
 
 def test_what_a_person_released_is_not_held_out_again_although_it_looks_broken_still(settings, contract, monkeypatch):
