@@ -29,7 +29,7 @@ from contender.settings import Settings
 from contender.values import BATCH, ModelVersion
 from tasks.announcements import TOLD, tell_finding
 from tasks.retries import TRIES
-from tasks.run_log import show, table, working
+from tasks.run_log import is_rehearsal, show, table, working
 from tasks.steps import step
 
 _MANY = 100
@@ -71,7 +71,8 @@ def look_for_stop(settings: Settings, contract: Contract) -> str | None:
             return None
         sentence = f"The feed looks broken: {found.why}."
         what = f"stopped {settings.name_of(contract.name)} {found.since.isoformat()}"
-        delivery.notify(settings, "broken feed", contract.name, sentence, id=what)
+        if not is_rehearsal():
+            delivery.notify(settings, "broken feed", contract.name, sentence, id=what)
         return sentence
 
 
@@ -291,12 +292,20 @@ def hold_out(settings: Settings, contract: Contract, looked: Looked, diagnosis: 
     whole = [batch for batch in suspects if batch not in looked.partly]
     reason = diagnosis.reasons[0]
     exclusions.hold_out_batch(settings, contract.name, whole, reason=reason, at=at)
-    named = [f"batch {batch}" for batch in whole]
+    named = {(batch, None, None): f"batch {batch}" for batch in whole}
     if len(whole) < len(suspects):
         start, end = (datetime.combine(day, time(), UTC) for day in (looked.check.start, looked.check.end))
         exclusions.hold_out_window(settings, contract.name, start, end, reason=reason, at=at)
-        named.append(f"{looked.check.start} to {looked.check.end - timedelta(days=1)}")
-    return f"Held out of training and judging: {', '.join(named)}." if named else "There are no rows to hold out."
+        named[None, start, end] = f"{looked.check.start} to {looked.check.end - timedelta(days=1)}"
+    free = {
+        one.what: f"{named[one.what]} by {one.by}"
+        for one in exclusions.released(settings, contract.name)
+        if one.what in named
+    }
+    held = [name for what, name in named.items() if what not in free]
+    told = [f"Held out of training and judging: {', '.join(held)}."] if held else []
+    told += [f"Released before, and learnt from: {', '.join(free.values())}."] if free else []
+    return " ".join(told) or "There are no rows to hold out."
 
 
 def _page(settings: Settings, champion: ModelVersion, looked: Looked, done: Kept, quality: Readings) -> list[str]:

@@ -24,6 +24,7 @@ COMMANDS = {
     "rollback": ("title", "Give the title back to an earlier champion."),
     "approve": ("title", "Agree that the challenger which won takes the title."),
     "reject": ("title", "Refuse the title to the challenger which won; the champion stays."),
+    "release-held": ("held", "Learn again from rows that were held out as broken."),
     "reconcile": ("title", "Check the ledger, and set MLflow's aliases as it has them."),
     "init": ("init", "Write a contract from your own files: CSV, JSON lines or Parquet."),
     "simulate": ("simulate", "Write the built-in payments data, day by day."),
@@ -50,7 +51,7 @@ class LazyGroup(click.Group):
 
 def command_of(name: str) -> click.Command:
     """A command, with its options and its help."""
-    found: click.Command = getattr(import_module(f"flows.cli.{COMMANDS[name][0]}"), name)
+    found: click.Command = getattr(import_module(f"flows.cli.{COMMANDS[name][0]}"), name.replace("-", "_"))
     return found
 
 

@@ -11,12 +11,14 @@ import click
 
 from contender.contracts.contract import Contract, known_use_cases
 from contender.errors import ContractError, UnknownUseCase, UsageError
+from contender.features import exclusions
 from contender.lake import tables
 from contender.operations import notices
 from contender.promotion import approval_requests, ledger
 from contender.promotion.approval_request import document_of
 from contender.retraining import triggers
 from contender.settings import Settings
+from flows.cli import held
 from flows.cli.options import any_use_case, as_json, command, use_case_argument
 from flows.prefect_api import discovery
 from flows.runtime.output import print_json
@@ -41,6 +43,8 @@ def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
         "challenger": {"version": verdict["challenger"]} if verdict and waiting else None,
         "last_verdict": verdict["decision"] if verdict else None,
         "approval": document_of(use_case, approval_requests.waiting(settings, use_case)),
+        "held_out": held.documents_of(exclusions.held_out(settings, use_case)),
+        "released": held.documents_of(exclusions.released(settings, use_case)),
         "next": next_of(settings, use_case),
         "failing": [asdict(one) for one in notices.failing(settings, use_case)],
         "triggers": [asdict(trigger) for trigger in triggers.newest(settings, use_case, _SHOWN)],
@@ -115,10 +119,24 @@ def _tell_what_happened(row: dict[str, Any]) -> None:
         for notice in row["notices"]
         if notice["sentence"] not in told
     ]
-    lines.insert(0, f"Next: {row['next']['sentence']}")
+    lines[:0] = [f"Next: {row['next']['sentence']}", *_exclusions_told(row)]
     click.echo(f"\n{row['name']}")
     for line in lines[:_TOLD]:
         click.echo(textwrap.fill(line, 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
+
+
+def _exclusions_told(row: dict[str, Any]) -> list[str]:
+    """What is held out, in one line, and the newest release."""
+    lines = [
+        f"{one['at']:%Y-%m-%d %H:%M}  released: {one['what']} by {one['by']}, {one['reason']}"
+        for one in row["released"][-1:]
+    ]
+    if not row["held_out"]:
+        return lines
+    *more, newest = row["held_out"]
+    others = f", and {len(more):,} more" if more else ""
+    command = f"contender release-held {row['name']}"
+    return [f"Held out of training: {newest['what']} ({newest['reason']}){others}; see '{command}'.", *lines]
 
 
 @command()

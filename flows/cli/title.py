@@ -1,6 +1,5 @@
 """The commands by which a person rules over the title: no Spark session, no Prefect, done in seconds."""
 
-import getpass
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from contender.promotion.approval_request import told
 from contender.promotion.ledger import LedgerEntry
 from contender.settings import Settings
 from flows.cli.options import any_use_case, as_json, by_option, command, reason_option, use_case_argument
+from flows.cli.person import person
 from flows.prefect_api import events, suspended_runs
 from flows.runtime.output import print_json
 
@@ -32,7 +32,7 @@ def promote(use_case: str, to: int, reason: str, by: str | None, json_: bool) ->
     \b
     Example: contender promote payments --to 7 --reason "agreed with the bank"
     """
-    _rule(lambda settings: title.promote(settings, use_case, to=to, reason=reason, by=_person(by)), use_case, json_)
+    _rule(lambda settings: title.promote(settings, use_case, to=to, reason=reason, by=person(by)), use_case, json_)
 
 
 @command()
@@ -51,7 +51,7 @@ def rollback(use_case: str, to: int | None, reason: str, by: str | None, json_: 
     Example: contender rollback payments --reason "too many false alarms"
              contender rollback payments --to 3 --reason "as in March"
     """
-    _rule(lambda settings: title.rollback(settings, use_case, to=to, reason=reason, by=_person(by)), use_case, json_)
+    _rule(lambda settings: title.rollback(settings, use_case, to=to, reason=reason, by=person(by)), use_case, json_)
 
 
 @command()
@@ -71,7 +71,7 @@ def approve(use_case: str, version: int | None, reason: str, by: str | None, jso
     """
 
     def decide(settings: Settings) -> LedgerEntry:
-        entry = approval_decisions.approve(settings, use_case, version=version, reason=reason, by=_person(by))
+        entry = approval_decisions.approve(settings, use_case, version=version, reason=reason, by=person(by))
         suspended_runs.end(settings, use_case, approval_requests.find(settings, use_case, entry.version))
         return entry
 
@@ -92,7 +92,7 @@ def reject(use_case: str, version: int | None, reason: str, by: str | None, json
     """
     settings = Settings()
     Contract.of(use_case, settings.use_cases)
-    request = approval_decisions.reject(settings, use_case, version=version, reason=reason, by=_person(by))
+    request = approval_decisions.reject(settings, use_case, version=version, reason=reason, by=person(by))
     suspended_runs.end(settings, use_case, request)
     if json_:
         names = ("version", "state", "decided_at", "reason", "decided_by")
@@ -158,17 +158,6 @@ def _rule(decide: Callable[[Settings], LedgerEntry], use_case: str, json_: bool)
     before = f" after version {entry.previous_version}" if entry.previous_version else ""
     click.echo(f"Version {entry.version} of {use_case} holds the title{before}: {entry.action} by {entry.by}.")
     click.echo(f"Next: contender history {use_case}")
-
-
-def _person(by: str | None) -> str:
-    """Who decides, as the ledger has it: the judge's own entries are by 'contender'."""
-    try:
-        name = getpass.getuser() if by is None else by.strip()
-    except (KeyError, OSError):
-        name = ""
-    if not name:
-        raise UsageError("It is not known who you are, which the ledger keeps; say so with --by NAME.")
-    return f"person: {name}"
 
 
 def _shown(version: int | None) -> str:
