@@ -245,21 +245,20 @@ def importance(
 
     Source: Breiman (2001), Random Forests, Machine Learning 45(1).
     """
+    from sklearn.inspection import permutation_importance
+
     frame, y = frame.iloc[-rows:], np.asarray(y)[-rows:]
     classes = getattr(model, "classes_", None)
     kind: Kind = "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"
     better = sign(metric)
     task = Task(kind, (), None, metric, seed, 1)
 
-    def score(records: pd.DataFrame) -> float:
-        return better * measure(metric, kind, y, task.predict(model, records, classes), classes)
+    def score(fitted: Any, records: pd.DataFrame, truth: NDArray[Any]) -> float:
+        return better * measure(metric, kind, truth, task.predict(fitted, records, classes), classes)
 
-    whole, random = score(frame), np.random.default_rng(seed)
-    lost = {}
-    for name in frame.columns:
-        order = random.permutation(len(frame))
-        lost[str(name)] = whole - score(frame.assign(**{name: frame[name].to_numpy()[order]}))
-    return dict(sorted(lost.items(), key=lambda item: -item[1]))
+    shuffled = permutation_importance(model, frame, y, scoring=score, n_repeats=1, random_state=seed)
+    lost = zip(map(str, frame.columns), shuffled.importances_mean.tolist(), strict=True)
+    return dict(sorted(lost, key=lambda item: -item[1]))
 
 
 def latency_ms(
