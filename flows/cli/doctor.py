@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from contender.operations import doctor
-from contender.operations.findings import Finding
+from contender.operations.findings import Finding, healthy
 from flows.runtime.output import print_json
 
 
@@ -13,10 +13,10 @@ def examine(json_: bool) -> None:
     """`contender doctor`: exit code 0 if nothing failed."""
     findings = doctor.examine_here()
     if json_:
-        print_json({"healthy": doctor.healthy(findings), "findings": [asdict(finding) for finding in findings]})
+        print_json({"healthy": healthy(findings), "findings": [asdict(finding) for finding in findings]})
     else:
         _tell(findings)
-    if not doctor.healthy(findings):
+    if not healthy(findings):
         raise click.exceptions.Exit(1)
 
 

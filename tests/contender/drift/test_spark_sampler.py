@@ -153,7 +153,7 @@ def test_a_check_tells_drift_keeps_it_and_alarms_the_second_time(watched):
     second, _ = check(watched, TRAINED + 16)
     assert second.alarming == ("amount",)
     home, _ = watched
-    assert detection.last_checks(home.settings, "orders", 3) == [usual, first, second]
+    assert detection.past_checks(home.settings, "orders") == [usual, first, second]
 
 
 def test_what_is_not_there_is_not_told(watched):
