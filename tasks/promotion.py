@@ -11,7 +11,7 @@ from contender.reports import publication
 from contender.settings import Settings
 from contender.values import ModelVersion, Rows, Scorecard, Verdict
 from tasks.retries import TRIES
-from tasks.run_log import show, table, working
+from tasks.run_log import show, step_log, table
 from tasks.steps import step
 from tasks.training import git_revision
 
@@ -19,7 +19,7 @@ from tasks.training import git_revision
 @step(**TRIES)
 def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, ModelVersion] | None:
     """Who holds the title, with the entry that says so; None when nobody does yet."""
-    with working() as tell, locks.loading:
+    with step_log() as tell, locks.loading:
         held = title.holder(settings, contract.name)
         if held and title.catch_up(settings, contract.name):
             tell("the registry's aliases are again as the ledger has them")
@@ -30,7 +30,7 @@ def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, 
 @step(**TRIES)
 def hold_out(settings: Settings, contract: Contract, rows: Rows, champion: ModelVersion | None) -> Rows:
     """The judging rows, of which the champion has seen none; told before anything is trained for them."""
-    with working() as tell:
+    with step_log() as tell:
         judging = judging_window.unseen(contract, rows, champion)
         judging_window.refuse_seen_rows(settings, contract, judging, [champion] if champion else [])
         tell(f"judging rows start {judging.start:%Y-%m-%d %H:%M}; the champion, if any, has seen none of them")
@@ -42,7 +42,7 @@ def evaluate(settings: Settings, contract: Contract, model: ModelVersion, rows: 
     """The model's scorecard on rows it has not seen, and the absolute limits it breaks."""
     from contender.registry import mlflow_evaluation
 
-    with working() as tell:
+    with step_log() as tell:
         scorecard, mine, dummy = comparison.measure(settings, contract, model, rows)
         failures = mlflow_evaluation.validate(contract, mine, dummy)
         metric = contract.judging.metric
@@ -69,7 +69,7 @@ def compare(
     decayed: bool = False,
 ) -> Verdict:
     """Let the challenger face the champion, on the same rows, and keep the verdict."""
-    with working() as tell:
+    with step_log() as tell:
         verdict = comparison.compare(
             settings,
             contract,
@@ -98,7 +98,7 @@ def crown(
     rows: Rows,
 ) -> LedgerEntry:
     """Give the title to the challenger: the ledger first, then the registry's aliases."""
-    with working() as tell:
+    with step_log() as tell:
         evidence = comparison.evidence_of(verdict, rows, git_revision(contract.folder))
         reason = verdict.reasons[0]
         entry = title.crown(
@@ -111,7 +111,7 @@ def crown(
 @step(**TRIES)
 def publish_report(settings: Settings, contract: Contract, challenger: ModelVersion) -> str:
     """The page for people, brought up to date."""
-    with working() as tell:
+    with step_log() as tell:
         path = publication.publish(settings, contract, challenger)
         tell(f"report: {path}")
         return str(path)

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 from contender.contracts.loop_sections import Drift
-from contender.drift.baseline import Ordinary, Side, Source, Watched, alike
+from contender.drift.baseline import Ordinary, Side, Source, Watched, same_season_rows
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class Comparison:
     @cached_property
     def matched(self) -> Side:
         """The rows of the reference that the window is compared with: of a season, those of the same days."""
-        return alike(self.reference, self.current, max((one.season for one in self.ordinary.values()), default=0))
+        return same_season_rows(
+            self.reference, self.current, max((one.season for one in self.ordinary.values()), default=0)
+        )
 
 
 LookBack = Callable[[Comparison, tuple[Watched, ...]], Side | None]

@@ -141,7 +141,7 @@ def _of_lake(
     from tasks import ingestion
     from tasks.run_log import rehearsing
 
-    scratch = sandboxes.found(settings, contract, folder / "source")
+    scratch = sandboxes.create(settings, contract, folder / "source")
     source = settings
     replay.start_spark(scratch.settings)
     if asked.landing is not None or tables.find(settings, contract.name, "records") is None:

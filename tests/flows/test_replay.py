@@ -225,7 +225,7 @@ def test_nobody_hears_of_what_is_played_again(monkeypatch):
     monkeypatch.setattr(run_log, "stored", fail)
     lines = []
     with run_log.rehearsing(lines.append):
-        with run_log.working() as tell:
+        with run_log.step_log() as tell:
             tell("a step")
         run_log.show("power", "drift", "a page", [])
         announcements.announce(Settings(), None)
