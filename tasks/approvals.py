@@ -156,7 +156,7 @@ def request_page(settings: Settings, use_case: str, request: Request, challenger
             ],
         ),
         "",
-        ui_links.told(settings, challenger),
+        ui_links.version_line(settings, challenger),
         "",
         f"Report: `{publication.path_of(settings, use_case)}`.",
     ]

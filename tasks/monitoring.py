@@ -352,7 +352,7 @@ def _page(settings: Settings, champion: ModelVersion, looked: Looked, done: Kept
         if looked.report
         else "There was nothing to make Evidently's report of.",
         "",
-        ui_links.told(settings, champion),
+        ui_links.version_line(settings, champion),
     ]
 
 

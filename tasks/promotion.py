@@ -53,7 +53,7 @@ def evaluate(settings: Settings, contract: Contract, model: ModelVersion, rows: 
         contract.name,
         "scorecard",
         f"{contract.name}: {model}",
-        [*_scorecard_page(scorecard), "", ui_links.told(settings, model)],
+        [*_scorecard_page(scorecard), "", ui_links.version_line(settings, model)],
     )
     return scorecard, failures
 
@@ -82,8 +82,8 @@ def compare(
         )
         tell(f"verdict: {verdict.decision.value}, gain {verdict.gain:+.4f} over the {verdict.against}")
     page = _verdict_page(verdict)
-    page += ["", f"Challenger. {ui_links.told(settings, challenger.model)}"] if challenger.model else []
-    page += ["", f"Champion. {ui_links.told(settings, champion)}"] if champion else []
+    page += ["", f"Challenger. {ui_links.version_line(settings, challenger.model)}"] if challenger.model else []
+    page += ["", f"Champion. {ui_links.version_line(settings, champion)}"] if champion else []
     show(contract.name, "verdict", f"{contract.name}: {verdict.decision.value}", page)
     return verdict
 

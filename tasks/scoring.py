@@ -37,5 +37,5 @@ def _page(settings: Settings, scored: Scored) -> list[str]:
         "",
         *table(["band", "predictions"], [(band, f"{rows:,}") for band, rows in sorted(scored.bands.items())]),
         "",
-        f"Table: `{scored.table}`. {ui_links.told(settings, scored.model)}",
+        f"Table: `{scored.table}`. {ui_links.version_line(settings, scored.model)}",
     ]

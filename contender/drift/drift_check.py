@@ -89,26 +89,26 @@ class DriftCheck:
         return tuple(column for column in self.columns if column.drifted)
 
     @property
-    def told(self) -> int:
+    def tested(self) -> int:
         """Columns of which anything could be told."""
         return sum(column.drifted is not None for column in self.columns)
 
     @property
     def share_drifted(self) -> float | None:
         """Drifted columns among those that could be told; None when none could."""
-        return len(self.drifted) / self.told if self.told else None
+        return len(self.drifted) / self.tested if self.tested else None
 
     @property
     def sentence(self) -> str:
         """What was found, for people."""
         last = self.end - timedelta(days=1)
         window = f"{self.start}" if last == self.start else f"{self.start} to {last}"
-        if not self.told:
+        if not self.tested:
             why = self.columns[0].why if self.columns else "no columns are watched"
             return f"{self.use_case}, {window}: not enough to tell ({why})."
         named = "; ".join(f"{column}: {column.why}" for column in self.drifted[:5])
         more = f"; and {len(self.drifted) - 5} more" if len(self.drifted) > 5 else ""
-        found = f"{len(self.drifted)} of {self.told} columns drifted" + (f" ({named}{more})" if named else "")
+        found = f"{len(self.drifted)} of {self.tested} columns drifted" + (f" ({named}{more})" if named else "")
         alarm = f"; alarm: {', '.join(self.alarming)}" if self.alarm else ""
         return f"{self.use_case}, {window}: {found}{alarm}."
 

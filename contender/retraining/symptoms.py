@@ -68,7 +68,7 @@ def read_signs(compared: Comparison, check: DriftCheck, arrived: Arrived, rules:
         usual_rows=arrived.usual_rows,
         quarantined=arrived.quarantined,
         usual_quarantined=arrived.usual_quarantined,
-        columns=tuple(columns + others) if check.told else (),
+        columns=tuple(columns + others) if check.tested else (),
         by_source=tuple(_standing_out(compared, found, rules)),
         drifted=check.alarm or of_season,
         only_source=_only_source(compared, list(found.values()), rules),

@@ -158,7 +158,7 @@ def test_a_check_tells_drift_keeps_it_and_alarms_the_second_time(watched):
 
 def test_what_is_not_there_is_not_told(watched):
     found, _ = check(watched, TRAINED + 30)
-    assert found.told == 0
+    assert found.tested == 0
     assert "the window has 0 rows, needed are 50" in found.sentence
     outcome = next(column for column in found.columns if column.table == "outcomes")
     assert outcome.drifted is None
