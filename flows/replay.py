@@ -36,7 +36,7 @@ _QUIET = ("none", "not enough to tell")
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReplayPlan:
     """What to play again: under which policies, in periods of how many days, from the first champion on `begins`.
 
     `folder` is for the worlds; who keeps it can look at their tables, ledgers and registries afterwards.
@@ -70,7 +70,7 @@ class Life:
     seconds: float = 0.0
 
 
-def replay(plan: Plan, tell: Tell) -> Replay:
+def replay(plan: ReplayPlan, tell: Tell) -> Replay:
     """Play the history, and measure how each policy did by the outcomes that were known in the end.
 
     Raises:
@@ -133,11 +133,11 @@ def catch_up(base: Sandbox, at: datetime) -> None:
     monitoring.measure_performance.fn(base.settings, base.contract, held[1], at)
 
 
-def _branches(plan: Plan, base: Sandbox) -> list[Life]:
+def _branches(plan: ReplayPlan, base: Sandbox) -> list[Life]:
     return [Life(policy, sandboxes.branch(base, plan.folder / policy)) for policy in plan.policies]
 
 
-def arrive(plan: Plan, base: Sandbox, start: date, end: date) -> str:
+def arrive(plan: ReplayPlan, base: Sandbox, start: date, end: date) -> str:
     """Take in what came in a period; what was refused as a whole, in words."""
     plan.history.land(base.landing, start, end)
     return _take_in(base, midnight(end))
@@ -249,7 +249,7 @@ def challenge(world: Sandbox, wanted: RetrainRequest, at: datetime) -> Retrained
     )
 
 
-def _settle(plan: Plan, base: Sandbox, lives: Sequence[Life]) -> list[policy_outcomes.Measured]:
+def _settle(plan: ReplayPlan, base: Sandbox, lives: Sequence[Life]) -> list[policy_outcomes.Measured]:
     """Take in the outcomes that came late, and measure every day by outcomes that will not change any more."""
     at = plan.history.settle(base.landing)
     _take_in(base, at)

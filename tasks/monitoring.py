@@ -9,7 +9,7 @@ from pathlib import Path
 from contender.contracts.contract import Contract
 from contender.drift import daily_samples, detection, evidently_report, reference_sample, spark_sampler
 from contender.drift.drift_check import DriftCheck, conclude
-from contender.drift.reference_sample import Reference, Trained
+from contender.drift.reference_sample import Reference, TrainedChampion
 from contender.errors import UntrustedModel, UsageError
 from contender.features import exclusions
 from contender.lake import locks
@@ -148,7 +148,7 @@ def _reference(
     if first is None:
         window = contract.training.window or timedelta(days=365)
         first = champion.trained_until - window
-    trained = Trained(
+    trained = TrainedChampion(
         champion,
         first.date(),
         model_versions.training_keys(settings, champion),

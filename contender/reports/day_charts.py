@@ -209,7 +209,8 @@ def _day(one: QualityDay, across: Days) -> str:
     ]
     return (
         f'<rect class="day" x="{100 * across.left(one.day):.3f}%" width="{100 / across.count:.3f}%" height="100%" '
-        f'data-day="{one.day}" data-figures="{escape(json.dumps(figures))}"><title>{escape(quality_in_words(one))}</title></rect>'
+        f'data-day="{one.day}" data-figures="{escape(json.dumps(figures))}">'
+        f"<title>{escape(quality_in_words(one))}</title></rect>"
     )
 
 

@@ -26,7 +26,7 @@ _RARE = 0.1
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A model, and how it was found.
 
     `folds` holds every metric of the chosen setting on each time-ordered fold of the training rows, before
@@ -59,7 +59,7 @@ def train(
     progress: Callable[[str], None] = lambda _: None,
     n_jobs: int = 2,
     gap: int = 0,
-) -> Trained:
+) -> TrainedModel:
     """The best candidate with its best setting, fitted on the newest rows that the rules allow.
 
     The same rows and seed give the same model, whatever the machine does meanwhile: nothing is bounded by time.
@@ -125,7 +125,7 @@ def train(
             model = Calibrated.on(model, last.predicted[newest], y[last.tested[newest]])
     reached = np.mean([fold[metric] for fold in folds])
     progress(f"{best.candidate} wins: {metric} {reached:.4g} over {len(folds)} folds; fitted on {len(y):,} rows")
-    return Trained(
+    return TrainedModel(
         model=model,
         candidate=best.candidate,
         params=best.params,

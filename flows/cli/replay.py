@@ -119,7 +119,7 @@ def _play(
         every = asked.every or _default_every(begins, played.last)
     tell(f"{played.first} to {played.last}: a first champion from {begins} on, then periods of {every.days} days")
     return replay.replay(
-        replay.Plan(
+        replay.ReplayPlan(
             settings,
             played,
             asked.policies,

@@ -58,7 +58,7 @@ def play(seed: int, wanted: list[str], folder: Path) -> Iterator[dict[str, objec
     base = sandboxes.create(settings, contract, folder / "base")
     replay.start_spark(base.settings)
     with rehearsing(lambda _: None):
-        plan = replay.Plan(settings, ordinary, ("contender",), timedelta(days=DAYS), begins, folder)
+        plan = replay.ReplayPlan(settings, ordinary, ("contender",), timedelta(days=DAYS), begins, folder)
         replay.arrive(plan, base, FIRST, begins)
         crowned = replay.challenge(base, RetrainRequest("the first champion"), replay.midnight(begins))
         if not crowned.promoted:
@@ -73,7 +73,7 @@ def _days_before(begins: date) -> int:
     return (begins - FIRST).days
 
 
-def _one(plan: replay.Plan, base: sandboxes.Sandbox, simulation: Simulation, scenario: str) -> dict[str, object]:
+def _one(plan: replay.ReplayPlan, base: sandboxes.Sandbox, simulation: Simulation, scenario: str) -> dict[str, object]:
     began, begins, days = time.perf_counter(), plan.begins, LONGER.get(scenario, DAYS)
     first_day = _days_before(begins)
     simulation = replace(simulation, days=first_day + days)

@@ -288,7 +288,7 @@ def test_periods_follow_on_one_another_to_the_end_of_the_history():
     class History:
         last = date(2026, 2, 1)
 
-    plan = replay.Plan(Settings(), History(), ("never",), timedelta(days=14), date(2026, 1, 1), Path())
+    plan = replay.ReplayPlan(Settings(), History(), ("never",), timedelta(days=14), date(2026, 1, 1), Path())
     assert list(plan.periods) == [
         (date(2026, 1, 1), date(2026, 1, 15)),
         (date(2026, 1, 15), date(2026, 1, 29)),

@@ -127,7 +127,7 @@ def watched(make_home, spark):
     spark_sampler.update_samples(home.settings, home.contract)
     until = datetime(2026, 1, 28, 23)  # noqa: DTZ001 - naive UTC, as in the registry
     keys = hashes_of(f"{day:03}-{number:05}" for day in range(TRAINED) for number in range(ROWS))
-    trained = reference_sample.Trained(
+    trained = reference_sample.TrainedChampion(
         ModelVersion("orders", 1, "", "", "", until), FIRST, keys, lambda frame: frame["amount"].to_numpy() / 100
     )
     return home, trained
