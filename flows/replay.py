@@ -22,9 +22,9 @@ from contender.performance.score_counts import metric_of
 from contender.promotion.ledger import LedgerEntry
 from contender.replay import policies, policy_outcomes, sandboxes
 from contender.replay.history import History
-from contender.replay.policies import Seen, Wish
+from contender.replay.policies import RetrainRequest, Seen
 from contender.replay.replay_results import OURS, Alarm, Period, Replay, Retrained
-from contender.replay.sandboxes import World
+from contender.replay.sandboxes import Sandbox
 from contender.retraining import next_action, triggers
 from contender.settings import Settings
 from contender.values import ModelVersion
@@ -36,7 +36,7 @@ _QUIET = ("none", "not enough to tell")
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReplayPlan:
     """What to play again: under which policies, in periods of how many days, from the first champion on `begins`.
 
     `folder` is for the worlds; who keeps it can look at their tables, ledgers and registries afterwards.
@@ -65,18 +65,18 @@ class Life:
     """One policy, its world, and what has become of it so far."""
 
     policy: str
-    world: World
+    world: Sandbox
     periods: list[Period] = field(default_factory=list)
     seconds: float = 0.0
 
 
-def replay(plan: Plan, tell: Tell) -> Replay:
+def replay(plan: ReplayPlan, tell: Tell) -> Replay:
     """Play the history, and measure how each policy did by the outcomes that were known in the end.
 
     Raises:
         TooFewOutcomes: no first champion could be trained in the whole history.
     """
-    base = sandboxes.found(plan.settings, plan.history.contract, plan.folder / "base")
+    base = sandboxes.create(plan.settings, plan.history.contract, plan.folder / "base")
     start_spark(base.settings)
     lives: list[Life] = []
     begun, why = plan.begins, "there is no history"
@@ -85,7 +85,7 @@ def replay(plan: Plan, tell: Tell) -> Replay:
         arrive(plan, base, plan.history.first, plan.begins)
         for number, (start, end) in enumerate(plan.periods, start=1):
             if not lives:
-                first = challenge(base, Wish("the first champion"), midnight(start))
+                first = challenge(base, RetrainRequest("the first champion"), midnight(start))
                 why = first.reason
                 tell(f"{start}: the first champion: {first.decision}; {first.reason}")
                 if first.promoted:
@@ -124,7 +124,7 @@ def start_spark(settings: Settings) -> None:
     spark_session.start(settings, small=True, java_options=spark_session.MANY_SMALL)
 
 
-def catch_up(base: World, at: datetime) -> None:
+def catch_up(base: Sandbox, at: datetime) -> None:
     """Do once, with the first champion, what each policy would otherwise do again for all that came before."""
     held = promotion.find_champion.fn(base.settings, base.contract)
     assert held is not None, "its title was just given"
@@ -133,17 +133,17 @@ def catch_up(base: World, at: datetime) -> None:
     monitoring.measure_performance.fn(base.settings, base.contract, held[1], at)
 
 
-def _branches(plan: Plan, base: World) -> list[Life]:
+def _branches(plan: ReplayPlan, base: Sandbox) -> list[Life]:
     return [Life(policy, sandboxes.branch(base, plan.folder / policy)) for policy in plan.policies]
 
 
-def arrive(plan: Plan, base: World, start: date, end: date) -> str:
+def arrive(plan: ReplayPlan, base: Sandbox, start: date, end: date) -> str:
     """Take in what came in a period; what was refused as a whole, in words."""
     plan.history.land(base.landing, start, end)
     return _take_in(base, midnight(end))
 
 
-def _take_in(base: World, at: datetime) -> str:
+def _take_in(base: Sandbox, at: datetime) -> str:
     refused = ""
     batch = ingestion.find_batch.fn(base.settings, base.contract, base.landing, at)
     if batch is not None:
@@ -178,7 +178,7 @@ def live(life: Life, start: date, end: date, *, train: bool = True) -> tuple[Per
         monitoring.measure_performance.fn(settings, contract, champion, at)
     for window_end in window_ends(contract, start, end):
         seen = _look(life, entry, champion, window_end, seen)
-    wanted = policies.wish(life.policy, contract, seen)
+    wanted = policies.wanted_retrain(life.policy, contract, seen)
     retrained = None
     if train and wanted and (life.policy != OURS or _admitted(life.world, wanted, at)):
         retrained = challenge(life.world, wanted, at)
@@ -214,7 +214,7 @@ def _look(life: Life, entry: LedgerEntry, champion: ModelVersion, end: date, see
     return replace(seen, kept=(*seen.kept, kept))
 
 
-def _admitted(world: World, wanted: Wish, at: datetime) -> bool:
+def _admitted(world: Sandbox, wanted: RetrainRequest, at: datetime) -> bool:
     """Whether the contract's cool-down and budget have room for an alarm's challenger."""
     if not wanted.alarm:
         return True
@@ -223,7 +223,7 @@ def _admitted(world: World, wanted: Wish, at: datetime) -> bool:
     return triggers.may_start(world.settings, world.contract, event_id, at, event=event).allowed
 
 
-def challenge(world: World, wanted: Wish, at: datetime) -> Retrained:
+def challenge(world: Sandbox, wanted: RetrainRequest, at: datetime) -> Retrained:
     """A challenger trained on what was known at `at`, and judged."""
     settings, contract = world.settings, world.contract
     try:
@@ -250,7 +250,7 @@ def challenge(world: World, wanted: Wish, at: datetime) -> Retrained:
     )
 
 
-def _settle(plan: Plan, base: World, lives: Sequence[Life]) -> list[policy_outcomes.Measured]:
+def _settle(plan: ReplayPlan, base: Sandbox, lives: Sequence[Life]) -> list[policy_outcomes.Measured]:
     """Take in the outcomes that came late, and measure every day by outcomes that will not change any more."""
     at = plan.history.settle(base.landing)
     _take_in(base, at)

@@ -23,7 +23,7 @@ from contender.reports import publication
 from contender.settings import Settings
 from contender.values import ModelVersion, Rows, Verdict
 from tasks.announcements import announce
-from tasks.run_log import show, table, working
+from tasks.run_log import show, step_log, table
 from tasks.steps import step
 
 
@@ -40,7 +40,7 @@ def ask_approval(
     from contender.promotion import comparison
     from tasks.training import git_revision
 
-    with working() as tell:
+    with step_log() as tell:
         evidence = comparison.evidence_of(verdict, rows, git_revision(contract.folder))
         evidence |= {"model_digest": challenger.digest, "run_id": challenger.run_id}
         request, replaced = approval_requests.ask(
@@ -67,7 +67,7 @@ def ask_approval(
 @step
 def show_request(settings: Settings, contract: Contract, request: Request, flow_run: str) -> Request:
     """The verdict and what is asked, as a page in the Prefect UI; and the run in which the answer is waited for."""
-    with working() as tell:
+    with step_log() as tell:
         challenger = model_versions.find(settings, contract.name, request.version)
         page = request_page(settings, contract.name, request, challenger)
         show(contract.name, "approval", f"{contract.name}: may version {request.version} take the title?", page)
@@ -78,7 +78,7 @@ def show_request(settings: Settings, contract: Contract, request: Request, flow_
 @step
 def finish_approval(settings: Settings, contract: Contract) -> None:
     """The title for whom a person has approved, where a command was cut off before it changed."""
-    with working() as tell:
+    with step_log() as tell:
         entry = approval_decisions.finish(settings, contract.name)
         if entry:
             tell(f"{contract.name} version {entry.version} holds the title by {entry}")
@@ -87,7 +87,7 @@ def finish_approval(settings: Settings, contract: Contract) -> None:
 @step
 def give_title(settings: Settings, contract: Contract, version: int, reason: str, by: str) -> LedgerEntry:
     """The title for the challenger, as a person wants it."""
-    with working() as tell:
+    with step_log() as tell:
         entry = approval_decisions.approve(settings, contract.name, version=version, reason=reason, by=by)
         tell(f"{contract.name} version {version} holds the title by {entry}")
         return entry
@@ -96,7 +96,7 @@ def give_title(settings: Settings, contract: Contract, version: int, reason: str
 @step
 def refuse_title(settings: Settings, contract: Contract, version: int, reason: str, by: str) -> Request:
     """The champion stays, as a person wants it."""
-    with working() as tell:
+    with step_log() as tell:
         request = approval_decisions.reject(settings, contract.name, version=version, reason=reason, by=by)
         tell(told(contract.name, request))
         return request
@@ -105,7 +105,7 @@ def refuse_title(settings: Settings, contract: Contract, version: int, reason: s
 @step
 def expire_requests(settings: Settings, at: datetime | None = None) -> list[Request]:
     """Close what nobody has answered until `at` (else now), and the runs that wait for it."""
-    with working() as tell:
+    with step_log() as tell:
         expired = approval_requests.expire(settings, at)
         for request in expired:
             sentence = told(request.use_case, request)
@@ -156,7 +156,7 @@ def request_page(settings: Settings, use_case: str, request: Request, challenger
             ],
         ),
         "",
-        ui_links.told(settings, challenger),
+        ui_links.version_line(settings, challenger),
         "",
         f"Report: `{publication.path_of(settings, use_case)}`.",
     ]

@@ -11,7 +11,7 @@ from contender.ingestion.batches import Plan
 from contender.ingestion.expectations import Finding
 from contender.settings import Settings
 from contender.values import Ingested, TableVersion
-from tasks.run_log import show, table, working
+from tasks.run_log import show, step_log, table
 from tasks.steps import step
 
 
@@ -20,7 +20,7 @@ def find_batch(
     settings: Settings, contract: Contract, folder: Path, at: datetime, settled_seconds: float = 0
 ) -> Plan | None:
     """The batch to take in next, or None when all that landed is in the lake."""
-    with working() as tell:
+    with step_log() as tell:
         batch = batches.plan(settings, contract, folder, at, settled_seconds=settled_seconds)
         tell(
             f"batch {batch.batch}: {len(batch.files):,} new files in {folder}" if batch else f"no new files in {folder}"
@@ -31,7 +31,7 @@ def find_batch(
 @step(task_run_name="take in batch {batch.batch}")
 def take_in(settings: Settings, contract: Contract, batch: Plan) -> Ingested:
     """Check a batch and write it: good rows to records and outcomes, the others to quarantine."""
-    with working() as tell:
+    with step_log() as tell:
         try:
             ingested, findings = intake.take_in(settings, contract, batch, tell)
         except BatchRefused as error:
@@ -48,7 +48,7 @@ def take_in(settings: Settings, contract: Contract, batch: Plan) -> Ingested:
 @step
 def refresh_features(settings: Settings, contract: Contract, folder: Path) -> TableVersion | None:
     """Bring look-ups and features up to date with the records."""
-    with working() as tell:
+    with step_log() as tell:
         for lookup in feature_tables.update_lookups(settings, contract, folder):
             tell(f"look-up {lookup}")
         features = feature_tables.update_features(settings, contract)

@@ -9,7 +9,7 @@ from pathlib import Path
 from contender.contracts.contract import Contract
 from contender.drift import daily_samples, detection, evidently_report, reference_sample, spark_sampler
 from contender.drift.drift_check import DriftCheck, conclude
-from contender.drift.reference_sample import Reference, Trained
+from contender.drift.reference_sample import Reference, TrainedChampion
 from contender.errors import UntrustedModel, UsageError
 from contender.features import exclusions
 from contender.lake import locks
@@ -29,7 +29,7 @@ from contender.settings import Settings
 from contender.values import BATCH, ModelVersion
 from tasks.announcements import TOLD, tell_finding
 from tasks.retries import TRIES
-from tasks.run_log import is_rehearsal, show, table, working
+from tasks.run_log import is_rehearsal, show, step_log, table
 from tasks.steps import step
 
 _MANY = 100
@@ -54,7 +54,7 @@ class Looked:
 @step
 def bring_samples(settings: Settings, contract: Contract) -> date | None:
     """The daily samples brought up to date; the newest day of which there are records."""
-    with working() as tell:
+    with step_log() as tell:
         days = spark_sampler.update_samples(settings, contract)
         newest = daily_samples.newest_day(settings, contract)
         tell(f"samples of {days:,} days are new; the newest day is {newest}" if newest else "no records yet")
@@ -64,7 +64,7 @@ def bring_samples(settings: Settings, contract: Contract) -> date | None:
 @step
 def look_for_stop(settings: Settings, contract: Contract) -> str | None:
     """That nothing comes any more, which leaves no window to look at; people are told of each stop once."""
-    with working() as tell:
+    with step_log() as tell:
         found = feed_health.stopped(settings, contract, datetime.now(UTC))
         tell(f"the feed has stopped: {found.why}" if found else "the feed is on time, or its times are not known")
         if found is None:
@@ -100,7 +100,7 @@ def look_at_window(
     Args:
         report: whether to make Evidently's page, which takes longer than all the rest.
     """
-    with working() as tell:
+    with step_log() as tell:
         start = as_of.date() - contract.drift.window
         reference = _reference(settings, contract, entry, champion, start)
         check, comparisons = detection.check_drift(settings, contract, reference, champion.version, as_of)
@@ -149,7 +149,7 @@ def _reference(
     if first is None:
         window = contract.training.window or timedelta(days=365)
         first = champion.trained_until - window
-    trained = Trained(
+    trained = TrainedChampion(
         champion,
         first.date(),
         model_versions.training_keys(settings, champion),
@@ -165,7 +165,7 @@ def log_report(settings: Settings, champion: ModelVersion, looked: Looked) -> No
     """Keep Evidently's page with the champion's run, one for each window."""
     if looked.report is None:
         return
-    with working() as tell, locks.loading:
+    with step_log() as tell, locks.loading:
         name = f"drift/{looked.check.end - timedelta(days=1)}.html"
         model_versions.log_page(settings, champion.run_id, looked.report.read_text(encoding="utf-8"), name)
         tell(f"Evidently's report: {looked.report}, kept with run {champion.run_id} as {name}")
@@ -174,7 +174,7 @@ def log_report(settings: Settings, champion: ModelVersion, looked: Looked) -> No
 @step
 def measure_performance(settings: Settings, contract: Contract, champion: ModelVersion, as_of: datetime) -> Readings:
     """`performance` and its views brought up to date, and what they say of the champion."""
-    with working() as tell:
+    with step_log() as tell:
         entries = ledger.history(settings, contract.name)
         ends = _trained_until(settings, contract, {entry.version for entry in entries})
         updated = performance_table.update(settings, contract, as_of, ends)
@@ -259,7 +259,7 @@ def act(
     Args:
         at: the moment that was looked from; `now` when that was done, if not at this moment.
     """
-    with working() as tell:
+    with step_log() as tell:
         check, now = looked.check, now or datetime.now(UTC)
         earlier = diagnoses.newest(settings, contract.name, _MANY, champion.version)
         policy = next_action.next_action(settings, contract, now, diagnosis)
@@ -361,7 +361,7 @@ def _page(settings: Settings, champion: ModelVersion, looked: Looked, done: Kept
         if looked.report
         else "There was nothing to make Evidently's report of.",
         "",
-        ui_links.told(settings, champion),
+        ui_links.version_line(settings, champion),
     ]
 
 

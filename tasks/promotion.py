@@ -11,7 +11,7 @@ from contender.reports import publication
 from contender.settings import Settings
 from contender.values import ModelVersion, Rows, Scorecard, Verdict
 from tasks.retries import TRIES
-from tasks.run_log import show, table, working
+from tasks.run_log import show, step_log, table
 from tasks.steps import step
 from tasks.training import git_revision
 
@@ -19,7 +19,7 @@ from tasks.training import git_revision
 @step(**TRIES)
 def repair_aliases(settings: Settings, contract: Contract) -> None:
     """The registry's aliases as the ledger has them, where a command was cut off before it had set them."""
-    with working() as tell, locks.loading:
+    with step_log() as tell, locks.loading:
         # While nobody was ever crowned there is nothing to mirror, and MLflow need not be loaded.
         if ledger.head(settings, contract.name) and title.repair(settings, contract.name):
             tell("the registry's aliases are again as the ledger has them")
@@ -28,7 +28,7 @@ def repair_aliases(settings: Settings, contract: Contract) -> None:
 @step(**TRIES)
 def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, ModelVersion] | None:
     """Who holds the title, with the entry that says so; None when nobody does yet."""
-    with working() as tell, locks.loading:
+    with step_log() as tell, locks.loading:
         held = title.holder(settings, contract.name)
         tell(f"champion: {held[1]}, since {held[0].at[:16]}" if held else "nobody holds the title yet")
         return held
@@ -37,7 +37,7 @@ def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, 
 @step(**TRIES)
 def hold_out(settings: Settings, contract: Contract, rows: Rows, champion: ModelVersion | None) -> Rows:
     """The judging rows, of which the champion has seen none; told before anything is trained for them."""
-    with working() as tell:
+    with step_log() as tell:
         judging = judging_window.unseen(contract, rows, champion)
         judging_window.refuse_seen_rows(settings, contract, judging, [champion] if champion else [])
         tell(f"judging rows start {judging.start:%Y-%m-%d %H:%M}; the champion, if any, has seen none of them")
@@ -49,7 +49,7 @@ def evaluate(settings: Settings, contract: Contract, model: ModelVersion, rows: 
     """The model's scorecard on rows it has not seen, and the absolute limits it breaks."""
     from contender.registry import mlflow_evaluation
 
-    with working() as tell:
+    with step_log() as tell:
         scorecard, mine, dummy = comparison.measure(settings, contract, model, rows)
         failures = mlflow_evaluation.validate(contract, mine, dummy)
         metric = contract.judging.metric
@@ -60,7 +60,7 @@ def evaluate(settings: Settings, contract: Contract, model: ModelVersion, rows: 
         contract.name,
         "scorecard",
         f"{contract.name}: {model}",
-        [*_scorecard_page(scorecard), "", ui_links.told(settings, model)],
+        [*_scorecard_page(scorecard), "", ui_links.version_line(settings, model)],
     )
     return scorecard, failures
 
@@ -76,7 +76,7 @@ def compare(
     decayed: bool = False,
 ) -> Verdict:
     """Let the challenger face the champion, on the same rows, and keep the verdict."""
-    with working() as tell:
+    with step_log() as tell:
         verdict = comparison.compare(
             settings,
             contract,
@@ -89,8 +89,8 @@ def compare(
         )
         tell(f"verdict: {verdict.decision.value}, gain {verdict.gain:+.4f} over the {verdict.against}")
     page = _verdict_page(verdict)
-    page += ["", f"Challenger. {ui_links.told(settings, challenger.model)}"] if challenger.model else []
-    page += ["", f"Champion. {ui_links.told(settings, champion)}"] if champion else []
+    page += ["", f"Challenger. {ui_links.version_line(settings, challenger.model)}"] if challenger.model else []
+    page += ["", f"Champion. {ui_links.version_line(settings, champion)}"] if champion else []
     show(contract.name, "verdict", f"{contract.name}: {verdict.decision.value}", page)
     return verdict
 
@@ -105,7 +105,7 @@ def crown(
     rows: Rows,
 ) -> LedgerEntry:
     """Give the title to the challenger, in the ledger, which is what counts."""
-    with working() as tell:
+    with step_log() as tell:
         evidence = comparison.evidence_of(verdict, rows, git_revision(contract.folder))
         reason = verdict.reasons[0]
         entry = title.crown(
@@ -118,7 +118,7 @@ def crown(
 @step(**TRIES)
 def follow_verdict(settings: Settings, contract: Contract, challenger: ModelVersion, verdict: Verdict) -> None:
     """The registry's aliases, and the challenger's validation status, as verdict and ledger have them."""
-    with working() as tell:
+    with step_log() as tell:
         title.follow_verdict(settings, contract.name, challenger, verdict.decision)
         tell(f"{challenger} stands in the registry as {verdict.decision.value} left it")
 
@@ -126,7 +126,7 @@ def follow_verdict(settings: Settings, contract: Contract, challenger: ModelVers
 @step(**TRIES)
 def publish_report(settings: Settings, contract: Contract, challenger: ModelVersion) -> str:
     """The page for people, brought up to date."""
-    with working() as tell:
+    with step_log() as tell:
         path = publication.publish(settings, contract, challenger)
         tell(f"report: {path}")
         return str(path)

@@ -7,14 +7,14 @@ from contender.registry import mlflow_evaluation
 from contender.settings import Settings
 from contender.values import Decision, ModelVersion, Rows, Scorecard
 from tasks.retries import TRIES
-from tasks.run_log import working
+from tasks.run_log import step_log
 from tasks.steps import step
 
 
 @step(task_run_name="copy the champion of {source.environment} to {target.environment}", **TRIES)
 def copy_champion(source: Settings, target: Settings, contract: Contract) -> ModelVersion:
     """The approved version as a version of the target, with its evidence."""
-    with working() as tell:
+    with step_log() as tell:
         entry, champion = release.approved(source, target, contract)
         arrived = release.copy_version(source, target, contract, entry, champion)
         tell(f"{champion} of {source.environment} is {arrived} in {target.environment}, byte for byte")
@@ -29,7 +29,7 @@ def validate_there(target: Settings, contract: Contract, model: ModelVersion, ro
         ModelError: a limit does not hold.
         SeenRows: it was trained on some of these rows.
     """
-    with working() as tell:
+    with step_log() as tell:
         judging_window.refuse_seen_rows(target, contract, rows, [model])
         scorecard, mine, dummy = comparison.measure(target, contract, model, rows)
         if failures := mlflow_evaluation.validate(contract, mine, dummy):

@@ -8,14 +8,14 @@ from contender.retraining.policy import Allowed, Due
 from contender.settings import Settings
 from tasks.announcements import tell_due
 from tasks.retries import TRIES
-from tasks.run_log import working
+from tasks.run_log import step_log
 from tasks.steps import step
 
 
 @step(**TRIES)
 def decide_retraining(settings: Settings, contract: Contract) -> Due:
     """Whether enough outcomes are new since the last verdict."""
-    with working() as tell:
+    with step_log() as tell:
         due = next_action.due(settings, contract)
         tell(f"a challenger is {'due' if due.now else 'not due'}: {due.reason}")
         return due
@@ -24,7 +24,7 @@ def decide_retraining(settings: Settings, contract: Contract) -> Due:
 @step(**TRIES)
 def ask_for_retraining(settings: Settings, contract: Contract) -> Due:
     """Whether a challenger is due; where it is, and there is something to train on, an event asks for it."""
-    with working() as tell:
+    with step_log() as tell:
         due = next_action.due_with_outcomes(settings, contract)
         tell(f"a challenger is {'asked for' if due.now else 'not due'}: {due.reason}")
         if due.now:
@@ -35,7 +35,7 @@ def ask_for_retraining(settings: Settings, contract: Contract) -> Due:
 @step(**TRIES)
 def admit(settings: Settings, contract: Contract, event_id: str, event: str, flow_run: str) -> Allowed:
     """Whether the retrain that an event called for may go on, by the contract's limits."""
-    with working() as tell:
+    with step_log() as tell:
         allowed = triggers.may_start(
             settings,
             contract,

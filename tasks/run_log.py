@@ -36,7 +36,7 @@ def is_rehearsal() -> bool:
 
 
 @contextmanager
-def working() -> Iterator[Callable[[str], None]]:
+def step_log() -> Iterator[Callable[[str], None]]:
     """Count the block as work, and give the function that tells about it."""
     told = _rehearsal.get()
     logger = None if told else get_run_logger()

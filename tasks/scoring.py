@@ -9,14 +9,14 @@ from contender.settings import Settings
 from contender.values import ModelVersion, Scored
 from tasks.progress import progressing
 from tasks.retries import TRIES
-from tasks.run_log import show, table, working
+from tasks.run_log import show, step_log, table
 from tasks.steps import step
 
 
 @step(task_run_name="score with {champion}", **TRIES)
 def score_records(settings: Settings, contract: Contract, champion: ModelVersion, at: datetime) -> Scored:
     """Score, with one version from first to last, all records that have no prediction yet."""
-    with working() as tell:
+    with step_log() as tell:
         folder = model_versions.fetch_approved(settings, champion, champion.digest)
         with progressing(settings, contract.name, f"scoring with {champion}", tell):
             scored = batch_scoring.score_pending(settings, contract, champion, folder, at)
@@ -37,5 +37,5 @@ def _page(settings: Settings, scored: Scored) -> list[str]:
         "",
         *table(["band", "predictions"], [(band, f"{rows:,}") for band, rows in sorted(scored.bands.items())]),
         "",
-        f"Table: `{scored.table}`. {ui_links.told(settings, scored.model)}",
+        f"Table: `{scored.table}`. {ui_links.version_line(settings, scored.model)}",
     ]

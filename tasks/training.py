@@ -15,14 +15,14 @@ from contender.lake import tables
 from contender.promotion.compliance import candidates_in
 from contender.settings import Settings
 from contender.values import KEY, TARGET, TIME, ModelVersion
-from tasks.run_log import working
+from tasks.run_log import step_log
 from tasks.steps import step
 
 
 @step
 def split_rows(settings: Settings, contract: Contract, as_of: datetime) -> Split:
     """The rows to train on and the newer ones to judge on."""
-    with working() as tell:
+    with step_log() as tell:
         found = dataset.split(settings, contract, as_of)
         tell(f"training ends {found.training.end:%Y-%m-%d %H:%M}, judging starts {found.judging.start:%Y-%m-%d %H:%M}")
         return found
@@ -36,7 +36,7 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
     from contender.training import leakage, trainer
 
     rows = split.training
-    with working() as tell:
+    with step_log() as tell:
         frame = dataset.load(settings, contract, rows, newest=contract.training.max_rows)
         columns = contract.model_columns
         inputs, y = frame[[column.name for column in columns]], outcomes_of(contract, frame[TARGET].to_numpy())

@@ -7,7 +7,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from contender.errors import UsageError
-from contender.ingestion.file_reader import describe, read_chunks
+from contender.ingestion.file_format import describe
+from contender.ingestion.file_reader import read_chunks
 
 SAMPLE_ROWS = 20_000
 _MOST_FILES = 12

@@ -107,7 +107,7 @@ class Ordinary:
         return sqrt(max(self.rows / rows, 1.0))
 
 
-def alike(reference: Side, window: Side, season: int) -> Side:
+def same_season_rows(reference: Side, window: Side, season: int) -> Side:
     """The rows of the reference that are from the same days of the season as the window."""
     if not season:
         return reference

@@ -131,11 +131,6 @@ def past_checks(
     return [_check_of(use_case, rows) for _, rows in sorted(checks.items(), key=lambda item: item[0])]
 
 
-def last_checks(settings: Settings, use_case: str, count: int) -> list[DriftCheck]:
-    """The newest checks, the oldest of them first."""
-    return past_checks(settings, use_case)[-count:]
-
-
 def _comparison(
     settings: Settings, contract: Contract, reference: Reference, source: Source, version: int, end: date
 ) -> Comparison:

@@ -75,13 +75,9 @@ def jensen_shannon(reference: Floats, current: Floats) -> float:
 
     Source: Endres & Schindelin (2003), A new metric for probability distributions, IEEE Trans. Inf. Theory 49(7).
     """
-    middle = (reference + current) / 2
+    from scipy.spatial.distance import jensenshannon
 
-    def divergence(shares: Floats) -> float:
-        there = shares > 0
-        return float(shares[there] @ np.log(shares[there] / middle[there]))
-
-    return float(np.sqrt(max(divergence(reference) + divergence(current), 0.0) / 2))
+    return float(jensenshannon(reference, current))
 
 
 def stability_index(reference: Floats, current: Floats) -> float:

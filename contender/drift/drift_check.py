@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 from contender.contracts.loop_sections import Drift
-from contender.drift.baseline import Ordinary, Side, Source, Watched, alike
+from contender.drift.baseline import Ordinary, Side, Source, Watched, same_season_rows
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class Comparison:
     @cached_property
     def matched(self) -> Side:
         """The rows of the reference that the window is compared with: of a season, those of the same days."""
-        return alike(self.reference, self.current, max((one.season for one in self.ordinary.values()), default=0))
+        return same_season_rows(
+            self.reference, self.current, max((one.season for one in self.ordinary.values()), default=0)
+        )
 
 
 LookBack = Callable[[Comparison, tuple[Watched, ...]], Side | None]
@@ -87,26 +89,26 @@ class DriftCheck:
         return tuple(column for column in self.columns if column.drifted)
 
     @property
-    def told(self) -> int:
+    def tested(self) -> int:
         """Columns of which anything could be told."""
         return sum(column.drifted is not None for column in self.columns)
 
     @property
     def share_drifted(self) -> float | None:
         """Drifted columns among those that could be told; None when none could."""
-        return len(self.drifted) / self.told if self.told else None
+        return len(self.drifted) / self.tested if self.tested else None
 
     @property
     def sentence(self) -> str:
         """What was found, for people."""
         last = self.end - timedelta(days=1)
         window = f"{self.start}" if last == self.start else f"{self.start} to {last}"
-        if not self.told:
+        if not self.tested:
             why = self.columns[0].why if self.columns else "no columns are watched"
             return f"{self.use_case}, {window}: not enough to tell ({why})."
         named = "; ".join(f"{column}: {column.why}" for column in self.drifted[:5])
         more = f"; and {len(self.drifted) - 5} more" if len(self.drifted) > 5 else ""
-        found = f"{len(self.drifted)} of {self.told} columns drifted" + (f" ({named}{more})" if named else "")
+        found = f"{len(self.drifted)} of {self.tested} columns drifted" + (f" ({named}{more})" if named else "")
         alarm = f"; alarm: {', '.join(self.alarming)}" if self.alarm else ""
         return f"{self.use_case}, {window}: {found}{alarm}."
 

@@ -40,7 +40,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedChampion:
     """A champion and its training: the first day, hashes of the keys, and how it scores rows."""
 
     model: ModelVersion
@@ -88,7 +88,7 @@ def find_reference(settings: Settings, contract: Contract, version: int) -> Refe
     return Reference(sides, ordinary)
 
 
-def make_reference(settings: Settings, contract: Contract, trained: Trained, before: date) -> Reference:
+def make_reference(settings: Settings, contract: Contract, trained: TrainedChampion, before: date) -> Reference:
     """Draw the reference of a champion from the daily samples and keep it; the one that is kept, where there is one.
 
     Args:
@@ -112,7 +112,7 @@ def make_reference(settings: Settings, contract: Contract, trained: Trained, bef
     return found
 
 
-def _days(contract: Contract, trained: Trained, source: Source, before: date) -> tuple[date, date]:
+def _days(contract: Contract, trained: TrainedChampion, source: Source, before: date) -> tuple[date, date]:
     """The days `[first, end)` that a table is compared with."""
     if source != "predictions":
         return trained.first, trained.end
@@ -122,7 +122,9 @@ def _days(contract: Contract, trained: Trained, source: Source, before: date) ->
     return trained.end, max(trained.end, min(before, trained.end + wait + unseen))
 
 
-def _drawn(settings: Settings, contract: Contract, trained: Trained, source: Source, first: date, end: date) -> Side:
+def _drawn(
+    settings: Settings, contract: Contract, trained: TrainedChampion, source: Source, first: date, end: date
+) -> Side:
     most = contract.drift.reference_rows
     if source == "predictions":
         return _scored(daily_samples.side_of(settings, contract, "features", first, end, most=most), trained)
@@ -164,13 +166,13 @@ def _kept_rows(settings: Settings, contract: Contract, version: int, source: Sou
     return frame.astype(others) if others else frame
 
 
-def _scored(side: Side, trained: Trained) -> Side:
+def _scored(side: Side, trained: TrainedChampion) -> Side:
     frame = side.frame[[KEY, DAY]].assign(score=trained.scores(side.frame) if len(side.frame) else np.zeros(0))
     return replace(side, frame=frame, rows=len(frame), missing={"score": int(frame["score"].isna().sum())})
 
 
 def _windows(
-    settings: Settings, contract: Contract, trained: Trained, source: Source, first: date, end: date
+    settings: Settings, contract: Contract, trained: TrainedChampion, source: Source, first: date, end: date
 ) -> Iterator[Side]:
     """Windows of the contract's length from those days; all are read in one go, at one rate."""
     length, rules = contract.drift.window.days, contract.drift

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from contender.errors import UnreadableFile
-from contender.ingestion.file_format import GZIP_ERRORS, FileForm, describe, normalise, open_text
+from contender.ingestion.file_format import GZIP_ERRORS, FileForm, open_text
 from contender.ingestion.line_parsers import UNDECODED, Lines, split_csv, split_json
 from contender.ingestion.text_values import render_column
-
-__all__ = ["BadRow", "Chunk", "FileForm", "describe", "digest", "normalise", "read_chunks"]
 
 _CHUNK_CHARACTERS = 1 << 26
 
@@ -33,7 +31,6 @@ class BadRow:
 class Chunk:
     """Some rows of a file. `columns` holds the good ones, `row_numbers` their numbers (from 1, without the header)."""
 
-    first_row: int
     columns: dict[str, list[str | None]]
     row_numbers: list[int]
     bad: list[BadRow] = field(default_factory=list)
@@ -62,7 +59,6 @@ def read_chunks(path: Path, form: FileForm, rows: int = 50_000) -> Iterator[Chun
             good: list[tuple[str | None, ...] | list[str]] = []
             numbers: list[int] = []
             bad: list[BadRow] = []
-            first = 1
             for values, raw, reason in split(lines, form):
                 done += 1
                 if reason:
@@ -70,11 +66,11 @@ def read_chunks(path: Path, form: FileForm, rows: int = 50_000) -> Iterator[Chun
                 else:
                     good.append(values)
                     numbers.append(done)
-                if done - first + 1 >= rows or lines.characters > _CHUNK_CHARACTERS:
-                    yield _chunk(form, first, good, numbers, bad)
-                    good, numbers, bad, first, lines.characters = [], [], [], done + 1, 0
-            if done >= first:
-                yield _chunk(form, first, good, numbers, bad)
+                if len(good) + len(bad) >= rows or lines.characters > _CHUNK_CHARACTERS:
+                    yield _chunk(form, good, numbers, bad)
+                    good, numbers, bad, lines.characters = [], [], [], 0
+            if good or bad:
+                yield _chunk(form, good, numbers, bad)
     except GZIP_ERRORS:
         raise _broken(path, "gzip", done) from None
 
@@ -109,14 +105,14 @@ def _read_parquet(path: Path, form: FileForm, rows: int) -> Iterator[Chunk]:
                     keep = [place for place in range(batch.num_rows) if place not in wrong]
                     columns = [[column[place] for place in keep] for column in columns]
                     numbers = [first + place for place in keep]
-                yield Chunk(first, dict(zip(form.header, columns, strict=True)), numbers, bad)
+                yield Chunk(dict(zip(form.header, columns, strict=True)), numbers, bad)
     except (pa.ArrowException, OSError):
         raise _broken(path, "Parquet", done) from None
 
 
-def _chunk(form: FileForm, first: int, good: list[Any], numbers: list[int], bad: list[BadRow]) -> Chunk:
+def _chunk(form: FileForm, good: list[Any], numbers: list[int], bad: list[BadRow]) -> Chunk:
     columns = map(list, zip(*good, strict=True)) if good else ([] for _ in form.header)
-    return Chunk(first, dict(zip(form.header, columns, strict=True)), numbers, bad)
+    return Chunk(dict(zip(form.header, columns, strict=True)), numbers, bad)
 
 
 def _printable(raw: str) -> str:

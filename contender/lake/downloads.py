@@ -111,7 +111,10 @@ class _Download:
     def _ask(self, jar: Jar, start: int) -> None:
         """Ask once for what is missing from byte `start` on, and write down what comes."""
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-        with self._told(), self.client.stream("GET", self.repository.url_of(jar), headers=headers) as answer:
+        with (
+            self._errors_explained(),
+            self.client.stream("GET", self.repository.url_of(jar), headers=headers) as answer,
+        ):
             self._check(jar, answer)
             goes_on = answer.status_code == 206
             if goes_on and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
@@ -150,7 +153,7 @@ class _Download:
             raise self._wrong(jar, f"of {int(length):,} bytes in place of {jar.size:,}", keep_part=True)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors_explained(self) -> Iterator[None]:
         """Errors of the network by what can be done about them."""
         name = self.repository.subject
         try:

@@ -26,7 +26,7 @@ _TRUNCATED = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
-class Part:
+class DataFile:
     """One file, with the smallest and largest key and record time in it; None where the log does not tell."""
 
     path: str
@@ -35,18 +35,18 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Parts:
+class DataFiles:
     """Some or all files of a table at its version; what is left out holds no row of those asked for."""
 
     settings: Settings
     table: TableVersion
     schema: str
-    files: tuple[Part, ...]
+    files: tuple[DataFile, ...]
 
-    def on(self, days: Sequence[date]) -> "Parts":
+    def on(self, days: Sequence[date]) -> "DataFiles":
         """Those that may hold records of these days, given oldest first."""
 
-        def may(part: Part) -> bool:
+        def may(part: DataFile) -> bool:
             if part.times is None:
                 return True
             place = bisect_left(days, part.times[0].date())
@@ -54,13 +54,13 @@ class Parts:
 
         return self._where(may)
 
-    def among(self, keys: tuple[str, str] | None) -> "Parts":
+    def among(self, keys: tuple[str, str] | None) -> "DataFiles":
         """Those that may hold keys from the first to the second; all of them for None."""
         if keys is None:
             return self
         return self._where(lambda part: part.keys is None or (part.keys[0] <= keys[1] and keys[0] <= part.keys[1]))
 
-    def newest(self, until: datetime) -> "Parts":
+    def newest(self, until: datetime) -> "DataFiles":
         """Those among which the newest record up to `until` is, where there is one."""
         ranges = [part.times for part in self.files if part.times is not None]
         sure = [high if high <= until else low for low, high in ranges if low + _TRUNCATED <= until]
@@ -92,11 +92,11 @@ class Parts:
         folder = tables.path_of(self.settings, self.table.use_case, self.table.table)
         return session.read.schema(schema).parquet(*[f"{folder}/{part.path}" for part in self.files])
 
-    def _where(self, may: Callable[[Part], bool]) -> "Parts":
+    def _where(self, may: Callable[[DataFile], bool]) -> "DataFiles":
         return replace(self, files=tuple(part for part in self.files if may(part)))
 
 
-def parts_of(settings: Settings, table: TableVersion) -> Parts:
+def data_files_of(settings: Settings, table: TableVersion) -> DataFiles:
     """All files of a table at its version."""
     delta = tables.opened(settings, table.use_case, table.table, table.version)
     if delta is None:
@@ -104,8 +104,8 @@ def parts_of(settings: Settings, table: TableVersion) -> Parts:
     actions = tables.log_of(delta)
     names = [f"{end}.{column}" for column in (KEY, TIME) for end in ("min", "max")]
     rows = actions.select([name for name in ("path", *names) if name in actions.column_names]).to_pylist()
-    files = tuple(Part(row["path"], _range(row, KEY), _range(row, TIME)) for row in rows)
-    return Parts(settings, table, delta.schema().to_json(), files)
+    files = tuple(DataFile(row["path"], _range(row, KEY), _range(row, TIME)) for row in rows)
+    return DataFiles(settings, table, delta.schema().to_json(), files)
 
 
 def _range(row: dict[str, Any], column: str) -> tuple[Any, Any] | None:

@@ -88,7 +88,7 @@ def attach(settings: Settings, address: Address, options: Mapping[str, str]) -> 
     from py4j.protocol import Py4JError
     from pyspark import SparkContext
 
-    with door(settings):
+    with attach_lock(settings):
         name = f"contender-{uuid4().hex}"
         alive = FileLock(_folder(settings) / name, is_singleton=True, thread_local=False)
         alive.acquire()
@@ -130,7 +130,7 @@ def leave() -> None:
         alive.release()
 
 
-def hush(session: "SparkSession") -> None:
+def silence_traceback(session: "SparkSession") -> None:
     """Keep PySpark from printing a traceback when Java ends before Python does."""
     vars(session.sparkContext._accumulatorServer)["handle_error"] = lambda *_: None
 
@@ -193,14 +193,14 @@ def cancel_orphans(settings: Settings, gateway: "ClientServer") -> int:
 
 
 @contextmanager
-def door(settings: Settings) -> Iterator[None]:
+def attach_lock(settings: Settings) -> Iterator[None]:
     """Nobody else attaches, or clears up, while the block runs."""
     _folder(settings).mkdir(parents=True, exist_ok=True)
     with FileLock(settings.running / "spark.lock", is_singleton=True, thread_local=False):
         yield
 
 
-def nobody_in(settings: Settings) -> bool:
+def is_unused(settings: Settings) -> bool:
     """Whether no process is attached; call it with the door held. Forgets those that are gone."""
     names = [path.name for path in _folder(settings).iterdir()]
     for name in names:
@@ -251,7 +251,7 @@ def _enter(gateway: "ClientServer", name: str, options: Mapping[str, str]) -> "S
         ]
     )
     _here["session"] = session
-    hush(session)
+    silence_traceback(session)
     atexit.register(leave)
     return session
 

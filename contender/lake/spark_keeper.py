@@ -73,7 +73,7 @@ def keep(settings: Settings) -> NoReturn:
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     try:
         session = spark_session.start(settings, java_options=LASTING, more=FRUGAL)
-        shared_spark.hush(session)
+        shared_spark.silence_traceback(session)
         rehearse(settings, session)
         gateway: Any = session.sparkContext._gateway
         parameters = gateway.java_parameters
@@ -115,8 +115,8 @@ def _hold(settings: Settings, session: "SparkSession", own: Any) -> NoReturn:
     used, idle_since = False, time.monotonic()
     while gateway.proc.poll() is None:
         time.sleep(GLANCE_SECONDS)
-        with shared_spark.door(settings):
-            nobody = shared_spark.nobody_in(settings)
+        with shared_spark.attach_lock(settings):
+            nobody = shared_spark.is_unused(settings)
         try:
             # Here too, and not only by whoever comes next: nobody may come for a day.
             shared_spark.cancel_orphans(settings, gateway)
@@ -139,8 +139,8 @@ def _hold(settings: Settings, session: "SparkSession", own: Any) -> NoReturn:
 def _rest(settings: Settings, session: "SparkSession", own: Any) -> bool:
     """Let go of all that runs left in Java, and give the memory back; False when a run has just come."""
     context: Any = session.sparkContext
-    with shared_spark.door(settings):
-        if not shared_spark.nobody_in(settings):
+    with shared_spark.attach_lock(settings):
+        if not shared_spark.is_unused(settings):
             return False
         _bindings_of(context._gateway).retainAll(own)
         session.catalog.clearCache()

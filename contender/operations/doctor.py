@@ -18,10 +18,8 @@ from pydantic import ValidationError
 from contender.contracts.contract import Contract, known_use_cases
 from contender.errors import ContenderError
 from contender.operations import database_checks, machine_checks, port_checks, server_checks, storage_checks
-from contender.operations.findings import Finding, checkout, healthy, reinstall_command, setup_command
+from contender.operations.findings import Finding, checkout, reinstall_command, setup_command
 from contender.settings import Environment, Settings
-
-__all__ = ["Finding", "examine", "examine_here", "healthy"]
 
 DEADLINE_SECONDS = 10
 """For all checks together; probes of a network give up after 2 s, but looking up a name has no limit."""

@@ -89,7 +89,7 @@ class Failing:
     times: int
 
     @property
-    def told(self) -> str:
+    def in_words(self) -> str:
         """All of it, for people."""
         often = f", {self.times:,} times in a row" if self.times > 1 else ""
         return f"'{self.flow}' failed at {self.at:%Y-%m-%d %H:%M} UTC{often}: {self.sentence}"

@@ -12,7 +12,7 @@ _REACH_DAYS = 10
 
 
 @dataclass(frozen=True)
-class Apart:
+class MeanDifference:
     """By how many standard errors one mean lies above another, and from how many on that is beyond luck.
 
     Luck is to lead so far once in a hundred times; where neighbouring days are very much alike, it may be three.
@@ -26,7 +26,7 @@ class Apart:
         return self.errors >= self.luck
 
 
-def apart(now: Floats, past: Floats) -> Apart | None:
+def mean_difference_test(now: Floats, past: Floats) -> MeanDifference | None:
     """How far the mean of `now` lies above that of `past`; None where the past cannot tell.
 
     It cannot where it is too short, or never moved.
@@ -47,7 +47,7 @@ def apart(now: Floats, past: Floats) -> Apart | None:
         return None
     reach = min(max(_REACH_DAYS, len(now)), len(past) // 3)
     error = math.sqrt(_long_run_variance(past, reach) * (1 / len(now) + 1 / len(past)))
-    return Apart(float(now.mean() - past.mean()) / error, _luck(reach / len(past))) if error else None
+    return MeanDifference(float(now.mean() - past.mean()) / error, _luck(reach / len(past))) if error else None
 
 
 def _luck(share: float) -> float:

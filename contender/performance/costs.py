@@ -16,11 +16,6 @@ def expected_cost(costs: Costs, mistakes: Mapping[str, float]) -> float | None:
     return _priced(costs, mistakes) if mistakes else None
 
 
-def saved_by(costs: Costs, before: float, after: float, *, retrains: int = 0) -> float:
-    """What is left of a fall in the cost of mistakes after retrains are paid for; below zero when they did not pay."""
-    return before - after - retrains * costs.retrain
-
-
 def mistakes_in(tally: Tally) -> dict[str, float]:
     """Counts of mistakes in mature outcomes, named as those of an estimate: of numbers, the sum of absolute errors."""
     if tally.kind == "regression":

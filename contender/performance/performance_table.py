@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from contender.contracts.contract import Contract
 from contender.lake import spark_session, tables
-from contender.lake.file_pruning import Parts, parts_of
+from contender.lake.file_pruning import DataFiles, data_files_of
 from contender.performance.daily_row import CALIBRATION_DAYS, Day, before, row_of, schema
 from contender.performance.quality_readings import TABLE, days_of, reach_of
 from contender.performance.spark_counts import Moment, count, requests_of
@@ -61,9 +61,9 @@ def update(
     now = _moment(
         contract,
         as_of,
-        parts_of(settings, predictions),
-        parts_of(settings, records),
-        parts_of(settings, outcomes) if outcomes else None,
+        data_files_of(settings, predictions),
+        data_files_of(settings, records),
+        data_files_of(settings, outcomes) if outcomes else None,
     )
     if done and as_of < datetime.fromisoformat(done["as_of"]):
         return Updated(0, (), whole=False, seen=_look_back(settings, contract, now, ends))
@@ -100,7 +100,9 @@ def _look_back(settings: Settings, contract: Contract, then: Moment, ends: Mappi
     return tuple(count(settings, contract, replace(then, looks_back=True), _days_of(within), ends))
 
 
-def _moment(contract: Contract, as_of: datetime, predictions: Parts, records: Parts, outcomes: Parts | None) -> Moment:
+def _moment(
+    contract: Contract, as_of: datetime, predictions: DataFiles, records: DataFiles, outcomes: DataFiles | None
+) -> Moment:
     """As for training: a record matures against the newest one that there is, not against a clock that ran on."""
     happened = records.newest(as_of).read().where(F.col(TIME) <= F.lit(as_of))
     newest = happened.agg(F.unix_micros(F.max(TIME))).head()

@@ -9,7 +9,7 @@ import numpy as np
 
 from contender.contracts.contract import Contract
 from contender.lake import tables
-from contender.performance.autocorrelation import Apart, apart
+from contender.performance.autocorrelation import MeanDifference, mean_difference_test
 from contender.performance.daily_row import CALIBRATION_DAYS, Day, before
 from contender.performance.estimates import estimate
 from contender.performance.intervals import interval_over
@@ -38,7 +38,7 @@ class Reading:
     past_interval: Interval | None = None
     past_rows: int = 0
     past_spread: float = 0.0
-    loss: Apart | None = None
+    loss: MeanDifference | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _with_losses(
         return reading
     past = _between(known, last - contract.performance.past, last)
     series = (np.array([tally.loss for tally in tallies], dtype=np.float64) for tallies in (now, past))
-    return replace(reading, loss=apart(*series))
+    return replace(reading, loss=mean_difference_test(*series))
 
 
 def _spread(contract: Contract, known: Sequence[Day], last: date, metric: str, rng: np.random.Generator) -> float:

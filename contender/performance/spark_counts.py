@@ -13,7 +13,7 @@ from contender.contracts.sections import Kind
 from contender.evaluation.probabilities import SMALLEST
 from contender.features import transforms
 from contender.lake import tables
-from contender.lake.file_pruning import Parts
+from contender.lake.file_pruning import DataFiles
 from contender.performance.daily_row import Day
 from contender.performance.score_counts import BINS_PER_UNIT
 from contender.settings import Settings
@@ -35,9 +35,9 @@ class Moment:
 
     as_of: datetime
     mature: datetime
-    predictions: Parts
-    records: Parts
-    outcomes: Parts | None
+    predictions: DataFiles
+    records: DataFiles
+    outcomes: DataFiles | None
     looks_back: bool = False
 
 

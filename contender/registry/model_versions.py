@@ -26,7 +26,6 @@ from contender.values import ModelVersion
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-Alias = Literal["champion", "challenger", "previous"]
 Status = Literal["pending", "approved", "rejected"]
 
 _ENVIRONMENT = {
@@ -218,21 +217,6 @@ def aliases(settings: Settings, use_case: str) -> dict[str, int]:
                 raise
             return {}
     return {alias: int(version) for alias, version in found.items()}
-
-
-def champion_alias(settings: Settings, use_case: str) -> ModelVersion | None:
-    """The version that bears the alias `champion`; the ledger says which one should."""
-    return _bearing("champion", settings, use_case)
-
-
-def challenger(settings: Settings, use_case: str) -> ModelVersion | None:
-    """The version that bears the alias `challenger`; None when there is none."""
-    return _bearing("challenger", settings, use_case)
-
-
-def _bearing(alias: Alias, settings: Settings, use_case: str) -> ModelVersion | None:
-    version = aliases(settings, use_case).get(alias)
-    return None if version is None else find(settings, use_case, version)
 
 
 def set_aliases(

@@ -33,7 +33,7 @@ def of_version(settings: Settings, model: str, version: int) -> str | None:
     return base and f"{base}/#/models/{quote(model)}/versions/{version}"
 
 
-def told(settings: Settings, model: ModelVersion) -> str:
+def version_line(settings: Settings, model: ModelVersion) -> str:
     """A line of Markdown on where a version and its run are: with links where there are pages, else by name."""
     version = of_version(settings, model.name, model.version)
     names = (f"{model}", version), (f"run {model.run_id}", of_run(settings, model.run_id))

@@ -49,7 +49,7 @@ def random_of(seed: int, stream: int, day: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, day)))
 
 
-class World:
+class FraudWorld:
     """Customers, terminals and what is going on with them; lives one day after the other, in order."""
 
     def __init__(self, seed: int, *, size: int) -> None:

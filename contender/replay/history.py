@@ -93,7 +93,7 @@ class SimulatedHistory:
     def make(cls, contract: Contract, simulation: Simulation, scenario: str, injected: date, folder: Path) -> Self:
         """Simulate all days, with what a scenario does from `injected` on."""
         longer = replace(simulation, days=simulation.days + _WAIT_DAYS)
-        scenarios.write(scenarios.live(longer, scenario, (injected - simulation.start).days), folder)
+        scenarios.write(scenarios.scenario_days(longer, scenario, (injected - simulation.start).days), folder)
         return cls(contract, simulation.start, simulation.date_of(simulation.days), folder)
 
     def prepare(self, settings: Settings) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from contender.errors import UsageError
-from contender.replay.fraud_world import DAY, World, random_of
+from contender.replay.fraud_world import DAY, FraudWorld, random_of
 
 DRIFTS = ("new_scheme", "price_inflation", "new_category")
 PAYMENT_COLUMNS = (
@@ -116,14 +116,14 @@ class Written:
     dirty: Mapping[str, int] = field(default_factory=dict)
 
 
-def live(simulation: Simulation) -> Iterator[Day]:
+def simulated_days(simulation: Simulation) -> Iterator[Day]:
     """Every day in order, with the truth behind each payment; holds one day and the outcomes still pending."""
-    return days_of(simulation, paid(simulation))
+    return days_of(simulation, payments_by_day(simulation))
 
 
-def paid(simulation: Simulation) -> Iterator[pd.DataFrame]:
+def payments_by_day(simulation: Simulation) -> Iterator[pd.DataFrame]:
     """The payments of every day in order, as in `Day`."""
-    world = World(simulation.seed, size=simulation.payments)
+    world = FraudWorld(simulation.seed, size=simulation.payments)
     midnight = np.datetime64(simulation.start.isoformat(), "s")
     for day in range(simulation.days):
         count = (day + 1) * simulation.payments // REFERENCE_DAYS - day * simulation.payments // REFERENCE_DAYS
@@ -178,7 +178,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     payments = outcomes = frauds = files = unchanged = 0
     dirty: Counter[str] = Counter()
-    for day in live(simulation):
+    for day in simulated_days(simulation):
         if day.index < first_day:
             continue
         random = random_of(simulation.seed, 5, day.index)

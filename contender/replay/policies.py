@@ -30,7 +30,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Wish:
+class RetrainRequest:
     """A challenger is wanted: why, whether the champion is known to decay, and whether an alarm asks for it."""
 
     why: str
@@ -62,20 +62,20 @@ def checks_quality(policy: str) -> bool:
     return policy in ("performance", OURS)
 
 
-def wish(policy: str, contract: Contract, seen: Seen) -> Wish | None:
+def wanted_retrain(policy: str, contract: Contract, seen: Seen) -> RetrainRequest | None:
     """The challenger that a policy wants now; None where it wants none."""
     if policy == "schedule":
-        return Wish("on schedule") if _came_round(contract, seen) else None
+        return RetrainRequest("on schedule") if _came_round(contract, seen) else None
     if policy == "drift":
         columns = sorted({column for check in seen.checks for column in check.alarming})
-        return Wish(f"drift of {', '.join(columns)}", alarm=True) if columns else None
+        return RetrainRequest(f"drift of {', '.join(columns)}", alarm=True) if columns else None
     if policy == "performance":
         return next((found for _, quality in seen.qualities if (found := of_quality(contract, quality))), None)
     if policy == OURS:
         calls = [one.diagnosis for one in seen.kept if one.action == "retrain"]
         if calls:
-            return Wish(calls[-1].sentence, calls[-1].decayed, alarm=True)
-        return Wish(seen.due.reason) if seen.due.now else None
+            return RetrainRequest(calls[-1].sentence, calls[-1].decayed, alarm=True)
+        return RetrainRequest(seen.due.reason) if seen.due.now else None
     return None
 
 
@@ -87,7 +87,7 @@ def _came_round(contract: Contract, seen: Seen) -> bool:
     return bool(next(CronSim(contract.schedule.retrain, seen.start)) <= seen.end)
 
 
-def of_quality(contract: Contract, quality: Readings) -> Wish | None:
+def of_quality(contract: Contract, quality: Readings) -> RetrainRequest | None:
     """The challenger that a measured quality alone calls for; None where it holds."""
     rows = quality.measured.rows if quality.measured else 0
     floor, max_loss = quality_limits(contract)
@@ -98,4 +98,4 @@ def of_quality(contract: Contract, quality: Readings) -> Wish | None:
         floor=floor,
         max_loss=max_loss,
     )
-    return Wish(found.sentence, found.decayed, alarm=True) if found.retrain else None
+    return RetrainRequest(found.sentence, found.decayed, alarm=True) if found.retrain else None

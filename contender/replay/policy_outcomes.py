@@ -36,7 +36,7 @@ def measure(
     metric = metric_of(contract.kind, contract.judging.metric)
     days = [day for day in days_of(settings, contract, first, last) if day.day < last]
     rng = np.random.default_rng([settings.seed, 6])
-    told = [_told(contract, period, days, metric, rng) for period in periods]
+    told = [_measure_period(contract, period, days, metric, rng) for period in periods]
     quality, interval = _quality([day.tally for day in days], metric, rng)
     costs = _costs(contract, days)
     retrains = sum(period.retrained is not None for period in periods)
@@ -85,7 +85,9 @@ def _sums(daily: Floats, rng: np.random.Generator) -> Floats:
     return np.asarray(daily[places].sum(axis=1), dtype=np.float64)
 
 
-def _told(contract: Contract, period: Period, days: Sequence[Day], metric: str, rng: np.random.Generator) -> Period:
+def _measure_period(
+    contract: Contract, period: Period, days: Sequence[Day], metric: str, rng: np.random.Generator
+) -> Period:
     mine = [day for day in days if period.start <= day.day < period.end]
     quality, interval = _quality([day.tally for day in mine], metric, rng)
     costs = _costs(contract, mine)

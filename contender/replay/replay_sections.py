@@ -69,7 +69,7 @@ def policies_of(words: Words, money: bool) -> list[str]:
     rows = []
     for one in replay.courses:
         cells: list[object] = [one.policy]
-        cells += [_told(one.quality, one.interval)]
+        cells += [_with_interval(one.quality, one.interval)]
         cells += [_amount(one.mistakes_cost)] * money + [one.retrains, one.promotions]
         cells += [_amount(one.retrain_cost), _amount(one.cost)] * money
         cells += ["–" if one.policy == OURS else _money_told(one)] * compared
@@ -79,7 +79,7 @@ def policies_of(words: Words, money: bool) -> list[str]:
     return [*table(names, rows), f'<p class="soft">{escape(unit)}{"; ".join(meant)}{"." * bool(meant)}</p>']
 
 
-def _told(value: float | None, ends: Interval | None) -> object:
+def _with_interval(value: float | None, ends: Interval | None) -> object:
     if value is None:
         return _NOT_KNOWN
     found = _ends(ends)

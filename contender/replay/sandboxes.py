@@ -1,7 +1,7 @@
 """Scratch homes in which a history is played again: nothing in them touches the use case's own.
 
-What arrives is the same for all policies and is taken in once, in the first world; the others look at its tables. What
-a policy changes, predictions, checks, the title, the registry, each world has for itself.
+What arrives is the same for all policies and is taken in once, in the first sandbox; the others look at its tables.
+What a policy changes, predictions, checks, the title, the registry, each sandbox has for itself.
 """
 
 import shutil
@@ -18,7 +18,7 @@ _SHARED = ("records", "outcomes", "quarantine", "files", "features")
 
 
 @dataclass(frozen=True)
-class World:
+class Sandbox:
     """A home of its own, and the contract that holds in it."""
 
     settings: Settings
@@ -29,8 +29,8 @@ class World:
         return self.settings.home / "landing"
 
 
-def found(settings: Settings, contract: Contract, folder: Path) -> World:
-    """An empty world in a folder; whatever it writes, tables, ledger or registry, is below it."""
+def create(settings: Settings, contract: Contract, folder: Path) -> Sandbox:
+    """An empty sandbox in a folder; whatever it writes, tables, ledger or registry, is below it."""
     home = folder / "home"
     own = settings.model_copy(
         update={
@@ -43,19 +43,20 @@ def found(settings: Settings, contract: Contract, folder: Path) -> World:
     )
     # Nobody is there to agree; the page tells of titles as the judge gives them.
     alone = contract.model_copy(update={"approval": contract.approval.model_copy(update={"required": False})})
-    world = World(own, alone)
-    world.landing.mkdir(parents=True)
-    return world
+    sandbox = Sandbox(own, alone)
+    sandbox.landing.mkdir(parents=True)
+    return sandbox
 
 
-def branch(world: World, folder: Path, *, shared: bool = True) -> World:
-    """A world in which all has gone as in this one.
+def branch(sandbox: Sandbox, folder: Path, *, shared: bool = True) -> Sandbox:
+    """A sandbox in which all has gone as in this one.
 
     Args:
         shared: what arrives there arrives here; otherwise each goes its own way from now on.
     """
-    other = found(world.settings, world.contract, folder)
-    here, there = Path(world.settings.lake_of(world.contract.name)), Path(other.settings.lake_of(world.contract.name))
+    other = create(sandbox.settings, sandbox.contract, folder)
+    name = sandbox.contract.name
+    here, there = Path(sandbox.settings.lake_of(name)), Path(other.settings.lake_of(name))
     there.mkdir(parents=True)
     for table in here.iterdir():
         if shared and (table.name in _SHARED or table.name.startswith("lookup_")):
@@ -63,8 +64,8 @@ def branch(world: World, folder: Path, *, shared: bool = True) -> World:
         else:
             shutil.copytree(table, there / table.name)
     check_home(other.settings)
-    for name in ("ledger.db", "mlflow.db"):
-        _copy_database(world.settings.home / name, other.settings.home / name)
+    for database in ("ledger.db", "mlflow.db"):
+        _copy_database(sandbox.settings.home / database, other.settings.home / database)
     return other
 
 

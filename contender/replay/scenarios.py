@@ -15,7 +15,7 @@ import pandas as pd
 
 from contender.errors import UsageError
 from contender.replay.fraud_world import DAY, random_of
-from contender.replay.payments_simulator import CLEARED_AFTER_DAYS, Day, Simulation, days_of, paid, write_day
+from contender.replay.payments_simulator import CLEARED_AFTER_DAYS, Day, Simulation, days_of, payments_by_day, write_day
 from contender.retraining.triage import Name
 
 SCENARIOS: Mapping[str, str] = {
@@ -47,7 +47,7 @@ _SATURDAY, _STREAM = 5, 6
 _PAST_DAYS, _PREFERENCE, _OPENS, _BASKETS = 14, 12, 8 * 3600, (1.1, 1.6)
 
 
-def live(simulation: Simulation, scenario: str, first_day: int) -> Iterator[Day]:
+def scenario_days(simulation: Simulation, scenario: str, first_day: int) -> Iterator[Day]:
     """Every day in order, with `scenario` injected from day `first_day` on.
 
     Raises:
@@ -56,7 +56,7 @@ def live(simulation: Simulation, scenario: str, first_day: int) -> Iterator[Day]
     acts = acting(simulation, scenario, first_day)
     if scenario in _DRIFTS:
         simulation = replace(simulation, drift=(_DRIFTS[scenario],), drift_from=first_day)
-    payments = paid(simulation)
+    payments = payments_by_day(simulation)
     if scenario == "campaign-weekend":
         payments = _with_campaign(simulation, payments, acts)
     elif scenario in _CHANGES:

@@ -116,7 +116,7 @@ class Heat:
         return [name for name, cell in self.newest.items() if cell.alarm]
 
     @property
-    def told(self) -> int:
+    def tested(self) -> int:
         """Columns of which the newest check could tell anything."""
         return sum(cell.drifted is not None for cell in self.newest.values())
 

@@ -118,7 +118,7 @@ def _tile(one: UseCase) -> str:
     if told := quality_told(one):
         lines.append(f"{escape(one.metric)} {told}")
     if one.heat and one.heat.days:
-        lines.append(f"{number(len(one.heat.drifted), 'd')} of {number(one.heat.told, 'd')} columns drift")
+        lines.append(f"{number(len(one.heat.drifted), 'd')} of {number(one.heat.tested, 'd')} columns drift")
     lines += [f"{key('wait', 'bad')} {escape(shortened(one.failing[0], _TILE))}"] if one.failing else []
     calls = [*attention(one), *one.troubles]
     lines += [f"{key('wait')} {escape(calls[0])}"] if calls else []

@@ -6,7 +6,7 @@ from html import escape
 
 from contender.markup import number, table
 from contender.reports.dashboard_model import Batch, Happening, UseCase
-from contender.reports.day_charts import Days, bars, legend, quality, told
+from contender.reports.day_charts import Days, bars, legend, quality, quality_in_words
 from contender.reports.drift_heat_map import heat_map
 from contender.reports.verdict_sections import SHAPES, Document, numbers, opponent
 from contender.svg import Scale, axis, interval, key, row, upright
@@ -72,7 +72,7 @@ def _facts(shown: UseCase) -> dict[str, str]:
             one.estimated_quality, one.estimated_low, one.estimated_high
         )
     if shown.heat:
-        found["columns that drift now"] = f"{number(len(shown.heat.drifted), 'd')} of {number(shown.heat.told, 'd')}"
+        found["columns that drift now"] = f"{number(len(shown.heat.drifted), 'd')} of {number(shown.heat.tested, 'd')}"
     found["predictions"] = number(shown.predictions_in_all, ",")
     found["alerts"] = number(shown.alerts_in_all, ",")
     found["quarantined rows"] = number(shown.quarantined_in_all, ",")
@@ -144,7 +144,7 @@ def quality_of(shown: UseCase) -> list[str]:
         what = "No predictions yet" if not shown.predictions_in_all else "Quality was not measured yet"
         return [_empty(what, f"contender monitor {shown.name}" if shown.predictions_in_all else _run(shown))]
     days, newest = shown.quality, [one for one in (shown.measured, shown.estimated) if one is not None]
-    said = f"{shown.metric} by day, {days[0].day} to {days[-1].day}. " + ". ".join(map(told, newest))
+    said = f"{shown.metric} by day, {days[0].day} to {days[-1].day}. " + ". ".join(map(quality_in_words, newest))
     entries = [("true", "measured, with its 90 % interval"), ("expected", "estimated while outcomes are not in")]
     entries += [("young", "measured, not final yet")] * any(
         one.quality is not None and not one.is_mature for one in days

@@ -209,11 +209,12 @@ def _day(one: QualityDay, across: Days) -> str:
     ]
     return (
         f'<rect class="day" x="{100 * across.left(one.day):.3f}%" width="{100 / across.count:.3f}%" height="100%" '
-        f'data-day="{one.day}" data-figures="{escape(json.dumps(figures))}"><title>{escape(told(one))}</title></rect>'
+        f'data-day="{one.day}" data-figures="{escape(json.dumps(figures))}">'
+        f"<title>{escape(quality_in_words(one))}</title></rect>"
     )
 
 
-def told(one: QualityDay) -> str:
+def quality_in_words(one: QualityDay) -> str:
     """A day's quality in words."""
     parts = [f"{one.day}, version {one.model_version}"]
     if one.quality is not None:

@@ -98,13 +98,15 @@ def _row(name: str, cells: Sequence[Cell | None], heat: Heat) -> str:
         if cell.drifted or cell.season:
             spots.append(
                 f'<rect class="one" x="{place * wide:.2f}%" width="{wide:.2f}%" height="100%"><title>'
-                f"{escape(f'{name}, {_window(heat.days[place])}: {_told(cell)}')}</title></rect>"
+                f"{escape(f'{name}, {_window(heat.days[place])}: {_cell_in_words(cell)}')}</title></rect>"
             )
     figures = [None if one is None else [str(one.day), one.score, one.threshold, one.drifted] for one in cells]
     drawn = "".join(f'<path class="{kind}" d="{path}"/>' for kind, path in shapes.items())
     last = next((cell for cell in reversed(cells) if cell is not None), None)
     drifts = sum(bool(cell and cell.drifted) for cell in cells)
-    said = f"{name}: drifted in {drifts} of {whole} checks shown, last {_told(last) if last else 'not checked'}"
+    said = (
+        f"{name}: drifted in {drifts} of {whole} checks shown, last {_cell_in_words(last) if last else 'not checked'}"
+    )
     now = "–" if last is None or last.score is None else f'<data value="{last.score!r}">{last.score:.3f}</data>'
     return (
         f'<div class="heat-row" data-column="{escape(name)}" data-cells="{escape(json.dumps(figures))}">'
@@ -155,7 +157,7 @@ def _newest(heat: Heat) -> list[str]:
     return table(["column", "drifted", "score", "threshold", "in words"], rows, bad=[row[1] == "yes" for row in rows])
 
 
-def _told(cell: Cell) -> str:
+def _cell_in_words(cell: Cell) -> str:
     if cell.drifted is None:
         return "not enough to tell"
     what = (

@@ -166,19 +166,19 @@ def _fairness(verdict: Document) -> list[str]:
             f"<h3>{escape(str(one['column']))}</h3>",
             *table(
                 ["group", "rows", *(rate.replace("_", " ") for rate in rates)],
-                [[str(g["group"]), g["rows"], *(_told(g.get(rate)) for rate in rates)] for g in groups],
+                [[str(g["group"]), g["rows"], *(_rate_text(g.get(rate)) for rate in rates)] for g in groups],
             ),
         ]
         if limits:
             found += table(
                 ["holds", "limit on", "value", "limit"],
-                [["yes" if li["holds"] else "NO", li["name"], _told(li["value"]), li["limit"]] for li in limits],
+                [["yes" if li["holds"] else "NO", li["name"], _rate_text(li["value"]), li["limit"]] for li in limits],
                 bad=[not limit["holds"] for limit in limits],
             )
     return found or ['<p class="soft">The contract names no protected columns.</p>']
 
 
-def _told(value: float | None) -> float | str:
+def _rate_text(value: float | None) -> float | str:
     return "too small to tell" if value is None else value
 
 

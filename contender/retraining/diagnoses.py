@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contender.lake import tables
 from contender.retraining.triage import Diagnosis, Name
@@ -91,16 +91,16 @@ def first_decay(settings: Settings, use_case: str, version: int) -> Kept | None:
     return _kept(min(rows, key=lambda row: (row["window_end"], row["made_at"]))) if rows else None
 
 
-def _kept(row: dict[str, object]) -> Kept:
+def _kept(row: dict[str, Any]) -> Kept:
     fields = {name: row[name] for name in ("at", "model_version", "action", "why", "event", "told", "made_at")}
     found = {name: row[name] for name in ("name", "sentence", "retrain", "decayed", "hold_out")}
-    diagnosis = Diagnosis(**found, reasons=tuple(json.loads(str(row["reasons"]))))  # type: ignore[arg-type]
+    diagnosis = Diagnosis(**found, reasons=tuple(json.loads(row["reasons"])))
     return Kept(
         **fields,
         start=row["window_start"],
         end=row["window_end"],
-        diagnosis=diagnosis,  # type: ignore[arg-type]
-        columns=tuple(json.loads(str(row["columns"]))),
+        diagnosis=diagnosis,
+        columns=tuple(json.loads(row["columns"])),
     )
 
 

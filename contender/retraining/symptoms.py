@@ -68,7 +68,7 @@ def read_signs(compared: Comparison, check: DriftCheck, arrived: Arrived, rules:
         usual_rows=arrived.usual_rows,
         quarantined=arrived.quarantined,
         usual_quarantined=arrived.usual_quarantined,
-        columns=tuple(columns + others) if check.told else (),
+        columns=tuple(columns + others) if check.tested else (),
         by_source=tuple(_standing_out(compared, found, rules)),
         drifted=check.alarm or of_season,
         only_source=_only_source(compared, list(found.values()), rules),
@@ -143,7 +143,7 @@ def _standing_out(compared: Comparison, found: dict[str, ColumnDrift], rules: Tr
         and column.name in compared.matched.frame
         and not found[column.name].season
     ]
-    current, reference = (_Part.of(side, columns) for side in (compared.current, compared.matched))
+    current, reference = (_SideRows.of(side, columns) for side in (compared.current, compared.matched))
     for name, here, part in _sources(compared, rules):
         now, then = current.rows(here), reference.rows(part.mask(compared.matched.frame) if part else None)
         for place, column in enumerate(columns):
@@ -291,7 +291,7 @@ def _windows(compared: Comparison, frame: "pd.DataFrame") -> "NDArray[np.int64]"
 
 
 @dataclass(frozen=True)
-class _Part:
+class _SideRows:
     """Some rows of a side: what is missing, shape (columns, rows), and the numbers, of which categories have none."""
 
     missing: "NDArray[np.bool_]"

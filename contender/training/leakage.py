@@ -132,11 +132,11 @@ def _alone(feature: Feature, outcomes: Outcomes, y: NDArray[Any], limit: float) 
     strength = of_feature(feature, outcomes)
     if strength < limit:
         return None
-    why = f"'{feature.name}' alone predicts the target with {score} {_told(strength)}, where {limit} is the limit"
+    why = f"'{feature.name}' alone predicts the target with {score} {_shown(strength)}, where {limit} is the limit"
     return Leak((feature.name,), "alone", strength, why)
 
 
-def _told(strength: float) -> str:
+def _shown(strength: float) -> str:
     return f"{strength:.4f}" if strength < 0.99995 else "1.0000"
 
 
@@ -220,7 +220,7 @@ def _together(
                 continue
             quoted = " and ".join(f"'{name}'" for name in names)
             verb = "together reproduce" if len(names) > 1 else "alone reproduces"
-            reached = f"{score} {_told(strength)} in a simple fit (of a {way}), where {limit} is the limit"
+            reached = f"{score} {_shown(strength)} in a simple fit (of a {way}), where {limit} is the limit"
             why = f"{quoted} {verb} the target with {reached}"
             found.append(Leak(names, "together" if len(names) > 1 else "alone", strength, why))
     return found

@@ -28,7 +28,7 @@ _RARE = 0.1
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A model, and how it was found.
 
     `folds` holds every metric of the chosen setting on each time-ordered fold of the training rows, before
@@ -61,7 +61,7 @@ def train(
     progress: Callable[[str], None] = lambda _: None,
     n_jobs: int = 2,
     gap: int = 0,
-) -> Trained:
+) -> TrainedModel:
     """The best candidate with its best setting, fitted on the newest rows that the rules allow.
 
     The same rows and seed give the same model, whatever the machine does meanwhile: nothing is bounded by time.
@@ -127,7 +127,7 @@ def train(
             model = Calibrated.on(model, last.predicted[newest], y[last.tested[newest]])
     reached = np.mean([fold[metric] for fold in folds])
     progress(f"{best.candidate} wins: {metric} {reached:.4g} over {len(folds)} folds; fitted on {len(y):,} rows")
-    return Trained(
+    return TrainedModel(
         model=model,
         candidate=best.candidate,
         params=best.params,
@@ -248,21 +248,20 @@ def importance(
 
     Source: Breiman (2001), Random Forests, Machine Learning 45(1).
     """
+    from sklearn.inspection import permutation_importance
+
     frame, y = frame.iloc[-rows:], np.asarray(y)[-rows:]
     classes = getattr(model, "classes_", None)
     kind: Kind = "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"
     better = sign(metric)
     task = Task(kind, (), None, metric, seed, 1)
 
-    def score(records: pd.DataFrame) -> float:
-        return better * task.measure(y, task.predict(model, records, classes), classes)
+    def score(fitted: Any, records: pd.DataFrame, truth: NDArray[Any]) -> float:
+        return better * task.measure(truth, task.predict(fitted, records, classes), classes)
 
-    whole, random = score(frame), np.random.default_rng(seed)
-    lost = {}
-    for name in frame.columns:
-        order = random.permutation(len(frame))
-        lost[str(name)] = whole - score(frame.assign(**{name: frame[name].to_numpy()[order]}))
-    return dict(sorted(lost.items(), key=lambda item: -item[1]))
+    shuffled = permutation_importance(model, frame, y, scoring=score, n_repeats=1, random_state=seed)
+    lost = zip(map(str, frame.columns), shuffled.importances_mean.tolist(), strict=True)
+    return dict(sorted(lost, key=lambda item: -item[1]))
 
 
 def latency_ms(

@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 import click
 
-from contender.operations.doctor import examine_here, healthy
-from contender.operations.findings import Finding
+from contender.operations.doctor import examine_here
+from contender.operations.findings import Finding, healthy
 from flows.cli.options import as_json, command
 from flows.runtime.output import print_json
 

@@ -157,7 +157,7 @@ def _play(
     from contender.replay import history
     from contender.replay.history import SIMULATED, History, SimulatedHistory
     from contender.replay.payments_simulator import Simulation
-    from flows.replay import Plan, replay
+    from flows.replay import replay
 
     injected = None
     if contract.name == SIMULATED and asked.landing is None:
@@ -180,7 +180,7 @@ def _play(
         every = asked.every or _default_every(begins, played.last)
     tell(f"{played.first} to {played.last}: a first champion from {begins} on, then periods of {every.days} days")
     return replay(
-        Plan(
+        ReplayPlan(
             settings,
             played,
             asked.policies,
@@ -204,7 +204,7 @@ def _of_lake(
     from tasks import ingestion
     from tasks.run_log import rehearsing
 
-    scratch = sandboxes.found(settings, contract, folder / "source")
+    scratch = sandboxes.create(settings, contract, folder / "source")
     source = settings
     start_spark(scratch.settings)
     if asked.landing is not None or tables.find(settings, contract.name, "records") is None:

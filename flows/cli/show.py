@@ -106,7 +106,7 @@ def status(use_case: str | None, json_: bool) -> None:
 def _tell_what_happened(row: dict[str, Any]) -> None:
     """What waits for a person, what called for a retrain and what came of it, and what people should know of."""
     failing = [notices.Failing(**one) for one in row["failing"]]
-    lines = [one.told for one in failing] + ([row["approval"]["sentence"]] if row["approval"] else [])
+    lines = [one.in_words for one in failing] + ([row["approval"]["sentence"]] if row["approval"] else [])
     # Of a burst, one line: the events that were skipped for the same reason are counted.
     for (event, outcome, why), alike in groupby(row["triggers"], key=itemgetter("event", "outcome", "why")):
         first, *more = alike

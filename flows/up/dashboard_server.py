@@ -82,7 +82,7 @@ class Pages:
             return page
 
 
-class Server(ThreadingHTTPServer):
+class DashboardServer(ThreadingHTTPServer):
     """On this machine only."""
 
     daemon_threads = True
@@ -102,7 +102,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """Answers GET and HEAD of the page, of its health, and of the reports below the home."""
 
-    server: Server
+    server: DashboardServer
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "contender", ""
     timeout = _IDLE_SECONDS
@@ -191,7 +191,7 @@ _HTML = "text/html; charset=utf-8"
 def serve(settings: Settings) -> None:
     """Answer until a signal ends this process; where it answers is in `run/dashboard.json` of the home."""
     try:
-        server = Server(settings, settings.dashboard_port)
+        server = DashboardServer(settings, settings.dashboard_port)
     except OSError as error:
         _log(
             f"Port {settings.dashboard_port} cannot be had ({error.strerror}); "

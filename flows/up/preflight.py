@@ -7,6 +7,7 @@ import click
 from contender.contracts.contract import Contract, known_use_cases
 from contender.errors import ContenderError, Unavailable, UsageError
 from contender.operations import doctor
+from contender.operations.findings import healthy
 from contender.settings import Settings
 from flows.up import display
 
@@ -48,7 +49,7 @@ def examine(settings: Settings, names: Sequence[str], teller: display.Teller) ->
             continue
         other = f", or export {ports[finding.name]}=another port" if finding.name in ports else ""
         click.echo(f"{finding.sentence}\n  {finding.mend}{other}", err=True)
-    if not doctor.healthy(ill):
+    if not healthy(ill):
         failed = sum(one.status == "failed" for one in ill)
         raise Refused(f"{failed} of {len(found)} checks failed; mend what is told above, then 'contender up' again.")
     # It is healthy, or it would have failed; but what it shows is not what flows write here.

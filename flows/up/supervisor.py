@@ -114,7 +114,7 @@ class Supervisor:
         Raises:
             Unavailable: the supervisor ended.
         """
-        with _told():
+        with _lost_as_unavailable():
             self._calls.startProcess(f"{self._roles[name]}:{name}", False)
 
     def states(self) -> dict[str, State]:
@@ -123,7 +123,7 @@ class Supervisor:
         Raises:
             Unavailable: the supervisor ended.
         """
-        with _told():
+        with _lost_as_unavailable():
             found = self._calls.getAllProcessInfo()
         return {
             one["name"]: State(one["name"], one["statename"], one["pid"], one["exitstatus"], one["description"])
@@ -146,7 +146,7 @@ class Supervisor:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _lost_as_unavailable() -> Iterator[None]:
     try:
         yield
     except LOST as error:

@@ -18,7 +18,7 @@ from contender.retraining import triggers
 from contender.settings import Settings
 from flows.prefect_api.client import Away, Document, Server
 from flows.watcher.pace import USUAL, Pace
-from flows.watcher.retrain_outcomes import become
+from flows.watcher.retrain_outcomes import settle_triggers
 
 CRASHED = "prefect.flow-run.Crashed"
 FAILED = ("prefect.flow-run.Failed", CRASHED)
@@ -77,7 +77,7 @@ class Sentinel:
 
     def _settle_carefully(self, contract: Contract, now: datetime) -> bool:
         try:
-            return become(self._settings, contract, self._server, now, self.pace)
+            return settle_triggers(self._settings, contract, self._server, now, self.pace)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - the other use cases must go on
@@ -143,7 +143,7 @@ class Sentinel:
         return new
 
 
-def stand_guard(sentinel: Sentinel, stop: threading.Event) -> None:
+def poll_events(sentinel: Sentinel, stop: threading.Event) -> None:
     """Look again and again, until `stop` is set; who is away is waited for."""
     last = ""
     while not stop.is_set():

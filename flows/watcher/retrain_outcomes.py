@@ -13,7 +13,7 @@ from flows.watcher.pace import USUAL, Pace
 _ALIVE = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED"]
 
 
-def become(settings: Settings, contract: Contract, server: Server, now: datetime, pace: Pace = USUAL) -> bool:
+def settle_triggers(settings: Settings, contract: Contract, server: Server, now: datetime, pace: Pace = USUAL) -> bool:
     """Write down what became of the pending events of a use case; whether some are pending still."""
     waiting = triggers.pending(settings, contract.name)
     if not waiting:

@@ -23,7 +23,7 @@ from contender.operations import delivery
 from contender.settings import Settings
 from flows.prefect_api.client import Server
 from flows.watcher.arrivals import Arrivals
-from flows.watcher.event_log import Sentinel, stand_guard
+from flows.watcher.event_log import Sentinel, poll_events
 from flows.watcher.folders import watch_arrivals
 from flows.watcher.pace import USUAL, Pace
 
@@ -57,7 +57,7 @@ def watch(settings: Settings, contracts: Mapping[str, Contract], stop: threading
     guard = Sentinel(settings, contracts, server, pace)
     loops = [
         threading.Thread(target=watch_arrivals, args=(arrivals, stop, ready), name="arrivals", daemon=True),
-        threading.Thread(target=stand_guard, args=(guard, stop), name="sentinel", daemon=True),
+        threading.Thread(target=poll_events, args=(guard, stop), name="sentinel", daemon=True),
     ]
     for loop in loops:
         loop.start()

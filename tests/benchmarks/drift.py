@@ -116,7 +116,7 @@ def write_days(settings: Settings, contract: Contract, first: int, last: int, ro
     tables.append(settings, "wide", "features", frame, application="made", transaction=batch)
 
 
-def check(settings: Settings, contract: Contract, trained: reference_sample.Trained, day: int) -> Any:
+def check(settings: Settings, contract: Contract, trained: reference_sample.TrainedChampion, day: int) -> Any:
     """One check as the flow makes it: sample what is new, find or draw the reference, compare."""
     end = FIRST + timedelta(days=day)
     spark_sampler.update_samples(settings, contract)
@@ -127,11 +127,11 @@ def check(settings: Settings, contract: Contract, trained: reference_sample.Trai
     return found
 
 
-def trained_of(folder: Path) -> reference_sample.Trained:
+def trained_of(folder: Path) -> reference_sample.TrainedChampion:
     """A champion of the first days, whose scores are never asked for."""
     keys = np.load(folder / KEYS, mmap_mode="r")
     until = datetime.combine(FIRST + timedelta(days=DAYS - NEW_DAYS - 1), datetime.max.time())
-    return reference_sample.Trained(
+    return reference_sample.TrainedChampion(
         ModelVersion("wide", 1, "", "", "", until), FIRST, keys, lambda frame: np.zeros(len(frame))
     )
 

@@ -36,7 +36,7 @@ from contender.features import dataset
 from contender.replay import history, sandboxes, scenarios
 from contender.replay.history import SimulatedHistory
 from contender.replay.payments_simulator import Simulation
-from contender.replay.policies import Wish
+from contender.replay.policies import RetrainRequest
 from contender.settings import Settings
 from contender.values import TIME
 from flows import replay
@@ -55,12 +55,12 @@ def play(seed: int, wanted: list[str], folder: Path) -> Iterator[dict[str, objec
     begins = history.earliest_champion(contract, FIRST, FIRST + timedelta(days=365))
     simulation = Simulation(seed=seed, payments=PAYMENTS, days=_days_before(begins) + DAYS, start=FIRST)
     ordinary = SimulatedHistory.make(contract, simulation, "none", begins, folder / "days-none")
-    base = sandboxes.found(settings, contract, folder / "base")
+    base = sandboxes.create(settings, contract, folder / "base")
     replay.start_spark(base.settings)
     with rehearsing(lambda _: None):
-        plan = replay.Plan(settings, ordinary, ("contender",), timedelta(days=DAYS), begins, folder)
+        plan = replay.ReplayPlan(settings, ordinary, ("contender",), timedelta(days=DAYS), begins, folder)
         replay.arrive(plan, base, FIRST, begins)
-        crowned = replay.challenge(base, Wish("the first champion"), replay.midnight(begins))
+        crowned = replay.challenge(base, RetrainRequest("the first champion"), replay.midnight(begins))
         if not crowned.promoted:
             yield {"seed": seed, "scenario": "first champion", "found": {}, "right": None, "why": crowned.reason}
             return
@@ -73,7 +73,7 @@ def _days_before(begins: date) -> int:
     return (begins - FIRST).days
 
 
-def _one(plan: replay.Plan, base: sandboxes.World, simulation: Simulation, scenario: str) -> dict[str, object]:
+def _one(plan: replay.ReplayPlan, base: sandboxes.Sandbox, simulation: Simulation, scenario: str) -> dict[str, object]:
     began, begins, days = time.perf_counter(), plan.begins, LONGER.get(scenario, DAYS)
     first_day = _days_before(begins)
     simulation = replace(simulation, days=first_day + days)
@@ -108,7 +108,7 @@ def _one(plan: replay.Plan, base: sandboxes.World, simulation: Simulation, scena
     }
 
 
-def _learnable(world: sandboxes.World, broken: set[date], end: date) -> int:
+def _learnable(world: sandboxes.Sandbox, broken: set[date], end: date) -> int:
     """Rows of the broken days, whose outcomes are all mature, that training or judging would still use."""
     assert end - max(broken) > world.contract.outcome.matures_after
     split = dataset.split(world.settings, world.contract, replay.midnight(end))

@@ -177,7 +177,7 @@ def test_a_day_like_the_others_is_nothing(quiet):
     loop, checked = quiet
     assert checked.done.diagnosis.name == "none", checked
     assert (checked.done.action, checked.done.event, checked.done.told) == ("nothing", "", False)
-    assert checked.check.told >= 10
+    assert checked.check.tested >= 10
     assert tables.count(loop.settings, "payments", detection.TABLE) >= len(checked.check.columns)
     assert checked.quality.estimated is not None or checked.quality.how
 

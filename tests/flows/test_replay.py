@@ -225,7 +225,7 @@ def test_nobody_hears_of_what_is_played_again(monkeypatch):
     monkeypatch.setattr(run_log, "stored", fail)
     lines = []
     with run_log.rehearsing(lines.append):
-        with run_log.working() as tell:
+        with run_log.step_log() as tell:
             tell("a step")
         run_log.show("power", "drift", "a page", [])
         announcements.announce(Settings(), None)
@@ -288,7 +288,7 @@ def test_periods_follow_on_one_another_to_the_end_of_the_history():
     class History:
         last = date(2026, 2, 1)
 
-    plan = replay.Plan(Settings(), History(), ("never",), timedelta(days=14), date(2026, 1, 1), Path())
+    plan = replay.ReplayPlan(Settings(), History(), ("never",), timedelta(days=14), date(2026, 1, 1), Path())
     assert list(plan.periods) == [
         (date(2026, 1, 1), date(2026, 1, 15)),
         (date(2026, 1, 15), date(2026, 1, 29)),

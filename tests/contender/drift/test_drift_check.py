@@ -379,7 +379,7 @@ PAYMENTS = (Watched("features", "amount", "number"), Watched("features", "catego
 )
 def test_what_the_simulator_changes_in_payments_alarms_and_nothing_else_does(drift, column):
     """Its prices rise over weeks, so that they are asked for by the end of the month."""
-    from contender.replay.payments_simulator import Simulation, live
+    from contender.replay.payments_simulator import Simulation, simulated_days
 
     def side_of(frames) -> Side:
         frame = pd.concat(frames, ignore_index=True)
@@ -389,7 +389,7 @@ def test_what_the_simulator_changes_in_payments_alarms_and_nothing_else_does(dri
     simulation = Simulation(seed=7, payments=120_000, drift=drift, drift_from=90)
     days = [
         day.payments[["amount", "category"]].astype({"category": object}).assign(**{DAY: day.date})
-        for day in live(simulation)
+        for day in simulated_days(simulation)
     ]
     reference = side_of([day.iloc[::4] for day in days[:80]])
     ordinary = ordinary_scores((side_of([day]) for day in days[:80]), reference, PAYMENTS, RULES, seed=1)

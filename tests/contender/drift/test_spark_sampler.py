@@ -127,7 +127,7 @@ def watched(make_home, spark):
     spark_sampler.update_samples(home.settings, home.contract)
     until = datetime(2026, 1, 28, 23)  # noqa: DTZ001 - naive UTC, as in the registry
     keys = hashes_of(f"{day:03}-{number:05}" for day in range(TRAINED) for number in range(ROWS))
-    trained = reference_sample.Trained(
+    trained = reference_sample.TrainedChampion(
         ModelVersion("orders", 1, "", "", "", until), FIRST, keys, lambda frame: frame["amount"].to_numpy() / 100
     )
     return home, trained
@@ -153,12 +153,12 @@ def test_a_check_tells_drift_keeps_it_and_alarms_the_second_time(watched):
     second, _ = check(watched, TRAINED + 16)
     assert second.alarming == ("amount",)
     home, _ = watched
-    assert detection.last_checks(home.settings, "orders", 3) == [usual, first, second]
+    assert detection.past_checks(home.settings, "orders") == [usual, first, second]
 
 
 def test_what_is_not_there_is_not_told(watched):
     found, _ = check(watched, TRAINED + 30)
-    assert found.told == 0
+    assert found.tested == 0
     assert "the window has 0 rows, needed are 50" in found.sentence
     outcome = next(column for column in found.columns if column.table == "outcomes")
     assert outcome.drifted is None

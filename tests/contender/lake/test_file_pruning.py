@@ -5,7 +5,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from contender.lake import tables
-from contender.lake.file_pruning import Part, Parts, parts_of
+from contender.lake.file_pruning import DataFile, DataFiles, data_files_of
 from contender.settings import Settings
 from contender.values import KEY, TIME, TableVersion
 
@@ -23,17 +23,17 @@ def days(tmp_path_factory):
             {KEY: [f"{day}a", f"{day}b"], TIME: pa.array([FIRST + day * DAY] * 2, pa.timestamp("us", tz="UTC"))}
         )
         write_deltalake(location, rows, mode="append")
-    return parts_of(settings, TableVersion("orders", "records", DeltaTable(location).version()))
+    return data_files_of(settings, TableVersion("orders", "records", DeltaTable(location).version()))
 
 
 def held(parts) -> list:
     return sorted(part.keys for part in parts.files)
 
 
-def made(*times) -> Parts:
+def made(*times) -> DataFiles:
     """Files that hold records from one time to another; None for one whose log does not tell."""
-    files = tuple(Part(str(n), None, time) for n, time in enumerate(times))
-    return Parts(Settings(), TableVersion("orders", "records", 0), "", files)
+    files = tuple(DataFile(str(n), None, time) for n, time in enumerate(times))
+    return DataFiles(Settings(), TableVersion("orders", "records", 0), "", files)
 
 
 def test_files_are_skipped_that_hold_no_record_of_the_days(days):

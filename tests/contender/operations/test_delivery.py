@@ -204,8 +204,8 @@ def test_a_flow_that_failed_last_is_known_with_how_often_since_it_did_what_it_sh
         2,
     )
     assert (score.flow, score.times) == ("score", 1)
-    assert retrain.told == "'retrain' failed at 2026-01-10 15:00 UTC, 2 times in a row: third"
-    assert score.told == "'score' failed at 2026-01-10 13:00 UTC: no model"
+    assert retrain.in_words == "'retrain' failed at 2026-01-10 15:00 UTC, 2 times in a row: third"
+    assert score.in_words == "'score' failed at 2026-01-10 13:00 UTC: no model"
 
 
 def test_a_success_settles_what_failed_before_also_what_is_told_of_late_or_twice(tmp_path):

@@ -8,7 +8,7 @@ from sklearn import metrics
 
 from contender.contracts.loop_sections import Costs
 from contender.errors import ContractError
-from contender.performance.costs import expected_cost, mistakes_in, realised_cost, saved_by
+from contender.performance.costs import expected_cost, mistakes_in, realised_cost
 from contender.performance.estimates import Calibration, estimate
 from contender.performance.score_counts import FIELDS, Tally, add_up, bin_of, metric_of
 
@@ -333,7 +333,6 @@ def test_costs_are_those_of_the_mistakes():
     guess = estimate(tally(scores), None, "roc_auc", rng())
     assert guess.mistakes == {"false_positive": pytest.approx(0.1 + 0.2 + 0.4), "false_negative": pytest.approx(0.3)}
     assert expected_cost(costs, guess.mistakes) == pytest.approx(2.0 * 0.7 + 50.0 * 0.3)
-    assert saved_by(costs, before=500.0, after=420.0, retrains=2) == 20.0
 
 
 def test_costs_of_numbers_are_per_unit_and_nothing_is_priced_where_nothing_is_stated():

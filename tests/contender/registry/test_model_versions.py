@@ -289,16 +289,15 @@ def test_a_type_that_is_not_on_the_list_is_neither_logged_nor_loaded(settings: S
 
 
 def test_no_champion_yet_is_an_answer(settings: Settings, first: ModelVersion) -> None:
-    assert model_versions.champion_alias(settings, "nobody") is None
-    assert model_versions.challenger(settings, "payments") is None
+    assert model_versions.aliases(settings, "nobody") == {}
+    assert model_versions.aliases(settings, "payments") == {}
     with pytest.raises(UsageError, match="no version 99"):
         model_versions.find(settings, "payments", 99)
 
 
 def test_aliases_follow_and_may_be_set_twice(settings: Settings, first: ModelVersion, second: ModelVersion) -> None:
     model_versions.set_aliases(settings, "payments", champion=1, previous=None, challenger=2)
-    assert model_versions.champion_alias(settings, "payments") == first
-    assert model_versions.challenger(settings, "payments") == second
+    assert model_versions.aliases(settings, "payments") == {"champion": 1, "challenger": 2}
     for _ in range(2):
         model_versions.set_aliases(settings, "payments", champion=2, previous=1, challenger=None)
         assert model_versions.aliases(settings, "payments") == {"champion": 2, "previous": 1}
@@ -331,7 +330,7 @@ def test_a_server_that_does_not_answer_is_not_a_missing_champion(
         start = time.monotonic()
         said = "does not answer" if how == "closed port" else "runs, and answers 503"
         with pytest.raises(Unavailable, match=rf"MLflow at http://127.0.0.1:{port} {said}") as caught:
-            model_versions.champion_alias(settings, "payments")
+            model_versions.aliases(settings, "payments")
         assert time.monotonic() - start < 15
         assert "secret" not in str(caught.value)
         assert ("Start it" in str(caught.value)) == (how == "closed port")

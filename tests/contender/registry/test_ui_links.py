@@ -43,7 +43,7 @@ def test_else_the_one_that_up_has_running(tmp_path, monkeypatch, text, told):
 
 
 def test_a_line_links_version_and_run(tmp_path):
-    told = ui_links.told(Settings(home=tmp_path, tracking_uri="http://mlflow"), MODEL)
+    told = ui_links.version_line(Settings(home=tmp_path, tracking_uri="http://mlflow"), MODEL)
 
     assert "[payments-prod version 3](http://mlflow/#/models/payments-prod/versions/3)" in told
     assert "[run r1](http://mlflow/#/runs/r1)" in told
@@ -52,4 +52,4 @@ def test_a_line_links_version_and_run(tmp_path):
 def test_without_pages_a_line_has_the_names(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
-    assert ui_links.told(Settings(home=tmp_path), MODEL) == "MLflow: payments-prod version 3, run r1."
+    assert ui_links.version_line(Settings(home=tmp_path), MODEL) == "MLflow: payments-prod version 3, run r1."

@@ -100,7 +100,7 @@ def test_what_landed_again_has_the_same_keys_values_and_outcomes(spark, make_hom
     home.land("returns-1.csv", *RETURNS)
     home.take_in()
     played = LakeHistory.find(home.settings, home.contract, _scratch(home, tmp_path))
-    world = sandboxes.found(home.settings, played.contract, tmp_path / "world")
+    world = sandboxes.create(home.settings, played.contract, tmp_path / "world")
     played.land(world.landing, played.first, played.last)
     played.settle(world.landing)
     again = replace(home, settings=world.settings, contract=played.contract, landing=world.landing)
@@ -160,7 +160,7 @@ def test_a_history_without_times_or_without_outcomes_is_refused(spark, make_home
 
 
 def _scratch(home, tmp_path) -> Settings:
-    return sandboxes.found(home.settings, home.contract, tmp_path / "scratch").settings
+    return sandboxes.create(home.settings, home.contract, tmp_path / "scratch").settings
 
 
 def _sorted(rows):

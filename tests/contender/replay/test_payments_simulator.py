@@ -7,13 +7,20 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from contender.errors import UsageError
-from contender.replay.payments_simulator import DIRTY_KINDS, OUTCOME_COLUMNS, PAYMENT_COLUMNS, Simulation, live, write
+from contender.replay.payments_simulator import (
+    DIRTY_KINDS,
+    OUTCOME_COLUMNS,
+    PAYMENT_COLUMNS,
+    Simulation,
+    simulated_days,
+    write,
+)
 
 MONTH = Simulation(seed=7, payments=24_000, days=30)
 
 
 def payments_of(simulation: Simulation) -> pd.DataFrame:
-    return pd.concat([day.payments for day in live(simulation)], ignore_index=True)
+    return pd.concat([day.payments for day in simulated_days(simulation)], ignore_index=True)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -126,7 +133,7 @@ def test_a_chargeback_takes_one_to_nine_days_and_a_clearing_exactly_ten(delay):
 
 
 def test_an_outcome_stands_in_the_file_of_the_day_it_was_reported():
-    days = list(live(MONTH))
+    days = list(simulated_days(MONTH))
     paid = pd.concat([day.payments for day in days])
     told = pd.concat([day.outcomes for day in days])
     end = pd.Timestamp("2026-01-31")

@@ -11,7 +11,7 @@ from contender.drift.drift_check import DriftCheck
 from contender.errors import UsageError
 from contender.performance.quality_readings import Reading, Readings
 from contender.replay import policies
-from contender.replay.policies import Seen, Wish, wish
+from contender.replay.policies import RetrainRequest, Seen, wanted_retrain
 from contender.retraining.diagnoses import Kept
 from contender.retraining.policy import Due
 from contender.retraining.triage import Diagnosis
@@ -41,7 +41,7 @@ def measured(value, past):
 
 @pytest.mark.parametrize("policy", policies.POLICIES)
 def test_where_nothing_was_seen_and_nothing_is_due_no_policy_wants_a_challenger(policy):
-    assert wish(policy, PAYMENTS, NOTHING) is None
+    assert wanted_retrain(policy, PAYMENTS, NOTHING) is None
 
 
 def test_never_wants_none_whatever_was_seen():
@@ -52,7 +52,7 @@ def test_never_wants_none_whatever_was_seen():
         qualities=((DAY, measured(0.1, 0.6)),),
         kept=(kept("decay", "retrain"),),
     )
-    assert wish("never", PAYMENTS, everything) is None
+    assert wanted_retrain("never", PAYMENTS, everything) is None
 
 
 @pytest.mark.parametrize(
@@ -66,17 +66,19 @@ def test_never_wants_none_whatever_was_seen():
 )
 def test_the_schedule_is_the_contracts_own(hours, wanted):
     seen = replace(NOTHING, start=START + timedelta(hours=hours[0]), end=START + timedelta(hours=hours[1]))
-    assert (wish("schedule", PAYMENTS, seen) is not None) is wanted
+    assert (wanted_retrain("schedule", PAYMENTS, seen) is not None) is wanted
 
 
 def test_without_a_schedule_of_its_own_each_period_is_one():
     never = PAYMENTS.model_copy(update={"schedule": PAYMENTS.schedule.model_copy(update={"retrain": "never"})})
-    assert wish("schedule", never, NOTHING) == Wish("on schedule")
+    assert wanted_retrain("schedule", never, NOTHING) == RetrainRequest("on schedule")
 
 
 def test_drift_wants_one_for_every_alarm_and_names_the_columns():
     checks = (replace(CHECK, alarming=("amount",)), CHECK, replace(CHECK, alarming=("category", "amount")))
-    assert wish("drift", PAYMENTS, replace(NOTHING, checks=checks)) == Wish("drift of amount, category", alarm=True)
+    assert wanted_retrain("drift", PAYMENTS, replace(NOTHING, checks=checks)) == RetrainRequest(
+        "drift of amount, category", alarm=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_drift_wants_one_for_every_alarm_and_names_the_columns():
     ],
 )
 def test_performance_wants_one_when_the_measured_quality_decays(now, past, wanted):
-    found = wish("performance", PAYMENTS, replace(NOTHING, qualities=((DAY, measured(now, past)),)))
+    found = wanted_retrain("performance", PAYMENTS, replace(NOTHING, qualities=((DAY, measured(now, past)),)))
     assert (found is not None) is wanted
     if found:
         assert found.decayed
@@ -97,21 +99,23 @@ def test_performance_wants_one_when_the_measured_quality_decays(now, past, wante
 
 def test_performance_wants_one_for_the_first_window_that_decays():
     readings = tuple((DAY + timedelta(days=n), measured(now, 0.6)) for n, now in enumerate((0.6, 0.3, 0.59)))
-    found = wish("performance", PAYMENTS, replace(NOTHING, qualities=readings))
+    found = wanted_retrain("performance", PAYMENTS, replace(NOTHING, qualities=readings))
     assert "is 0.3 " in found.why
 
 
 def test_performance_does_not_look_at_what_is_only_estimated():
     estimated = measured(0.1, 0.6).measured
     assert (
-        wish("performance", PAYMENTS, replace(NOTHING, qualities=((DAY, Readings("brier", None, estimated, "")),)))
+        wanted_retrain(
+            "performance", PAYMENTS, replace(NOTHING, qualities=((DAY, Readings("brier", None, estimated, "")),))
+        )
         is None
     )
 
 
 def test_ours_wants_what_triage_called_for_with_its_reason():
     seen = replace(NOTHING, kept=(kept("shift", "watch"), kept("decay", "retrain", decayed=True)))
-    assert wish("contender", PAYMENTS, seen) == Wish("it decays", decayed=True, alarm=True)
+    assert wanted_retrain("contender", PAYMENTS, seen) == RetrainRequest("it decays", decayed=True, alarm=True)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +128,12 @@ def test_ours_wants_what_triage_called_for_with_its_reason():
     ],
 )
 def test_ours_does_not_train_for_what_training_does_not_help(seen):
-    assert wish("contender", PAYMENTS, replace(NOTHING, kept=(seen,))) is None
+    assert wanted_retrain("contender", PAYMENTS, replace(NOTHING, kept=(seen,))) is None
 
 
 def test_ours_trains_when_enough_outcomes_are_new():
     due = Due(True, "2,000 outcomes are new")
-    assert wish("contender", PAYMENTS, replace(NOTHING, due=due)) == Wish("2,000 outcomes are new")
+    assert wanted_retrain("contender", PAYMENTS, replace(NOTHING, due=due)) == RetrainRequest("2,000 outcomes are new")
 
 
 def test_policies_are_chosen_once_each_and_all_without_a_name():

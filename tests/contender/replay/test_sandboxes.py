@@ -27,7 +27,7 @@ def base(tmp_path):
         ledger_url="postgresql://elsewhere/x",
         tracking_uri="http://127.0.0.1:1",
     )
-    return sandboxes.found(users, asks, tmp_path / "base")
+    return sandboxes.create(users, asks, tmp_path / "base")
 
 
 def add(world, table, number):

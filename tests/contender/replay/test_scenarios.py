@@ -23,7 +23,7 @@ OPEN = range(FIRST, 60)
 
 @cache
 def days_with(scenario: str) -> list[Day]:
-    return list(scenarios.live(SIMULATION, scenario, FIRST))
+    return list(scenarios.scenario_days(SIMULATION, scenario, FIRST))
 
 
 def payments_of(days: list[Day]) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def test_every_scenario_says_which_diagnoses_are_right():
 
 
 def test_none_is_the_history_as_it_is():
-    for usual, day in zip(payments_simulator.live(SIMULATION), days_with("none"), strict=True):
+    for usual, day in zip(payments_simulator.simulated_days(SIMULATION), days_with("none"), strict=True):
         assert (usual.index, usual.date) == (day.index, day.date)
         pd.testing.assert_frame_equal(usual.payments, day.payments)
         pd.testing.assert_frame_equal(usual.outcomes, day.outcomes)
@@ -77,7 +77,7 @@ def test_ids_are_unique_and_every_outcome_is_told_once_on_its_day(scenario):
 def test_one_more_day_leaves_every_earlier_file_as_it_was(tmp_path, scenario):
     shorter = Simulation(seed=7, payments=2_400, days=14)
     for name, days in (("shorter", 14), ("longer", 24)):
-        scenarios.write(scenarios.live(replace(shorter, days=days), scenario, 6), tmp_path / name)
+        scenarios.write(scenarios.scenario_days(replace(shorter, days=days), scenario, 6), tmp_path / name)
     before, after = contents(tmp_path / "shorter"), contents(tmp_path / "longer")
     assert before.items() < after.items()
     assert len(before) < 2 * 14 < len(after)
@@ -86,7 +86,7 @@ def test_one_more_day_leaves_every_earlier_file_as_it_was(tmp_path, scenario):
 def test_files_are_written_as_the_simulator_writes_its_own(tmp_path):
     simulation = Simulation(seed=7, payments=1_200, days=12)
     payments_simulator.write(simulation, tmp_path / "own")
-    scenarios.write(scenarios.live(simulation, "none", 0), tmp_path / "made" / "here")
+    scenarios.write(scenarios.scenario_days(simulation, "none", 0), tmp_path / "made" / "here")
     assert contents(tmp_path / "own") == contents(tmp_path / "made" / "here")
 
 
@@ -118,7 +118,7 @@ def test_a_scenario_acts_from_its_first_to_its_last_day(scenario, changed):
 def test_a_drift_of_the_simulator_is_injected_as_it_is(scenario, drift):
     drifting = replace(SIMULATION, drift=(drift,), drift_from=FIRST)
     pd.testing.assert_frame_equal(
-        payments_of(days_with(scenario)), payments_of(list(payments_simulator.live(drifting)))
+        payments_of(days_with(scenario)), payments_of(list(payments_simulator.simulated_days(drifting)))
     )
 
 
@@ -216,7 +216,7 @@ def test_with_a_campaign_too_seconds_count_from_the_customers_last_payment():
 )
 def test_a_campaign_is_on_the_first_whole_weekend(first_day, weekend):
     simulation = Simulation(seed=7, payments=1_200, days=17, start=date(2026, 1, 1))
-    days = list(scenarios.live(simulation, "campaign-weekend", first_day))
+    days = list(scenarios.scenario_days(simulation, "campaign-weekend", first_day))
     assert list(acting(simulation, "campaign-weekend", first_day)) == weekend
     assert [day.index for day in days if len(day.payments) > 10] == weekend
 
@@ -225,7 +225,7 @@ def test_a_campaign_is_on_the_first_whole_weekend(first_day, weekend):
 def test_a_campaign_needs_no_past(seed):
     """Of one payment a day, on the very first day, there may be none to follow."""
     simulation = Simulation(seed=seed, payments=120, days=3, start=date(2026, 1, 3))
-    first, *others = [len(day.payments) for day in scenarios.live(simulation, "campaign-weekend", 0)]
+    first, *others = [len(day.payments) for day in scenarios.scenario_days(simulation, "campaign-weekend", 0)]
     assert first in (1, 3)
     assert others == [3, 1]
 
@@ -240,7 +240,7 @@ def test_a_campaign_leaves_skimmed_terminals_alone():
 
 def test_another_seed_draws_another_campaign():
     one, same, other = (
-        list(scenarios.live(Simulation(seed=seed, payments=1_200, days=3), "campaign-weekend", 2))[2].payments
+        list(scenarios.scenario_days(Simulation(seed=seed, payments=1_200, days=3), "campaign-weekend", 2))[2].payments
         for seed in (1, 1, 2)
     )
     assert one.equals(same)
@@ -256,7 +256,7 @@ def test_another_seed_draws_another_campaign():
 )
 def test_an_unknown_scenario_is_refused_before_the_first_day_is_asked_for(name, told):
     with pytest.raises(UsageError, match=told):
-        scenarios.live(SIMULATION, name, FIRST)
+        scenarios.scenario_days(SIMULATION, name, FIRST)
     with pytest.raises(UsageError, match=told):
         scenarios.must_be_known(name)
 
@@ -277,4 +277,4 @@ def test_an_unknown_scenario_is_refused_before_the_first_day_is_asked_for(name, 
 )
 def test_a_scenario_that_could_not_act_as_it_says_is_refused(simulation, scenario, first_day, told):
     with pytest.raises(UsageError, match=told):
-        scenarios.live(simulation, scenario, first_day)
+        scenarios.scenario_days(simulation, scenario, first_day)

@@ -360,7 +360,7 @@ def test_columns_that_drift_come_first_and_one_that_is_gone_is_not_among_the_new
     heat = Heat.of({"a": {days[0]: well}, "b": {days[1]: bad}, "c": {days[1]: well}})
 
     assert list(heat.cells) == ["b", "a", "c"]
-    assert (list(heat.newest), heat.drifted, heat.alarming, heat.told) == (["b", "c"], ["b"], ["b"], 2)
+    assert (list(heat.newest), heat.drifted, heat.alarming, heat.tested) == (["b", "c"], ["b"], ["b"], 2)
 
 
 def test_at_most_a_year_is_shown_up_to_the_newest_day_of_all():

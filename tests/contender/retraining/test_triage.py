@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from contender.contracts.loop_sections import Performance, Retraining, Triage
-from contender.performance.autocorrelation import Apart
+from contender.performance.autocorrelation import MeanDifference
 from contender.performance.quality_readings import Reading
 from contender.retraining.policy import Due, next_action
 from contender.retraining.triage import ColumnSigns, Diagnosis, Signs, diagnose, quality_limits, unit_change
@@ -56,7 +56,7 @@ def with_column(**signs) -> Signs:
         pytest.param(replace(MOVED, measured=FINE), "shift", "measured roc_auc holds", id="so does the measured one"),
         pytest.param(replace(CALM, measured=FALLEN), "decay", "a fall of 0.11", id="fallen against its past"),
         pytest.param(
-            replace(CALM, measured=replace(FALLEN, loss=Apart(1.0, 3.0))),
+            replace(CALM, measured=replace(FALLEN, loss=MeanDifference(1.0, 3.0))),
             "none",
             "is 0.75 after 0.86, which luck may explain",
             id="fallen, but hardly more mistakes",
@@ -149,11 +149,15 @@ def test_a_feed_that_is_not_broken_is_not_called_so(signs):
         pytest.param(reading(0.845, past=0.86, error=0.001), False, id="less than what may be lost"),
         pytest.param(reading(0.80, past=0.86, error=0.03), False, id="more, but it may be luck"),
         pytest.param(reading(0.80, past=0.86, spread=0.05), False, id="the past went up and down as much"),
-        pytest.param(replace(reading(0.80, past=0.86), loss=Apart(2.9, 3.0)), False, id="the loss rose by luck"),
         pytest.param(
-            replace(reading(0.80, past=0.86, spread=0.05), loss=Apart(3.0, 3.0)), True, id="the loss rose too"
+            replace(reading(0.80, past=0.86), loss=MeanDifference(2.9, 3.0)), False, id="the loss rose by luck"
         ),
-        pytest.param(replace(reading(0.845, past=0.86), loss=Apart(9.0, 3.0)), False, id="a loss nobody minds"),
+        pytest.param(
+            replace(reading(0.80, past=0.86, spread=0.05), loss=MeanDifference(3.0, 3.0)), True, id="the loss rose too"
+        ),
+        pytest.param(
+            replace(reading(0.845, past=0.86), loss=MeanDifference(9.0, 3.0)), False, id="a loss nobody minds"
+        ),
         pytest.param(reading(0.80, past=0.86, rows=199), False, id="too few outcomes"),
         pytest.param(reading(0.80, past=0.86, past_rows=199), False, id="too few outcomes in the past"),
         pytest.param(reading(0.80), False, id="no past"),

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from contender.contracts.contract import Contract
-from contender.replay.payments_simulator import Simulation, live
+from contender.replay.payments_simulator import Simulation, simulated_days
 from contender.training.leakage import find_leaks
 from contender.values import ModelColumn
 
@@ -86,7 +86,7 @@ def test_flights_is_clean_with_its_planes_and_what_is_known_after_landing_is_ref
 
 
 def test_payments_is_clean_and_what_is_filled_after_a_chargeback_is_refused():
-    days = live(Simulation(seed=7, payments=60_000, days=60))
+    days = simulated_days(Simulation(seed=7, payments=60_000, days=60))
     frame = pd.concat([day.payments for day in days], ignore_index=True)
     y = frame["charged_back"].to_numpy(np.int64)
     assert 100 < y.sum() < 0.03 * len(y)
