@@ -157,7 +157,7 @@ def _play(
     from contender.replay import history
     from contender.replay.history import SIMULATED, History, SimulatedHistory
     from contender.replay.payments_simulator import Simulation
-    from flows.replay import replay
+    from flows.replay import ReplayPlan, replay
 
     injected = None
     if contract.name == SIMULATED and asked.landing is None:
@@ -200,7 +200,6 @@ def _of_lake(
     """What the use case has taken in; else what lies in its landing folder, taken in for this."""
     from contender.replay import history, sandboxes
     from contender.replay.history import LakeHistory
-    from flows.replay import start_spark
     from tasks import ingestion
     from tasks.run_log import rehearsing
 
