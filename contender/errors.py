@@ -12,6 +12,7 @@ ContenderError            one sentence: what was found, what was needed, what to
 ├── ModelError            a model cannot be trained, stored or trusted
 │   ├── LeakFound         features know the outcome, which no honest feature does
 │   └── UntrustedModel    the model's files are not the ones that were approved
+├── OtherRelease          what is stored was written by a release that this one cannot follow
 ├── TitleError            the title could not be taken as asked
 ├── Busy                  another process is at work on the same use case
 └── Unavailable           an outside system does not answer, or is not installed
@@ -130,6 +131,22 @@ class UntrustedModel(ModelError):
     """The model's files are not the ones that were approved."""
 
 
+class OtherRelease(ContenderError):
+    """What is stored was written by a release that this one cannot follow."""
+
+    @classmethod
+    def of(cls, store: str, found: str, needed: str, *, newer: bool = False) -> Self:
+        """What to do with what was found in a store; `newer` is what a later release wrote."""
+        way = "a later release wrote it: install that one again, or" if newer else "it is too old to be read: to"
+        return cls(f"{store} has {found}, needed is {needed}; {way} start anew: {_ANEW}.")
+
+
+_ANEW = (
+    "move the folder CONTENDER_HOME away, give CONTENDER_LAKE, CONTENDER_LEDGER_URL and CONTENDER_TRACKING_URI empty "
+    "places where they are set, and run the same command; all files that landed are taken in again"
+)
+
+
 class TitleError(ContenderError):
     """The title could not be taken as asked."""
 
@@ -138,8 +155,18 @@ class Busy(ContenderError):
     """Another process is at work on the same use case."""
 
     @classmethod
-    def with_use_case(cls, use_case: str) -> Self:
-        return cls(f"Another command is at work on {use_case}; wait until it ends, then run this one again.")
+    def with_use_case(cls, use_case: str, holder: str = "") -> Self:
+        """The sentence; `holder` says who it is, where that is known."""
+        who = f" ({holder})" if holder else ""
+        return cls(f"Another command is at work on {use_case}{who}; wait until it ends, then run this one again.")
+
+    @classmethod
+    def with_table(cls, use_case: str, table: str) -> Self:
+        return cls(
+            f"Another process wrote to the table '{table}' of {use_case} at the same moment, and this one wrote "
+            "nothing there; run the same command again, and let all that write to one lake share one ledger on "
+            "PostgreSQL (CONTENDER_LEDGER_URL), where they wait for each other."
+        )
 
 
 class Unavailable(ContenderError):

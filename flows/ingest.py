@@ -7,7 +7,7 @@ from prefect import flow
 
 from contender.contracts.contract import Contract
 from contender.errors import BatchRefused
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 from contender.values import Ingested
 from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run

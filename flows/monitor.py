@@ -7,8 +7,8 @@ from prefect import flow
 
 from contender.contracts.contract import Contract
 from contender.drift.drift_check import DriftCheck
-from contender.lake.locks import at_work
 from contender.performance.quality_readings import Readings
+from contender.promotion.locks import at_work
 from contender.retraining.diagnoses import Kept
 from contender.settings import Settings
 from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run

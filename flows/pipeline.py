@@ -6,7 +6,7 @@ from prefect import flow
 
 from contender.contracts.contract import Contract
 from contender.errors import BatchRefused, DataError, TooFewOutcomes
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.retraining.policy import Due
 from contender.settings import Settings
 from contender.values import Ingested, Scored, Verdict

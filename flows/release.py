@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from prefect import flow
 
 from contender.contracts.contract import Contract
-from contender.lake.locks import at_work
 from contender.promotion.judging_window import unseen
+from contender.promotion.locks import at_work
 from contender.settings import Environment, Settings
 from contender.values import ModelVersion, Scorecard
 from flows.runtime.flow_runs import UseCase, in_one_sentence

@@ -236,6 +236,7 @@ def challenge(world: Sandbox, wanted: RetrainRequest, at: datetime) -> Retrained
         verdict = promotion.compare.fn(settings, contract, scorecard, champion, unseen, failures, wanted.decayed)
         if verdict.promotes:
             promotion.crown.fn(settings, contract, challenger, entry, verdict, unseen)
+        promotion.follow_verdict.fn(settings, contract, challenger, verdict)
     except (TooFewOutcomes, LeakFound) as error:
         return Retrained(at, wanted.why, "NONE", str(error))
     return Retrained(

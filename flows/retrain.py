@@ -10,7 +10,7 @@ from pydantic import Field
 
 from contender.contracts.contract import Contract
 from contender.events import DRIFT
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 from contender.values import Verdict
 from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run
@@ -18,7 +18,16 @@ from flows.runtime.wait_times import patience_seconds
 from flows.runtime.warm_up import begin_on_worker
 from tasks.announcements import tell_crowned
 from tasks.approvals import ask_approval
-from tasks.promotion import compare, crown, evaluate, find_champion, hold_out, publish_report
+from tasks.promotion import (
+    compare,
+    crown,
+    evaluate,
+    find_champion,
+    follow_verdict,
+    hold_out,
+    publish_report,
+    repair_aliases,
+)
 from tasks.retraining import admit, decide_retraining
 from tasks.training import split_rows, train_challenger
 
@@ -59,6 +68,7 @@ def retrain(
         return cast(None, Completed(name="Skipped", message=due.reason))
     with at_work(settings, use_case, "training", wait_seconds=patience_seconds()):
         begin_on_worker(settings, contract)
+        repair_aliases(settings, contract)
         held = find_champion(settings, contract)
         entry, champion = held or (None, None)
         rows = split_rows(settings, contract, as_of or datetime.now(UTC))
@@ -67,11 +77,13 @@ def retrain(
         challenger = train_challenger(settings, contract, rows)
         scorecard, failures = evaluate(settings, contract, challenger, judging)
         verdict = compare(settings, contract, scorecard, champion, judging, failures, decayed)
-        if verdict.promotes:
-            if contract.approval.required:
-                ask_approval(settings, contract, challenger, entry, verdict, judging)
-            else:
-                crowned = crown(settings, contract, challenger, entry, verdict, judging)
-                tell_crowned(settings, contract, crowned, verdict)
+        crowned = None
+        if verdict.promotes and contract.approval.required:
+            ask_approval(settings, contract, challenger, entry, verdict, judging)
+        elif verdict.promotes:
+            crowned = crown(settings, contract, challenger, entry, verdict, judging)
+        follow_verdict(settings, contract, challenger, verdict)
+        if crowned:
+            tell_crowned(settings, contract, crowned, verdict)
         publish_report(settings, contract, challenger)
     return verdict

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from prefect import flow
 
 from contender.contracts.contract import Contract
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 from contender.values import Scored
 from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run
 from flows.runtime.wait_times import patience_seconds
 from flows.runtime.warm_up import begin_on_worker
 from tasks.announcements import tell_scored
-from tasks.promotion import find_champion
+from tasks.promotion import find_champion, repair_aliases
 from tasks.scoring import score_records
 
 
@@ -28,6 +28,7 @@ def score(use_case: UseCase) -> Scored | None:
     contract = Contract.of(use_case, settings.use_cases)
     with at_work(settings, use_case, wait_seconds=patience_seconds()):
         begin_on_worker(settings, contract)
+        repair_aliases(settings, contract)
         return score_what_is_new(settings, contract)
 
 

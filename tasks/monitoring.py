@@ -29,7 +29,7 @@ from contender.settings import Settings
 from contender.values import BATCH, ModelVersion
 from tasks.announcements import TOLD, tell_finding
 from tasks.retries import TRIES
-from tasks.run_log import show, step_log, table
+from tasks.run_log import is_rehearsal, show, step_log, table
 from tasks.steps import step
 
 _MANY = 100
@@ -71,7 +71,8 @@ def look_for_stop(settings: Settings, contract: Contract) -> str | None:
             return None
         sentence = f"The feed looks broken: {found.why}."
         what = f"stopped {settings.name_of(contract.name)} {found.since.isoformat()}"
-        delivery.notify(settings, "broken feed", contract.name, sentence, id=what)
+        if not is_rehearsal():
+            delivery.notify(settings, "broken feed", contract.name, sentence, id=what)
         return sentence
 
 
@@ -112,7 +113,7 @@ def look_at_window(
         received = feed_health.rows_received(settings, contract.name)
         rate = max(features.current.rows / max(len(features.current.frame), 1), 1.0)
         partly = tuple(batch for batch in batches if received.get(batch, 0) > 2 * rate * int(held[batch]) + 10)
-        came = feed_health.arrived(settings, contract, check.start, check.end, batches)
+        came = feed_health.feed_of_window(settings, contract, check.start, check.end, batches)
         metric = metric_of(contract.kind, contract.judging.metric)
         path = settings.state / "reports" / contract.name / "drift.html"
         compared = report and evidently_report.write_report(path, comparisons, check.columns)
@@ -291,12 +292,20 @@ def hold_out(settings: Settings, contract: Contract, looked: Looked, diagnosis: 
     whole = [batch for batch in suspects if batch not in looked.partly]
     reason = diagnosis.reasons[0]
     exclusions.hold_out_batch(settings, contract.name, whole, reason=reason, at=at)
-    named = [f"batch {batch}" for batch in whole]
+    named = {(batch, None, None): f"batch {batch}" for batch in whole}
     if len(whole) < len(suspects):
         start, end = (datetime.combine(day, time(), UTC) for day in (looked.check.start, looked.check.end))
         exclusions.hold_out_window(settings, contract.name, start, end, reason=reason, at=at)
-        named.append(f"{looked.check.start} to {looked.check.end - timedelta(days=1)}")
-    return f"Held out of training and judging: {', '.join(named)}." if named else "There are no rows to hold out."
+        named[None, start, end] = f"{looked.check.start} to {looked.check.end - timedelta(days=1)}"
+    free = {
+        one.what: f"{named[one.what]} by {one.by}"
+        for one in exclusions.released(settings, contract.name)
+        if one.what in named
+    }
+    held = [name for what, name in named.items() if what not in free]
+    told = [f"Held out of training and judging: {', '.join(held)}."] if held else []
+    told += [f"Released before, and learnt from: {', '.join(free.values())}."] if free else []
+    return " ".join(told) or "There are no rows to hold out."
 
 
 def _page(settings: Settings, champion: ModelVersion, looked: Looked, done: Kept, quality: Readings) -> list[str]:

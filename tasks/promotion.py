@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from contender.contracts.contract import Contract
 from contender.lake import locks
-from contender.promotion import comparison, judging_window, title
+from contender.promotion import comparison, judging_window, ledger, title
 from contender.promotion.ledger import LedgerEntry
 from contender.registry import ui_links
 from contender.reports import publication
@@ -17,12 +17,19 @@ from tasks.training import git_revision
 
 
 @step(**TRIES)
+def repair_aliases(settings: Settings, contract: Contract) -> None:
+    """The registry's aliases as the ledger has them, where a command was cut off before it had set them."""
+    with step_log() as tell, locks.loading:
+        # While nobody was ever crowned there is nothing to mirror, and MLflow need not be loaded.
+        if ledger.head(settings, contract.name) and title.repair(settings, contract.name):
+            tell("the registry's aliases are again as the ledger has them")
+
+
+@step(**TRIES)
 def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, ModelVersion] | None:
     """Who holds the title, with the entry that says so; None when nobody does yet."""
     with step_log() as tell, locks.loading:
         held = title.holder(settings, contract.name)
-        if held and title.catch_up(settings, contract.name):
-            tell("the registry's aliases are again as the ledger has them")
         tell(f"champion: {held[1]}, since {held[0].at[:16]}" if held else "nobody holds the title yet")
         return held
 
@@ -97,7 +104,7 @@ def crown(
     verdict: Verdict,
     rows: Rows,
 ) -> LedgerEntry:
-    """Give the title to the challenger: the ledger first, then the registry's aliases."""
+    """Give the title to the challenger, in the ledger, which is what counts."""
     with step_log() as tell:
         evidence = comparison.evidence_of(verdict, rows, git_revision(contract.folder))
         reason = verdict.reasons[0]
@@ -106,6 +113,14 @@ def crown(
         )
         tell(f"{challenger} holds the title")
         return entry
+
+
+@step(**TRIES)
+def follow_verdict(settings: Settings, contract: Contract, challenger: ModelVersion, verdict: Verdict) -> None:
+    """The registry's aliases, and the challenger's validation status, as verdict and ledger have them."""
+    with step_log() as tell:
+        title.follow_verdict(settings, contract.name, challenger, verdict.decision)
+        tell(f"{challenger} stands in the registry as {verdict.decision.value} left it")
 
 
 @step(**TRIES)

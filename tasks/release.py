@@ -3,9 +3,9 @@
 from contender.contracts.contract import Contract
 from contender.errors import ModelError
 from contender.promotion import comparison, judging_window, release, title
-from contender.registry import mlflow_evaluation, model_versions
+from contender.registry import mlflow_evaluation
 from contender.settings import Settings
-from contender.values import ModelVersion, Rows, Scorecard
+from contender.values import Decision, ModelVersion, Rows, Scorecard
 from tasks.retries import TRIES
 from tasks.run_log import step_log
 from tasks.steps import step
@@ -33,12 +33,12 @@ def validate_there(target: Settings, contract: Contract, model: ModelVersion, ro
         judging_window.refuse_seen_rows(target, contract, rows, [model])
         scorecard, mine, dummy = comparison.measure(target, contract, model, rows)
         if failures := mlflow_evaluation.validate(contract, mine, dummy):
-            model_versions.mark(target, model, validation_status="rejected")
+            title.follow_verdict(target, contract.name, model, Decision.KEEP)
             raise ModelError(
                 f"{model} does not hold on the {scorecard.rows:,} newest rows of {target.environment}: "
                 f"{'; '.join(failures)}; it is registered there as rejected."
             )
-        title.mirror(target, contract.name, challenger=model.version)
+        title.follow_verdict(target, contract.name, model, None)
         metric = contract.judging.metric
         tell(f"{model} on {scorecard.rows:,} rows of {target.environment}: {metric} {scorecard.metrics[metric]:.4f}")
         return scorecard

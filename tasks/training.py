@@ -95,7 +95,7 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
                 **reasons_of(contract),
             },
         )
-        title.mirror(settings, contract.name, challenger=challenger.version)
+        title.follow_verdict(settings, contract.name, challenger, None)
         tell(f"challenger: {challenger} ({trained.candidate})")
         return challenger
 

@@ -1,9 +1,14 @@
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+# Before NumPy and scikit-learn load, and for all commands that tests start: two workers share the cores, and threads of
+# theirs would only spin while they wait for one another (a training took three times the processor's time).
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 from contender.contracts.contract import Contract
 from contender.ingestion import batches, intake

@@ -33,7 +33,7 @@ def committed_files() -> list[Path]:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("which files are source is known from git only, and this is no git checkout")
+        pytest.skip("which files are source is known from git only, and there is none, or no checkout")
     return [ROOT / name for name in listed.stdout.split("\0") if name]
 
 

@@ -14,6 +14,7 @@ from contender.contracts.loop_sections import Drift
 from contender.drift.baseline import Ordinary, Side, Watched
 from contender.drift.distances import distance
 from contender.drift.drift_check import ColumnDrift, Comparison, LookBack
+from contender.evaluation.multiple_testing import holm_levels
 
 _MOST_FREEDOM = 10
 """Distances scatter further upwards than a normal distribution; Student's with few degrees of freedom does as well."""
@@ -26,11 +27,9 @@ def compare(
 
     Args:
         look_back: asked for the columns that lie far off only, because it may have to read.
-
-    Source: Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Statistics 6(2).
     """
     measured = [[(column, *_measure(one, column, rules)) for column in one.columns] for one in comparisons]
-    levels = iter(_holm([test.p for of_one in measured for *_, tests in of_one for test in tests], rules.error))
+    levels = iter(holm_levels([test.p for of_one in measured for *_, tests in of_one for test in tests], rules.error))
     told: list[ColumnDrift] = []
     for one, of_one in zip(comparisons, measured, strict=True):
         tried = [(column, found, [(test, next(levels)) for test in tests]) for column, found, tests in of_one]
@@ -177,15 +176,3 @@ def _tell(found: ColumnDrift, tests: Sequence[tuple[_Test, float]], rules: Drift
 
 def _too_few(found: int, what: str, where: str, rules: Drift) -> str:
     return f"{where} has {found:,} {what}, needed are {rules.min_rows:,}"
-
-
-def _holm(chances: Sequence[float], error: float) -> list[float]:
-    """The level at which each p-value was tested: it is a find when it is at most that."""
-    levels, level = [0.0] * len(chances), 0.0
-    still_finding = True
-    for rank, place in enumerate(sorted(range(len(chances)), key=lambda place: chances[place])):
-        if still_finding:
-            level = error / (len(chances) - rank)
-            still_finding = chances[place] <= level
-        levels[place] = level
-    return levels

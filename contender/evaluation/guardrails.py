@@ -12,6 +12,7 @@ from contender.contracts.sections import Judging
 from contender.errors import ModelError, TooFewOutcomes
 from contender.evaluation.bootstrap import Contest, Gains, sigmas
 from contender.evaluation.metrics import SLICE_ROWS, check_enough, slices_of
+from contender.evaluation.multiple_testing import holm_levels
 from contender.evaluation.weighted_metrics import decisions
 from contender.values import Guardrail
 
@@ -128,20 +129,10 @@ def check_losses(family: Sequence[tuple[str, Gains]], margin: float) -> list[Che
     ruling out needs no correction, and a harmful challenger must get past its worst slice; calling a loss significant
     is tried many times, and is corrected by Holm's method.
 
-    Source: Berger (1982), Multiparameter Hypothesis Testing and Acceptance Sampling, Technometrics 24(4), for holding;
-    Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6(2).
+    Source: Berger (1982), Multiparameter Hypothesis Testing and Acceptance Sampling, Technometrics 24(4), for holding.
     """
-    adjusted = holm([gains.harm_p for _, gains in family])
-    return [_loss(name, gains, p, margin) for (name, gains), p in zip(family, adjusted, strict=True)]
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values after Holm's correction, in the order given."""
-    adjusted, highest = [1.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
-    return adjusted
+    levels = holm_levels([gains.harm_p for _, gains in family], SIGNIFICANT)
+    return [_loss(name, gains, level, margin) for (name, gains), level in zip(family, levels, strict=True)]
 
 
 def check_entities(contest: Contest) -> None:
@@ -162,8 +153,8 @@ def check_entities(contest: Contest) -> None:
         raise TooFewOutcomes.to_judge(found=spread[-2], needed=MIN_ENTITIES_PER_CLASS, of=of)
 
 
-def _loss(name: str, gains: Gains, adjusted_p: float, margin: float) -> Checked:
-    loss, significant = -gains.point, adjusted_p < SIGNIFICANT
+def _loss(name: str, gains: Gains, level: float, margin: float) -> Checked:
+    loss, significant = -gains.point, gains.harm_p <= level
     ruled_out = gains.low(RULED_OUT) >= -margin
     holds = ruled_out or (not significant and loss <= margin)
     rail = Guardrail(name, loss, margin, holds)

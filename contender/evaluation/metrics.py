@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contender.contracts.sections import METRICS, Kind
+from contender.contracts.sections import LOWER_IS_BETTER, METRICS, Kind
 from contender.errors import ModelError, TooFewOutcomes
 from contender.evaluation.ranking_metrics import Floats
 from contender.evaluation.weighted_metrics import weighted_metric
@@ -56,9 +56,19 @@ def metrics(
     if len(y) == 0:
         raise TooFewOutcomes.to_judge(found=0, needed=1)
     check_scores(kind, y, scores, who="model", classes=classes)
-    once = np.ones((1, len(y)), dtype=np.int64)
-    found = {name: float(weighted_metric(kind, name, y, scores, threshold)(once)[0]) for name in METRICS[kind]}
+    found = {name: measure(kind, name, y, scores, threshold) for name in METRICS[kind]}
     return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def measure(kind: Kind, metric: str, y: NDArray[Any], scores: Floats, threshold: float) -> float:
+    """One metric of these scores, in its own units; NaN where it has no meaning; arguments as of `metrics`."""
+    once = np.ones((1, len(y)), dtype=np.int64)
+    return float(weighted_metric(kind, metric, y, scores, threshold)(once)[0])
+
+
+def sign(metric: str) -> float:
+    """What to multiply a metric by so that more is better: 1 or -1."""
+    return -1.0 if metric in LOWER_IS_BETTER else 1.0
 
 
 def check_scores(

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contender.contracts.sections import Kind
+from contender.evaluation.probabilities import inside
 from contender.evaluation.ranking_metrics import Floats, Integers, Weighted, average_precision, divide, roc_auc
-
-SMALLEST = float(np.finfo(np.float64).eps)
-"""Probabilities are clipped this far from 0 and 1 before a logarithm, as scikit-learn does."""
 
 
 def weighted_metric(kind: Kind, metric: str, y: NDArray[Any], scores: Floats, threshold: float) -> Weighted:
@@ -57,7 +55,7 @@ def row_losses(metric: str, y: NDArray[np.int64], scores: Floats) -> Floats:
     if metric == "brier":
         return np.asarray(np.square(table - np.eye(table.shape[1])[y]).sum(axis=1) / 2, dtype=np.float64)
     of_truth = table[np.arange(len(y)), y] / table.sum(axis=1)
-    return np.asarray(-np.log(np.clip(of_truth, SMALLEST, 1 - SMALLEST)), dtype=np.float64)
+    return np.asarray(-np.log(inside(of_truth)), dtype=np.float64)
 
 
 def _sums(weights: Integers, columns: Floats) -> Floats:

@@ -5,7 +5,7 @@ that were known when the judging window began. So nothing of the judging window,
 Batches and windows that are held out, because what brought them was broken, are in neither.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -79,13 +79,25 @@ def load(settings: Settings, contract: Contract, rows: Rows, *, newest: int | No
 
     Times are naive UTC; missing numbers are NaN, missing strings None.
     """
-    return _load(settings, contract.folder, contract.model_dump_json(), rows, newest).copy(deep=False)
+    text = f"{contract.model_dump_json()} {contract.own_features is not None}"
+    return _load(_Asked(settings, rows, newest, text, contract)).copy(deep=False)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The rows that are asked for; a contract is the same where its text is, wherever it came from."""
+
+    settings: Settings
+    rows: Rows
+    newest: int | None
+    text: str
+    contract: Contract = field(compare=False)
 
 
 @lru_cache(maxsize=2)
-def _load(settings: Settings, folder: object, _: str, rows: Rows, newest: int | None) -> "pd.DataFrame":
+def _load(asked: _Asked) -> "pd.DataFrame":
     """Kept for the two windows of one run, because judging looks at the same rows several times."""
-    contract = Contract.read(folder / "contract.toml")  # type: ignore[operator]
+    settings, contract, rows, newest = asked.settings, asked.contract, asked.rows, asked.newest
     known = _known(settings, contract, rows)
     groups = (*contract.judging.slices, *contract.fairness.columns)
     extra = dict.fromkeys([*groups, *filter(None, [contract.judging.cluster])])

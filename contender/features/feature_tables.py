@@ -1,9 +1,8 @@
 """Brings the tables of look-ups and of features up to date with what was taken in."""
 
 import hashlib
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import Window
 from pyspark.sql import functions as F
@@ -37,7 +36,7 @@ def update_lookups(settings: Settings, contract: Contract, folder: Path) -> list
             continue
         # Other columns or types make another table of the same file.
         content = hashlib.sha256((digest(path) + lookup.model_dump_json()).encode()).hexdigest()
-        if tables.note_of(settings, contract.name, table) == content:
+        if tables.note_of(settings, contract.name, table) == {"content": content}:
             continue
         staged = staging.stage_lookup(settings, contract, name, path)
         rows = conform(
@@ -46,7 +45,7 @@ def update_lookups(settings: Settings, contract: Contract, folder: Path) -> list
         keys = [F.col(f"`{column}`") for column in lookup.key]
         first = rows.withColumn("_rank", F.row_number().over(Window.partitionBy(*keys).orderBy(ROW))).where("_rank = 1")
         facts = first.dropna(subset=list(lookup.key)).select(*[F.col(f"`{column}`") for column in lookup.columns])
-        written.append(tables.replace(settings, contract.name, table, facts, note=content))
+        written.append(tables.replace(settings, contract.name, table, facts, note={"content": content}))
     return written
 
 
@@ -60,14 +59,14 @@ def update_features(settings: Settings, contract: Contract) -> TableVersion | No
         return None
     until = tables.last_transaction(settings, contract.name, "records", "ingest")
     definition = transforms.definition_of(contract)
-    note = _note(settings, contract.name)
+    note = tables.note_of(settings, contract.name, "features")
     done = int(note["until"]) if note.get("definition") == definition else -1
     if done >= until:
         return tables.find(settings, contract.name, "features")
     every = complete(tables.read(settings, records), contract.records.columns)
     wanted = every.where(F.col(BATCH) > done)
     made = transforms.model_input(_joined(settings, contract, wanted, every, whole=done < 0), contract)
-    note_now = json.dumps({"definition": definition, "until": until})
+    note_now = {"definition": definition, "until": until}
     if done < 0:
         return tables.replace(settings, contract.name, "features", made, note=note_now)
     return tables.append(
@@ -86,11 +85,7 @@ def newest_batch(settings: Settings, use_case: str) -> int:
 
     Records may be ahead of it, where the work on a batch was cut off.
     """
-    return int(_note(settings, use_case).get("until", -1))
-
-
-def _note(settings: Settings, use_case: str) -> dict[str, Any]:
-    return dict(json.loads(tables.note_of(settings, use_case, "features") or "{}"))
+    return int(tables.note_of(settings, use_case, "features").get("until", -1))
 
 
 def _joined(

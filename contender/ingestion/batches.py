@@ -5,6 +5,8 @@ everything is, so that work cut off in between is taken up again under the same 
 """
 
 import fnmatch
+import hashlib
+import json
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -179,8 +181,26 @@ def _usual_rows(log: Iterable[dict[str, Any]]) -> float | None:
 
 
 def _mark(contract: Contract) -> str:
-    """Changes when the contract changes: a file refused under another contract deserves another look."""
-    return digest(contract.folder / "contract.toml")
+    """Changes when what the contract asks of files does: one refused under another deserves another look."""
+    of_columns = {"__all__": {"unit", "exclude"}}
+    asked = contract.model_dump(
+        mode="json",
+        include={
+            "kind": True,
+            "records": {"files", "key", "time", "missing", "columns"},
+            "outcome": {"files", "key", "target", "columns"},
+            "lookups": True,
+            "batch": True,
+        },
+        exclude={
+            "records": {"columns": of_columns},
+            "outcome": {"columns": of_columns},
+            "lookups": {"__all__": {"columns": of_columns}},
+        },
+    )
+    # Without a key the order of the columns makes a record's own one.
+    text = json.dumps(asked, sort_keys=contract.records.key is not None)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _log_schema() -> "pa.Schema":

@@ -1,4 +1,4 @@
-"""One writer at a time on one use case of one home; a killed process frees its lock by ending."""
+"""One process at a time of one home at a kind of work; who is killed frees its lock by ending."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from threading import RLock
 from typing import Literal
 
 from contender.errors import Busy
+from contender.home_version import check_home
 from contender.lake import shared_spark
 from contender.settings import Settings
 
@@ -20,18 +21,20 @@ replay, in scratch homes, keeps nobody but another one waiting."""
 
 
 @contextmanager
-def at_work(settings: Settings, use_case: str, work: Work = "data", *, wait_seconds: float = 0) -> Iterator[None]:
-    """Hold one kind of work on the use case; within one process it may be held again.
+def hold_file(settings: Settings, use_case: str, work: Work = "data", *, wait_seconds: float = 0) -> Iterator[None]:
+    """Keep others of this home from one kind of work on the use case; within one process it may be held again.
 
     Args:
         wait_seconds: how long to wait for another process that holds it.
 
     Raises:
         Busy: another process holds it.
+        OtherRelease: the home is not one of this release.
         Unavailable: what a killed process left at work does not end.
     """
     from filelock import FileLock, Timeout
 
+    check_home(settings)
     folder = settings.state / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{use_case}.{work}.lock", is_singleton=True, thread_local=False)
@@ -48,8 +51,8 @@ def at_work(settings: Settings, use_case: str, work: Work = "data", *, wait_seco
         lock.release()
 
 
-def is_at_work(settings: Settings, use_case: str, work: Work = "data") -> bool:
-    """Whether anybody on this machine holds that work now; a look that makes nothing and ends nothing."""
+def is_file_held(settings: Settings, use_case: str, work: Work = "data") -> bool:
+    """Whether anybody of this home is at that work now; a look that makes nothing and ends nothing."""
     from filelock import FileLock, Timeout
 
     path = settings.state / "locks" / f"{use_case}.{work}.lock"

@@ -4,10 +4,15 @@ Spark reads, joins and writes what grows with the data. Small look-ups (a table'
 go through delta-rs, which needs no JVM.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from contender.error_text import text_of
+from contender.errors import Busy, OtherRelease
 from contender.lake import shared_spark, spark_session
 from contender.settings import Settings
 from contender.values import KEY, TableVersion
@@ -18,6 +23,12 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     Delta: TypeAlias = DeltaTable
+
+Note: TypeAlias = Mapping[str, Any]
+"""What is kept with a commit, of anything that JSON can hold."""
+
+NOTE_VERSION = 1
+"""Goes up with what the release before would read wrongly in a note."""
 
 
 def path_of(settings: Settings, use_case: str, table: str) -> str:
@@ -142,7 +153,7 @@ def append(
     application: str,
     transaction: int,
     partition_by: Iterable[str] = (),
-    note: str = "",
+    note: Note | None = None,
 ) -> TableVersion:
     """Add rows once: a transaction that `application` has committed before is skipped by Delta.
 
@@ -153,26 +164,50 @@ def append(
         transaction: must grow from write to write, because Delta skips anything at or below the last one.
         note: kept with the commit, see `note_of`.
     """
-    writer = frame.write.format("delta").mode("append").partitionBy(*partition_by).option("userMetadata", note)
+    writer = frame.write.format("delta").mode("append").partitionBy(*partition_by)
+    writer = writer.option("userMetadata", _written_down(note))
     writer = writer.option("mergeSchema", "true").option("txnAppId", application).option("txnVersion", transaction)
-    writer.save(path_of(settings, use_case, table))
+    with _apart(use_case, table):
+        writer.save(path_of(settings, use_case, table))
     return _written(settings, use_case, table)
 
 
 @shared_spark.answering()
-def replace(settings: Settings, use_case: str, table: str, frame: "DataFrame", *, note: str = "") -> TableVersion:
+def replace(
+    settings: Settings, use_case: str, table: str, frame: "DataFrame", *, note: Note | None = None
+) -> TableVersion:
     """Write in place of all rows and of the columns, for what can be computed again."""
-    writer = (
-        frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").option("userMetadata", note)
-    )
-    writer.save(path_of(settings, use_case, table))
+    writer = frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+    writer = writer.option("userMetadata", _written_down(note))
+    with _apart(use_case, table):
+        writer.save(path_of(settings, use_case, table))
     return _written(settings, use_case, table)
 
 
-def note_of(settings: Settings, use_case: str, table: str) -> str:
-    """The note of a table's newest commit; empty when there is none."""
+def note_of(settings: Settings, use_case: str, table: str) -> Note:
+    """The note of a table's newest commit; empty when there is none.
+
+    Raises:
+        OtherRelease: another release wrote it, whose notes say other things.
+    """
     delta = opened(settings, use_case, table)
-    return str(delta.history(1)[0].get("userMetadata") or "") if delta is not None else ""
+    text = str(delta.history(1)[0].get("userMetadata") or "") if delta is not None else ""
+    if not text:
+        return {}
+    try:
+        found = json.loads(text)
+        version = found.pop("version")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        version = None
+    if version != NOTE_VERSION:
+        told = "a note without a version" if version is None else f"a note of version {version}"
+        newer = isinstance(version, int) and version > NOTE_VERSION
+        raise OtherRelease.of(f"The table '{table}' of {use_case}", told, f"one of version {NOTE_VERSION}", newer=newer)
+    return dict(found)
+
+
+def _written_down(note: Note | None) -> str:
+    return "" if note is None else json.dumps({"version": NOTE_VERSION, **note})
 
 
 def append_small(
@@ -185,11 +220,18 @@ def append_small(
     location = path_of(settings, use_case, table)
     if "://" not in location:
         Path(location).mkdir(parents=True, exist_ok=True)
-    write_deltalake(location, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
+    with _apart(use_case, table):
+        write_deltalake(location, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
 
 
 def replace_rows(
-    settings: Settings, use_case: str, table: str, rows: "pa.Table", *, where: str | None = None, note: str = ""
+    settings: Settings,
+    use_case: str,
+    table: str,
+    rows: "pa.Table",
+    *,
+    where: str | None = None,
+    note: Note | None = None,
 ) -> None:
     """Write a few rows in place of those for which `where` holds (SQL), or of all, in one commit without Spark.
 
@@ -201,14 +243,15 @@ def replace_rows(
     location = path_of(settings, use_case, table)
     if "://" not in location:
         Path(location).mkdir(parents=True, exist_ok=True)
-    write_deltalake(
-        location,
-        rows,
-        mode="overwrite",
-        predicate=where,
-        schema_mode=None if where else "overwrite",
-        commit_properties=CommitProperties(custom_metadata={"userMetadata": note}),
-    )
+    with _apart(use_case, table):
+        write_deltalake(
+            location,
+            rows,
+            mode="overwrite",
+            predicate=where,
+            schema_mode=None if where else "overwrite",
+            commit_properties=CommitProperties(custom_metadata={"userMetadata": _written_down(note)}),
+        )
 
 
 def changed_files(settings: Settings, table: TableVersion, since: int) -> list[str] | None:
@@ -264,15 +307,16 @@ def write_batches(
         default_column_properties=ColumnProperties(dictionary_enabled=False),
         column_properties={name: ColumnProperties(dictionary_enabled=True) for name in repeated},
     )
-    write_deltalake(
-        location,
-        rows,
-        mode="overwrite" if overwrite else "append",
-        schema_mode="overwrite" if overwrite else None,
-        target_file_size=file_bytes,
-        writer_properties=properties,
-        configuration=configuration,
-    )
+    with _apart(use_case, table):
+        write_deltalake(
+            location,
+            rows,
+            mode="overwrite" if overwrite else "append",
+            schema_mode="overwrite" if overwrite else None,
+            target_file_size=file_bytes,
+            writer_properties=properties,
+            configuration=configuration,
+        )
 
 
 def unreadable() -> type[Exception]:
@@ -292,7 +336,33 @@ def delete_batch(settings: Settings, use_case: str, table: str, batch: int) -> N
     """Take back what an abandoned batch wrote."""
     delta = opened(settings, use_case, table)
     if delta is not None:
-        delta.delete(f"_batch = {batch}")
+        with _apart(use_case, table):
+            delta.delete(f"_batch = {batch}")
+
+
+_COLLISION = re.compile(r"io\.delta\.exceptions\.(?:Concurrent|MetadataChanged|ProtocolChanged)")
+"""What Spark says of a commit that another one came before, in a way that one of both must not count."""
+
+
+@contextmanager
+def _apart(use_case: str, table: str) -> Iterator[None]:
+    """Tell in one sentence that somebody else wrote to the table at the same moment.
+
+    Raises:
+        Busy: somebody did, and nothing of this was written.
+    """
+    from deltalake.exceptions import CommitFailedError
+
+    try:
+        yield
+    except CommitFailedError as error:
+        raise Busy.with_table(use_case, table) from error
+    except Exception as error:
+        # Of Spark's, those that Delta's package knows by a class, which need not be loaded, and all others by text.
+        named = any(kind.__name__ == "DeltaConcurrentModificationException" for kind in type(error).__mro__)
+        if named or _COLLISION.search(text_of(error)):
+            raise Busy.with_table(use_case, table) from error
+        raise
 
 
 def _written(settings: Settings, use_case: str, table: str) -> TableVersion:

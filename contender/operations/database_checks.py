@@ -64,7 +64,7 @@ def file_answers(name: str, file: Path) -> Finding:
 
 
 def _database_answers(settings: Settings) -> Finding:
-    from contender.errors import ContenderError
+    from contender.errors import ContenderError, OtherRelease
     from contender.promotion.database import connected, tables
 
     shown, needed = without_login(settings.ledger), "a database that answers"
@@ -78,6 +78,9 @@ def _database_answers(settings: Settings) -> Finding:
         # Of SQLAlchemy's own errors, those that come from the database, such as one of rights.
         if not isinstance(error, ContenderError) and not hasattr(error, "orig"):
             raise
+        if isinstance(error, OtherRelease):
+            mend = "export CONTENDER_LEDGER_URL=the address of an empty database"
+            return Finding("ledger", "failed", f"{shown} is of another release", "a ledger of this release", mend)
         cause = error.__cause__ if isinstance(error, ContenderError) and error.__cause__ else error
         if isinstance(cause, ModuleNotFoundError):
             return _driver_missing(settings.ledger, cause)

@@ -14,12 +14,13 @@ from typing import Self
 
 import numpy as np
 from scipy.optimize import isotonic_regression
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from contender.contracts.sections import METRICS
+from contender.evaluation.probabilities import inside, log_odds
 from contender.evaluation.ranking_metrics import Floats, Integers
 from contender.performance import class_counts
-from contender.performance.score_counts import SMALLEST, Tally, interval_of
+from contender.performance.score_counts import Tally, interval_of
 from contender.values import Interval
 
 LEAST_ROWS = 200
@@ -67,7 +68,7 @@ class Calibration:
         if rows < LEAST_ROWS or min(hits, rows - hits) < 2 * _GROUP_HITS:
             return None
         order = np.argsort(past.score, kind="stable")
-        odds, counts, came = _log_odds(past.score)[order], past.mature[order], past.hits[order]
+        odds, counts, came = log_odds(past.score)[order], past.mature[order], past.hits[order]
         group = _groups(counts, came)
         sums = [_sums(group, values) for values in (counts, came, odds * counts, past.score[order] * counts)]
         rows_of, hits_of, odds_of, scores_of = sums
@@ -78,8 +79,8 @@ class Calibration:
     def probabilities(self, scores: Floats, rates: Floats | None = None) -> Floats:
         """Calibrated probabilities: between the groups on a line in log-odds, beyond them as far off as at the end."""
         rates = self.rate if rates is None else rates
-        odds = _log_odds(scores)
-        shift = _log_odds(rates) - self.at
+        odds = log_odds(scores)
+        shift = log_odds(rates) - self.at
         return np.asarray(expit(odds + np.interp(odds, self.at, shift)), dtype=np.float64)
 
     def draw(self, rng: np.random.Generator) -> Floats:
@@ -106,7 +107,7 @@ def estimate(tally: Tally, past: Tally | None, metric: str, rng: np.random.Gener
         else f"scores as the model gives them: fewer than {LEAST_ROWS} mature outcomes, or too few of one kind, to "
         "calibrate on"
     )
-    likely = calibration.probabilities(tally.score) if calibration else _inside(tally.score)
+    likely = calibration.probabilities(tally.score) if calibration else inside(tally.score)
     drawn = np.empty((_DRAWS, len(likely)), dtype=np.int64)
     for draw in range(_DRAWS):
         chances = calibration.probabilities(tally.score, calibration.draw(rng)) if calibration else likely
@@ -199,11 +200,3 @@ def _rising(rates: Floats, weights: Floats) -> Floats:
 def _scaled(weights: Floats) -> Integers:
     """Shape (1, points): in whole numbers, because counts are what metrics take, and small enough to be multiplied."""
     return np.asarray(np.rint(weights / weights.sum() * _SCALE), dtype=np.int64)[None]
-
-
-def _inside(probabilities: Floats) -> Floats:
-    return np.clip(probabilities, SMALLEST, 1 - SMALLEST)
-
-
-def _log_odds(probabilities: Floats) -> Floats:
-    return np.asarray(logit(_inside(probabilities)), dtype=np.float64)

@@ -8,7 +8,6 @@ for each model version and day that is computed again or estimated from, whateve
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -57,7 +56,7 @@ def update(
     )
     if predictions is None or records is None:
         return Updated(0, (), whole=False)
-    done = json.loads(tables.note_of(settings, contract.name, TABLE) or "{}")
+    done = tables.note_of(settings, contract.name, TABLE)
     definition, ends = _definition(contract), {v: until.date() for v, until in (trained_until or {}).items()}
     now = _moment(
         contract,
@@ -82,15 +81,13 @@ def update(
     rows = [
         row_of(contract, day, before(day, every, matures_after), as_of=as_of, seed=settings.seed) for day in counted
     ]
-    note = json.dumps(
-        {
-            "definition": definition,
-            "predictions": predictions.version,
-            "as_of": as_of.isoformat(),
-            "outcomes": outcomes.version if outcomes else None,
-            "mature": now.mature.isoformat(),
-        }
-    )
+    note = {
+        "definition": definition,
+        "predictions": predictions.version,
+        "as_of": as_of.isoformat(),
+        "outcomes": outcomes.version if outcomes else None,
+        "mature": now.mature.isoformat(),
+    }
     _write(settings, contract, rows, None if whole else days, note)
     return Updated(len(rows), tuple(days), whole=whole)
 
@@ -165,7 +162,11 @@ def _days_asked(settings: Settings, contract: Contract, since: datetime) -> set[
 
 
 def _write(
-    settings: Settings, contract: Contract, rows: Sequence[Mapping[str, Any]], days: Sequence[date] | None, note: str
+    settings: Settings,
+    contract: Contract,
+    rows: Sequence[Mapping[str, Any]],
+    days: Sequence[date] | None,
+    note: tables.Note,
 ) -> None:
     import pyarrow as pa
 

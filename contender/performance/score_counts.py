@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contender.contracts.sections import LOWER_IS_BETTER, METRICS, Kind
+from contender.evaluation.probabilities import inside
 from contender.evaluation.ranking_metrics import Floats, Integers
 from contender.evaluation.weighted_metrics import weighted_metric
 from contender.performance import class_counts
@@ -19,10 +20,8 @@ from contender.performance.class_counts import OF_CLASSES, Named
 from contender.values import Interval
 
 BINS_PER_UNIT = 100
-"""Bins are 0.01 wide, in log-odds of a probability and in asinh of a number: scores that differ by 1 % at most."""
-
-SMALLEST = 1e-7
-"""Probabilities nearer than this to 0 or 1 count as this: at most 3,224 bins."""
+"""Bins are 0.01 wide, in log-odds of a probability and in asinh of a number: scores that differ by 1 % at most. Of
+probabilities there are 3,224, as those beyond the bound of `probabilities` share one: log loss is the same for them."""
 
 DRAWS = 300
 _LEAST_DEFINED = 0.95
@@ -94,9 +93,7 @@ class Tally:
             return float(self.squared.sum() / self.known)
         if self.kind == "multiclass":
             return float(1 - self.hits.sum() / self.known)
-        score = np.clip(self.score, SMALLEST, 1 - SMALLEST)
-        lost = self.hits * np.log(score) + (self.mature - self.hits) * np.log1p(-score)
-        return float(-lost.sum() / self.known)
+        return float(self.weigh("log_loss", self._came_true)[0])
 
     def measure(self) -> dict[str, float]:
         """Every quality that has a meaning on the mature outcomes, by metric; empty without any."""
@@ -110,12 +107,16 @@ class Tally:
             counts = np.array([list(pairs.values())])
             found = {name: float(class_counts.weigh(name, list(pairs), counts)[0]) for name in OF_CLASSES}
         else:
-            weights = np.concatenate([self.hits, self.mature - self.hits])[None]
-            found = {metric: float(self.weigh(metric, weights)[0]) for metric in METRICS["binary"]}
+            found = {metric: float(self.weigh(metric, self._came_true)[0]) for metric in METRICS["binary"]}
             if self.hits.sum() == self.known:
                 # Where only those that came true are in, any order of them is perfect, and says nothing.
                 del found["average_precision"]
         return {metric: value for metric, value in found.items() if np.isfinite(value)}
+
+    @property
+    def _came_true(self) -> Integers:
+        """How often each point came true, then how often it did not, shape (1, 2 * points)."""
+        return np.asarray(np.concatenate([self.hits, self.mature - self.hits])[None], dtype=np.int64)
 
     def weigh(self, metric: str, weights: Integers) -> Floats:
         """A binary metric, shape (draws,), where point k came true so often and failed to so often.
@@ -146,8 +147,7 @@ class Tally:
             counts = np.array(list(pairs.values()))
             drawn = class_counts.weigh(metric, list(pairs), rng.multinomial(self.known, counts / self.known, DRAWS))
             return interval_of(drawn, point)
-        counts = np.concatenate([self.hits, self.mature - self.hits])
-        drawn = self.weigh(metric, rng.multinomial(self.known, counts / self.known, DRAWS))
+        drawn = self.weigh(metric, rng.multinomial(self.known, self._came_true[0] / self.known, DRAWS))
         return interval_of(drawn, point)
 
     def _interval_of_errors(self, metric: str, point: float) -> Interval:
@@ -203,8 +203,8 @@ def bin_of(kind: Kind, scores: Floats) -> Integers:
     if kind == "regression":
         place = np.arcsinh(scores)
     else:
-        inside = np.clip(scores, SMALLEST, 1 - SMALLEST)
-        place = np.log(inside / (1 - inside))
+        likely = inside(scores)
+        place = np.log(likely / (1 - likely))
     return np.asarray(np.floor(place * BINS_PER_UNIT), dtype=np.int64)
 
 

@@ -10,11 +10,12 @@ from pyspark.sql import functions as F
 
 from contender.contracts.contract import Contract
 from contender.contracts.sections import Kind
+from contender.evaluation.probabilities import SMALLEST
 from contender.features import transforms
 from contender.lake import tables
 from contender.lake.file_pruning import DataFiles
 from contender.performance.daily_row import Day
-from contender.performance.score_counts import BINS_PER_UNIT, SMALLEST
+from contender.performance.score_counts import BINS_PER_UNIT
 from contender.settings import Settings
 from contender.values import KEY, KNOWN_AT, RECEIVED, TARGET, TIME
 

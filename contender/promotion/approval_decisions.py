@@ -10,7 +10,7 @@ from contender.promotion.eligibility import prove
 from contender.promotion.ledger import LedgerEntry
 from contender.registry import model_versions
 from contender.settings import Settings
-from contender.values import ModelVersion
+from contender.values import Decision, ModelVersion
 
 
 def approve(
@@ -85,9 +85,7 @@ def reject(
     )
     try:
         refused = model_versions.find(settings, use_case, request.version)
-        model_versions.mark(settings, refused, validation_status="rejected")
-        if model_versions.aliases(settings, use_case).get("challenger") == request.version:
-            title.mirror(settings, use_case, challenger=None)
+        title.follow_verdict(settings, use_case, refused, Decision.KEEP)
     except Unavailable as error:
         raise Unavailable(
             f"Version {request.version} of {use_case} is rejected and does not take the title, but the registry still "

@@ -16,7 +16,7 @@ from contender.evaluation.judge import judge
 from contender.evaluation.non_inferiority import leniency
 from contender.features import dataset
 from contender.lake import tables
-from contender.promotion import judging_window, ledger, title
+from contender.promotion import judging_window, ledger
 from contender.registry import model_versions
 from contender.settings import Settings
 from contender.values import KEY, TARGET, Decision, ModelVersion, Rows, Scorecard, Verdict
@@ -75,7 +75,6 @@ def compare(
     assert challenger.model is not None
     judging_window.refuse_seen_rows(settings, contract, rows, filter(None, (challenger.model, champion)))
     frame, y, slices = judging_rows(contract, whole := dataset.load(settings, contract, rows))
-    looks = judging_window.looks_at(settings, contract, rows)
     earlier = ledger.verdicts(settings, contract.name, newest=None)
     mode = leniency(
         contract.judging, earlier, decayed=decayed, age=rows.as_of - champion.trained_until if champion else None
@@ -86,6 +85,8 @@ def compare(
     theirs = None
     if champion is not None:
         theirs = answers(contract, model_versions.load(settings, champion, champion.digest), frame, y, classes)[0]
+    # Both have answered and nothing was seen yet: a registry that is away costs no look.
+    looks = judging_window.looks_at(settings, contract, rows)
     cluster = contract.judging.cluster
     clusters = whole[f"by:{cluster}"].to_numpy().astype(str) if cluster else None
     fair, too_small, groups = _fairness(settings, contract, whole, indices, scores, clusters)
@@ -129,10 +130,6 @@ def compare(
         document=document,
     )
     model_versions.log_document(settings, challenger.model.run_id, document, "verdict.json")
-    if not verdict.promotes:
-        rejected = verdict.decision is Decision.KEEP
-        title.mirror(settings, contract.name, challenger=None if rejected else challenger.model.version)
-        model_versions.mark(settings, challenger.model, validation_status="rejected" if rejected else "pending")
     return verdict
 
 

@@ -1,24 +1,28 @@
 """The ledger's tables and the connection to them, on SQLite or PostgreSQL alike."""
 
 import hashlib
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contender.errors import Busy, Unavailable, UsageError
+from contender.home_version import check_home
+from contender.promotion.schema import bring_up_to_date
 from contender.settings import Settings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, MetaData, Table
+    from sqlalchemy import Connection, Engine, Table
 
 BUSY_SECONDS = 10
 """How long a writer waits for another one; the transactions of the ledger take milliseconds."""
 
 MIRROR_SECONDS = 60
 """How long a mirroring waits for those before it; a registry that hangs is given up after 15 s."""
+
+_KEEP_ALIVE = {"tcp_keepalives_idle": 60, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
+"""Of a session: seconds of silence, seconds between questions, and how many of them stay without an answer."""
 
 
 class Tables(NamedTuple):
@@ -146,15 +150,52 @@ def connected(settings: Settings, *, writes: bool = False) -> Iterator["Connecti
     """A transaction on the ledger: committed at the end of the block, undone by any error in it.
 
     Raises:
+        as `answering`.
+    """
+    with answering(settings):
+        engine = _engine(settings)
+        with engine.connect().execution_options(writes=writes) as connection, connection.begin():
+            yield connection
+
+
+@contextmanager
+def session(settings: Settings) -> Iterator["Connection"]:
+    """A connection without a transaction, for what lasts as long as it is open.
+
+    The server is told to look every minute whether this machine is still there.
+
+    Raises:
+        as `answering`, until the block begins.
+    """
+    with answering(settings):
+        connection = _engine(settings).connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            for name, value in _KEEP_ALIVE.items():
+                connection.exec_driver_sql(f"SET {name} = {value}")
+        except BaseException:
+            connection.close()
+            raise
+    try:
+        yield connection
+    finally:
+        # What it held ended with it, where the server is gone.
+        with suppress(Exception):
+            connection.close()
+
+
+@contextmanager
+def answering(settings: Settings) -> Iterator[None]:
+    """Tell in one sentence that the database did not do what the block asked of it.
+
+    Raises:
+        OtherRelease: it, or the home, was made before ledgers had a version, or by a later release.
         Unavailable: the database does not answer, cannot be opened, or its driver is not installed.
         UsageError: the address is not one that SQLAlchemy understands.
     """
     from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError, SQLAlchemyError
 
     try:
-        engine = _engine(settings)
-        with engine.connect().execution_options(writes=writes) as connection, connection.begin():
-            yield connection
+        yield
     except ArgumentError:
         raise UsageError("CONTENDER_LEDGER_URL is not an address that SQLAlchemy understands.") from None
     except (ModuleNotFoundError, OSError) as error:
@@ -205,6 +246,7 @@ def _name(settings: Settings) -> str:
 
 
 def _engine(settings: Settings) -> "Engine":
+    check_home(settings)
     url = settings.ledger
     if url.startswith("sqlite") and not Path(url.partition(":///")[2]).is_file():
         _open.cache_clear()
@@ -225,7 +267,7 @@ def _open(url: str) -> "Engine":
     if lite:
         event.listen(engine, "connect", _leave_transactions_to_us)
         event.listen(engine, "begin", _begin)
-    _create(engine, tables().title.metadata)
+    bring_up_to_date(engine, tables().title.metadata, address.render_as_string(hide_password=True))
     return engine
 
 
@@ -239,24 +281,3 @@ def _begin(connection: "Connection") -> None:
     writes = connection.get_execution_options().get("writes", True)
     if writes is not None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _create(engine: "Engine", metadata: "MetaData", attempts: int = 5) -> None:
-    """Create what is missing; of several processes that do so at once, those that collide look again."""
-    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
-
-    lite = engine.dialect.name == "sqlite"
-    for attempt in range(1, attempts + 1):
-        try:
-            if lite:
-                # The journal's mode cannot be changed inside a transaction.
-                with engine.connect().execution_options(writes=None) as connection:
-                    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-            with engine.begin() as connection:
-                metadata.create_all(connection)
-            return
-        except (IntegrityError, OperationalError, ProgrammingError) as error:
-            # An OperationalError is a collision on SQLite only; elsewhere nobody answers, and asking again costs time.
-            if attempt == attempts or (isinstance(error, OperationalError) and not lite):
-                raise
-        time.sleep(0.1 * attempt)

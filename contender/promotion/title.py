@@ -11,7 +11,7 @@ from contender.promotion.eligibility import check_digest, prove
 from contender.promotion.ledger import LedgerEntry
 from contender.registry import model_versions
 from contender.settings import Settings
-from contender.values import ModelVersion
+from contender.values import Decision, ModelVersion
 
 BY_HAND, ROLLED_BACK = "promoted by hand", "rolled back"
 
@@ -39,12 +39,12 @@ def crown(
     by: str,
     evidence: Mapping[str, Any],
 ) -> LedgerEntry:
-    """Write the entry that makes a version the champion, then mirror it in the registry.
+    """Write the entry that makes a version the champion; the registry shows it by `follow_verdict`.
 
     Raises:
         TitleError: somebody else took the title since `after`.
     """
-    entry = ledger.take_title(
+    return ledger.take_title(
         settings,
         use_case,
         version=version,
@@ -54,8 +54,31 @@ def crown(
         evidence=evidence,
         action="promoted" if after else "crowned",
     )
-    mirror(settings, use_case, challenger=None)
-    return entry
+
+
+def follow_verdict(settings: Settings, use_case: str, challenger: ModelVersion, decision: Decision | None) -> None:
+    """Show in the registry what became of a challenger, by aliases and its validation status; repeating it is harmless.
+
+    Who lost is rejected and challenges no more. Who was not judged yet, is in doubt, or won and waits for a person's
+    approval, is pending and challenges on. Who holds the title, and who held it before, is as the ledger says.
+
+    Args:
+        decision: None while nobody has judged it.
+    """
+    # One at a time: who read the ledger before a change of the title must not write the aliases after it.
+    with alone(settings, use_case):
+        head = ledger.head(settings, use_case)
+        crowned, lost = head is not None and head.version == challenger.version, decision is Decision.KEEP
+        if decision is Decision.PROMOTE:
+            # Somebody may have been so fast that it is the champion before already.
+            crowned = ledger.approved_digest(settings, use_case, challenger.version) is not None
+        waiting: int | None = challenger.version
+        if crowned or lost:
+            waiting = model_versions.aliases(settings, use_case).get("challenger")
+            waiting = None if waiting == challenger.version else waiting
+        if not crowned:
+            model_versions.mark(settings, challenger, validation_status="rejected" if lost else "pending")
+        _show(settings, use_case, head, _aliases_after(head, waiting))
 
 
 def promote(settings: Settings, use_case: str, *, to: int, reason: str, by: str) -> LedgerEntry:
@@ -139,13 +162,9 @@ def fallback(entries: Sequence[LedgerEntry]) -> int | None:
     return next((version for version in reversed(standing) if version != entries[-1].version), None)
 
 
-def catch_up(settings: Settings, use_case: str) -> bool:
-    """Mirror the newest entry where a command was cut off between ledger and registry; whether that was so."""
-    return bool(repair(settings, use_case))
-
-
 def repair(settings: Settings, use_case: str) -> dict[str, tuple[int | None, int | None]]:
-    """Set the aliases as the ledger has them; what each repaired one pointed at before and points at now.
+    """Set the aliases as the ledger has them, where a command was cut off before it had; what each pointed at before
+    and points at now.
 
     A challenger that holds the title, or that the last verdict refused, challenges no more.
     """
@@ -159,16 +178,6 @@ def repair(settings: Settings, use_case: str) -> dict[str, tuple[int | None, int
         if changed:
             _show(settings, use_case, head, wanted)
     return changed
-
-
-def mirror(settings: Settings, use_case: str, *, challenger: int | None) -> None:
-    """Set the aliases as the ledger has them, whatever they were, and name the challenger.
-
-    One at a time: who read the ledger before a change of the title must not write the aliases after it.
-    """
-    with alone(settings, use_case):
-        head = ledger.head(settings, use_case)
-        _show(settings, use_case, head, _aliases_after(head, challenger))
 
 
 def _aliases_after(head: LedgerEntry | None, challenger: int | None) -> dict[str, int | None]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from contender.errors import Unavailable, UntrustedModel, UsageError
+from contender.errors import OtherRelease, Unavailable, UntrustedModel, UsageError
 from contender.features.training_keys import Hashes
 from contender.redact import without_logins
 from contender.registry.model_files import STAMP, Loaded, check_folder, digest_of, load_folder
@@ -56,7 +57,12 @@ _LEVELS = {
 }
 _SILENT_CODES = {"TEMPORARILY_UNAVAILABLE", "SERVICE_UNDER_MAINTENANCE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
 _LOCKED_CODES = {"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}
+_TROUBLE = re.compile(r"(?:too many|failed with error code) (5\d\d)\b")
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
+
+FORM, FORM_VERSION = "form", "1"
+"""Of a registered model with its tags and documents: it goes up with what the release before would read wrongly."""
+
 _KEYS_FILE, TRAINING_KEYS = "training_keys.npy", "training_keys"
 
 
@@ -67,7 +73,7 @@ def connected(settings: Settings) -> Iterator["MlflowClient"]:
     The server is `MLFLOW_TRACKING_URI` where that is set, else SQLite in the home.
 
     Raises:
-        Unavailable: it does not answer, within 15 s, or does not let us in.
+        Unavailable: it does not answer, within 15 s, or says that it cannot work, or does not let us in.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -94,6 +100,12 @@ def connected(settings: Settings) -> Iterator["MlflowClient"]:
             raise
         address = mlflow.get_tracking_uri()
         advice = "Start it, or correct MLFLOW_TRACKING_URI," if _is_served(address) else "See to its file and disk,"
+        if status := _trouble(error):
+            raise Unavailable(
+                f"MLflow at {without_logins(address)} runs, and answers {status} ({_said(error)}): it cannot work, "
+                "mostly since its database is away. Look into its log and see to its database, and run the same "
+                "command again."
+            ) from error
         raise Unavailable(
             f"MLflow at {without_logins(address)} does not answer ({_said(error)}). {advice} and run the same command "
             "again."
@@ -136,6 +148,15 @@ def _is_silence(error: BaseException) -> bool:
     return str(error).startswith("API request to ")
 
 
+def _trouble(error: BaseException) -> int | None:
+    """The status by which a server says that it runs and cannot work; None where nobody answers at all."""
+    # MLflow tries it again, and keeps of the answers the sentence only.
+    if said := _TROUBLE.search(str(error)):
+        return int(said[1])
+    status = getattr(error, "get_http_status_code", lambda: 0)()
+    return int(status) if type(error).__name__ == "RestException" and status >= 500 else None
+
+
 def _is_served(uri: str) -> bool:
     return uri.startswith(("http:", "https:"))
 
@@ -153,6 +174,7 @@ def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
     Raises:
         UsageError: there is no such version.
         UntrustedModel: it was not logged by Contender.
+        OtherRelease: it was, by another release.
         Unavailable: MLflow does not answer.
     """
     from mlflow.exceptions import MlflowException
@@ -169,6 +191,9 @@ def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
     tags = found.tags
     if not {"digest", "trained_until"} <= set(tags):
         raise UntrustedModel(f"{use_case} version {version} has no digest: it was not registered by Contender.")
+    if (form := tags.get(FORM, "")) != FORM_VERSION:
+        told, newer = f"the form {form}" if form else "no form", form > FORM_VERSION
+        raise OtherRelease.of(f"{use_case} version {version}", told, f"the form {FORM_VERSION}", newer=newer)
     return ModelVersion(
         name=found.name,
         version=int(found.version),
@@ -223,7 +248,7 @@ def mark(
 def log_document(settings: Settings, run_id: str, document: Mapping[str, Any], name: str) -> None:
     """Keep what JSON can hold as an artifact of a run."""
     with connected(settings) as client:
-        client.log_dict(run_id, json.loads(json.dumps(document, default=str)), name)
+        client.log_dict(run_id, {"form": FORM_VERSION, **json.loads(json.dumps(document, default=str))}, name)
 
 
 def log_page(settings: Settings, run_id: str, html: str, name: str) -> None:

@@ -11,7 +11,7 @@ from contender.features.training_keys import Hashes
 from contender.registry import mlflow_figures, model_versions
 from contender.registry.mlmodel import PACKAGES
 from contender.registry.model_files import digest_of, load_folder
-from contender.registry.model_versions import connected, fetch
+from contender.registry.model_versions import FORM, FORM_VERSION, connected, fetch
 from contender.settings import Settings
 from contender.values import ModelVersion, TableVersion
 
@@ -221,7 +221,7 @@ def register(
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     # With its tags from the start: there is never a version without a digest.
-    made = client.create_model_version(name, uri, run_id, tags=tags, model_id=model_id)
+    made = client.create_model_version(name, uri, run_id, tags={**tags, FORM: FORM_VERSION}, model_id=model_id)
     if model_id:
         link = [{"name": name, "version": made.version}]
         client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(link)})

@@ -6,13 +6,14 @@ it there. Own features are source text inside the model, which no list of types 
 predicting does, so a model is used only when its digest comes from the ledger or from our own training.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import skops.io
 
-from contender.errors import UntrustedModel
+from contender.errors import OtherRelease, UntrustedModel
 from contender.registry.skops_file import read_schema, walk
 
 _PROTOCOL = 2
@@ -91,6 +92,9 @@ ALLOWED: frozenset[str] = frozenset().union(*_BUILT_BY.values())
 
 _MODELS = {"contender.training.calibration.Calibrated", "sklearn.pipeline.Pipeline"}
 
+_OLD = re.compile(r"contender\.(calibration\.Calibrated|estimator\.LogTarget|record_features\.\w+)$", re.ASCII)
+"""Where those types were that stand in models of before."""
+
 
 def dumps(model: Any) -> bytes:
     """The model as bytes in the skops format.
@@ -157,6 +161,8 @@ def _foreign(schema: Any) -> Iterator[str]:
 
 
 def _refuse(foreign: list[str], name: str) -> None:
+    if old := [one for one in foreign if _OLD.match(one)]:
+        raise OtherRelease.of(name, old[0], f"{old[0].rpartition('.')[2]} in the module where it is now")
     if foreign:
         more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
         raise UntrustedModel(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contender.contracts.contract import Contract
+from contender.home_version import check_home
 from contender.settings import Settings
 
 _SHARED = ("records", "outcomes", "quarantine", "files", "features")
@@ -62,6 +63,7 @@ def branch(sandbox: Sandbox, folder: Path, *, shared: bool = True) -> Sandbox:
             (there / table.name).symlink_to(table, target_is_directory=True)
         else:
             shutil.copytree(table, there / table.name)
+    check_home(other.settings)
     for database in ("ledger.db", "mlflow.db"):
         _copy_database(sandbox.settings.home / database, other.settings.home / database)
     return other

@@ -7,8 +7,8 @@ from contender.contracts.contract import Contract
 from contender.events import ALARMS
 from contender.features import exclusions
 from contender.lake import tables
-from contender.lake.locks import is_at_work
 from contender.promotion import ledger
+from contender.promotion.locks import is_at_work
 from contender.retraining import diagnoses, policy, triggers
 from contender.retraining.policy import Due, NextAction
 from contender.retraining.triage import Diagnosis
@@ -80,7 +80,7 @@ def last_diagnosis(settings: Settings, use_case: str) -> Diagnosis | None:
 
 
 def in_flight(settings: Settings, use_case: str) -> str | None:
-    """None when nobody trains on this machine now."""
+    """None when nobody trains now: of this home, or of all that share a ledger on PostgreSQL."""
     return "" if is_at_work(settings, use_case, "training") else None
 
 

@@ -6,14 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-Floats = NDArray[np.float64]
-
-_SMALLEST = 1e-7
-"""Probabilities nearer than this to 0 or 1 count as this: a forest's plain 0 has no log-odds."""
+from contender.evaluation.probabilities import log_odds
+from contender.evaluation.ranking_metrics import Floats
 
 
 class Calibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -62,9 +60,9 @@ class Calibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Probabilities, shape (rows, classes), columns in the order of `classes_`, each row summing to 1."""
         raw = self.model.predict_proba(X)
         if raw.shape[1] == 2:
-            likely = expit(self.slopes[0] * _log_odds(raw[:, 1]) + self.intercepts[0])
+            likely = expit(self.slopes[0] * log_odds(raw[:, 1]) + self.intercepts[0])
             return np.column_stack([1 - likely, likely])
-        each = expit(np.asarray(self.slopes) * _log_odds(raw) + np.asarray(self.intercepts))
+        each = expit(np.asarray(self.slopes) * log_odds(raw) + np.asarray(self.intercepts))
         return np.asarray(each / each.sum(axis=1, keepdims=True), dtype=np.float64)
 
     def predict(self, X: pd.DataFrame) -> NDArray[Any]:
@@ -89,7 +87,7 @@ def fit_sigmoid(probability: Floats, came_true: NDArray[np.bool_]) -> tuple[floa
     hits, misses = int(came_true.sum()), int((~came_true).sum())
     if not hits or not misses:
         return 1.0, 0.0
-    odds = _log_odds(probability)
+    odds = log_odds(probability)
     goal = np.where(came_true, (hits + 1) / (hits + 2), 1 / (misses + 2))  # Platt's targets: never quite 0 or 1
 
     def loss(line: Floats, free: bool) -> tuple[float, Floats]:
@@ -103,7 +101,3 @@ def fit_sigmoid(probability: Floats, came_true: NDArray[np.bool_]) -> tuple[floa
     if slope > 0:
         return float(slope), float(intercept)
     return 1.0, float(minimize(loss, np.array([0.0]), args=(False,), jac=True, method="BFGS").x[0])
-
-
-def _log_odds(probability: Floats) -> Floats:
-    return np.asarray(logit(np.clip(probability, _SMALLEST, 1 - _SMALLEST)), dtype=np.float64)

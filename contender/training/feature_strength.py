@@ -12,7 +12,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from contender.contracts.sections import Kind
-from contender.evaluation.sklearn_metrics import Floats
+from contender.evaluation.ranking_metrics import Floats
 from contender.values import ModelColumn
 
 _LEAST = 5

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier
 
-from contender.evaluation.sklearn_metrics import Floats
+from contender.evaluation.ranking_metrics import Floats
 from contender.training.feature_strength import Feature, Outcomes, best_turn, by_tree, category_rates
 
 FEW = 4

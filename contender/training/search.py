@@ -14,9 +14,12 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from contender.contracts.sections import Kind
-from contender.evaluation.sklearn_metrics import Floats, measure, sign, time_folds
+from contender.evaluation import metrics
+from contender.evaluation.metrics import sign
+from contender.evaluation.ranking_metrics import Floats
 from contender.features.row_transformers import OwnFeatures
 from contender.training.candidates import build, usual
+from contender.training.folds import time_folds
 from contender.values import ModelColumn
 
 _TREE_ROWS = 10_000
@@ -71,6 +74,20 @@ class Task:
         wide[:, np.searchsorted(classes, model.classes_)] = found
         return wide
 
+    def measure(
+        self, y: NDArray[Any], predicted: Floats, classes: NDArray[Any] | None, metric: str | None = None
+    ) -> float:
+        """A metric of what `predict` gave, as the judge measures it; of two classes the likelier one is said.
+
+        Args:
+            y: shape (rows,), what came true.
+            metric: without it, the one that decides.
+        """
+        if classes is not None:
+            y = np.searchsorted(classes, y)
+        scores = predicted[:, 1] if self.kind == "binary" else predicted
+        return metrics.measure(self.kind, metric or self.metric, y, scores, 0.5)
+
 
 def set_inner(pipeline: Pipeline, **params: Any) -> None:
     """Set parameters of the last estimator, be it wrapped for its target or not, before it is fitted."""
@@ -117,7 +134,7 @@ def search(
         trials: settings per candidate, at most.
     """
     classes = None if task.kind == "regression" else np.unique(y)
-    cuts = list(time_folds(y, task.kind, folds, gap))
+    cuts = list(time_folds(y, folds, gap))
     better = sign(task.metric)
 
     def score(candidate: str, params: Mapping[str, Any]) -> Trial:
@@ -125,7 +142,7 @@ def search(
         models = task.fit_all(candidate, params, frame, y, [train for train, _ in cuts])
         for model, (_, test) in zip(models, cuts, strict=True):
             predicted = task.predict(model, frame.iloc[test], classes)
-            values.append(measure(task.metric, task.kind, y[test], predicted, classes))
+            values.append(task.measure(y[test], predicted, classes))
         return Trial(candidate, dict(params), tuple(values))
 
     logging.getLogger("optuna").setLevel(logging.WARNING)

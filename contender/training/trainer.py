@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from contender.contracts.sections import Kind, Training
+from contender.contracts.sections import METRICS, Kind, Training
 from contender.cores import count_cores
 from contender.errors import TooFewOutcomes
-from contender.evaluation.sklearn_metrics import Floats, measure, measure_all, sign, time_folds
+from contender.evaluation.metrics import sign
+from contender.evaluation.ranking_metrics import Floats
 from contender.features.row_transformers import OwnFeatures
 from contender.training.calibration import Calibrated
+from contender.training.folds import time_folds
 from contender.training.search import Task, Trial, search
 from contender.values import ModelColumn
 
@@ -89,7 +91,7 @@ def train(
 
     chosen = rows_to_search(y, contract_kind, rules.search_rows)
     thinned_gap = round(gap * len(chosen) / len(y))
-    if not list(time_folds(y[chosen], contract_kind, rules.folds, thinned_gap)):
+    if not list(time_folds(y[chosen], rules.folds, thinned_gap)):
         raise TooFewOutcomes(
             f"In time order, none of {rules.folds} folds of {len(chosen):,} records holds two outcomes that differ; "
             "wait for more outcomes, or ask for fewer folds in the contract."
@@ -151,12 +153,13 @@ class _Round:
 def _face(
     task: Task, trial: Trial, frame: pd.DataFrame, y: NDArray[Any], classes: NDArray[Any] | None, folds: int, gap: int
 ) -> _Round:
-    cuts = list(time_folds(y, task.kind, folds, gap))
+    cuts = list(time_folds(y, folds, gap))
     models = task.fit_all(trial.candidate, trial.params, frame, y, [train_rows for train_rows, _ in cuts])
     tests = [test_rows for _, test_rows in cuts]
     predictions = [task.predict(model, frame.iloc[rows], classes) for model, rows in zip(models, tests, strict=True)]
     measured = [
-        {**measure_all(task.kind, y[rows], predicted, classes), "rows": float(len(rows))}
+        {name: task.measure(y[rows], predicted, classes, name) for name in METRICS[task.kind]}
+        | {"rows": float(len(rows))}
         for predicted, rows in zip(predictions, tests, strict=True)
     ]
     return _Round(trial, measured, np.concatenate(tests), np.concatenate(predictions))
@@ -254,7 +257,7 @@ def importance(
     task = Task(kind, (), None, metric, seed, 1)
 
     def score(fitted: Any, records: pd.DataFrame, truth: NDArray[Any]) -> float:
-        return better * measure(metric, kind, truth, task.predict(fitted, records, classes), classes)
+        return better * task.measure(truth, task.predict(fitted, records, classes), classes)
 
     shuffled = permutation_importance(model, frame, y, scoring=score, n_repeats=1, random_state=seed)
     lost = zip(map(str, frame.columns), shuffled.importances_mean.tolist(), strict=True)

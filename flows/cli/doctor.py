@@ -4,14 +4,21 @@ from dataclasses import asdict
 
 import click
 
-from contender.operations import doctor
+from contender.operations.doctor import examine_here
 from contender.operations.findings import Finding, healthy
+from flows.cli.options import as_json, command
 from flows.runtime.output import print_json
 
 
-def examine(json_: bool) -> None:
-    """`contender doctor`: exit code 0 if nothing failed."""
-    findings = doctor.examine_here()
+@command()
+@as_json
+def doctor(json_: bool) -> None:
+    """Check this machine, and name the command that mends what is not well.
+
+    \b
+    Example: contender doctor
+    """
+    findings = examine_here()
     if json_:
         print_json({"healthy": healthy(findings), "findings": [asdict(finding) for finding in findings]})
     else:

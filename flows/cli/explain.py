@@ -3,8 +3,11 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from contender.contracts.contract import Contract
 from contender.settings import Settings
+from flows.cli.options import as_json, command, use_case_argument
 from flows.runtime.output import print_json
 
 if TYPE_CHECKING:
@@ -13,8 +16,17 @@ if TYPE_CHECKING:
 _LONGEST = 28
 
 
-def tell_explanation(use_case: str, key: str, top: int, json_: bool) -> None:
-    """`contender explain`: what was predicted, and the `top` strongest reasons."""
+@command()
+@use_case_argument
+@click.argument("key", metavar="KEY")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Reasons to show.")
+@as_json
+def explain(use_case: str, key: str, top: int, json_: bool) -> None:
+    """Show one record's prediction and the top reasons for it.
+
+    \b
+    Example: contender explain payments 2026-04-30-001666 --top 3
+    """
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
     from contender.scoring import reasons

@@ -1,17 +1,60 @@
-"""What `contender monitor` prints: the diagnosis, the columns that moved, the quality, and what comes of it."""
+"""`contender monitor`: the diagnosis, the columns that moved, the quality, and what comes of it."""
 
 import textwrap
 from dataclasses import asdict
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from contender.drift.drift_check import ColumnDrift
-from contender.performance.quality_readings import Reading
-from flows.monitor import Checked
+from contender.contracts.contract import Contract
+from contender.lake.locks import at_work
+from contender.settings import Settings
+from flows.cli.options import as_json, command, queue_option, use_case_argument
+from flows.cli.queue import enqueue
+from flows.runtime.output import print_json
+from flows.runtime.warm_up import engines
+
+if TYPE_CHECKING:
+    from contender.drift.drift_check import ColumnDrift
+    from contender.performance.quality_readings import Reading
+    from flows.monitor import Checked
 
 
-def document_of(use_case: str, checked: Checked) -> dict[str, Any]:
+@command()
+@use_case_argument
+@click.option("--as-of", type=click.DateTime(), metavar="DATE", help="Look at the whole days before it; else now.")
+@queue_option
+@as_json
+def monitor(use_case: str, as_of: datetime | None, queue: bool, json_: bool) -> None:
+    """Compare what arrives with what the champion was trained on.
+
+    It names what it finds: a broken feed, whose rows are held out of
+    training; a shift, to be watched; decay, which calls for a retrain; the
+    season; or nothing.
+
+    \b
+    Example: contender monitor payments
+             contender monitor payments --as-of 2026-04-30
+    """
+    if queue:
+        enqueue("monitor", use_case, {"as_of": as_of.isoformat()} if as_of else {}, json_)
+        return
+    settings = Settings()
+    contract = Contract.of(use_case, settings.use_cases)
+    with at_work(settings, use_case), engines(settings, contract):
+        import flows.monitor
+        from flows.runtime.flow_runs import tags_of
+
+        with tags_of(settings, use_case):
+            checked = flows.monitor.monitor(use_case, as_of)
+    if json_:
+        print_json(document_of(use_case, checked))
+    else:
+        tell(checked)
+
+
+def document_of(use_case: str, checked: "Checked") -> dict[str, Any]:
     """All of it for programs; what was not looked at is null."""
     check, quality, done = checked.check, checked.quality, checked.done
     return {
@@ -42,7 +85,7 @@ def document_of(use_case: str, checked: Checked) -> dict[str, Any]:
     }
 
 
-def tell(checked: Checked) -> None:
+def tell(checked: "Checked") -> None:
     """The same in lines for people."""
     check, quality, done = checked.check, checked.quality, checked.done
     if check is None or quality is None or done is None:
@@ -63,11 +106,11 @@ def tell(checked: Checked) -> None:
     _say(f"What comes of it: {done.why}")
 
 
-def _moved(column: ColumnDrift) -> str:
+def _moved(column: "ColumnDrift") -> str:
     return f"{column}: {column.why}" + (" (the season)" if column.season else "")
 
 
-def _quality(reading: Reading | None) -> str:
+def _quality(reading: "Reading | None") -> str:
     if reading is None:
         return "not known yet"
     interval = f" ({reading.interval.low:.4f} to {reading.interval.high:.4f})" if reading.interval else ""

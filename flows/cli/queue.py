@@ -16,7 +16,7 @@ from flows.prefect_api import prefect_server
 from flows.runtime.output import print_json
 
 
-def queue(flow: str, use_case: str, parameters: dict[str, Any], json_: bool) -> None:
+def enqueue(flow: str, use_case: str, parameters: dict[str, Any], json_: bool) -> None:
     """Have a worker run a flow, and tell where it can be watched.
 
     Raises:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,15 +17,16 @@ from contender.contracts.contract import Contract
 from contender.contracts.terms import parse_duration
 from contender.errors import UsageError
 from contender.lake import java, tables
-from contender.lake.locks import at_work
-from contender.replay import history, policies, sandboxes, scenarios
-from contender.replay.history import SIMULATED, History, LakeHistory, SimulatedHistory
-from contender.replay.payments_simulator import Simulation
-from contender.replay.replay_results import Course, Replay
+from contender.lake.locks import hold_file
 from contender.settings import Settings
-from contender.values import Interval
+from flows.cli.options import as_json, command, landing_option, use_case_argument
 from flows.prefect_api import prefect_server
 from flows.runtime.output import print_json
+
+if TYPE_CHECKING:
+    from contender.replay.history import LakeHistory
+    from contender.replay.replay_results import Course, Replay
+    from contender.values import Interval
 
 _PERIODS = 12
 _SIMULATED_DAYS, _SIMULATED = 180, 200_000
@@ -42,12 +44,68 @@ class Asked:
     to: Path | None
 
 
-def run_replay(use_case: str, asked: Asked, injected: Sequence[str], seed: int | None, keep: bool, json_: bool) -> None:
-    """Play a history again, once for each scenario, and tell how the policies did."""
+@command()
+@use_case_argument
+@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day; else the history's.")
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Day after the last; else the history's end.")
+@click.option(
+    "--policy",
+    "chosen",
+    metavar="P",
+    multiple=True,
+    help="When to retrain: never, schedule, drift, performance, contender. Several may be given; else all.",
+)
+@click.option(
+    "--inject",
+    "injected",
+    metavar="SCENARIO",
+    multiple=True,
+    help="What goes wrong in simulated payments: "
+    "new-fraud-scheme, price-inflation, unit-bug, lost-column, campaign-weekend, late-outcomes, none. For "
+    "each a replay of its own.",
+)
+@click.option("--every", metavar="LENGTH", help="Length of a period; else about a dozen in all, in whole weeks.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of all that is drawn; else CONTENDER_SEED.")
+@landing_option
+@click.option("--to-file", "page", type=click.Path(path_type=Path, dir_okay=False), help="File of the page.")
+@click.option("--keep", is_flag=True, help="Keep the tables, ledgers and registries of the replay.")
+@as_json
+def replay(
+    use_case: str,
+    first: datetime | None,
+    last: datetime | None,
+    chosen: tuple[str, ...],
+    injected: tuple[str, ...],
+    every: str | None,
+    seed: int | None,
+    landing: Path | None,
+    page: Path | None,
+    keep: bool,
+    json_: bool,
+) -> None:
+    """Play a history again, and compare policies of when to retrain.
+
+    The real steps run in scratch homes by a simulated clock; a page tells how
+    well each policy did, what it cost, and why.
+
+    \b
+    Example: contender replay payments --inject unit-bug
+             contender replay flights --policy schedule --policy contender
+    """
+    from contender.replay import policies, scenarios
+    from contender.replay.history import SIMULATED
+
     given = Settings()
     settings = given if seed is None else given.model_copy(update={"seed": seed})
     contract = Contract.of(use_case, settings.use_cases)
-    asked = replace(asked, policies=policies.chosen(asked.policies))
+    asked = Asked(
+        landing,
+        first.date() if first else None,
+        last.date() if last else None,
+        policies.chosen(chosen),
+        length_of(every),
+        page,
+    )
     if asked.first and asked.last and asked.first >= asked.last:
         raise UsageError(f"--to {asked.last} is not after --from {asked.first}; swap them.")
     for scenario in injected:
@@ -62,11 +120,11 @@ def run_replay(use_case: str, asked: Asked, injected: Sequence[str], seed: int |
         began = time.perf_counter()
         with _scratch(settings, use_case, keep) as folder:
             played = _play(settings, contract, asked, scenario, folder, _teller(began))
-        page = _write_page(settings, asked, played)
+        written = _write_page(settings, asked, played)
         seconds = time.perf_counter() - began
-        documents.append(played.document() | {"page": str(page), "seconds": seconds})
+        documents.append(played.document() | {"page": str(written), "seconds": seconds})
         if not json_:
-            click.echo("\n".join([*lines_of(played), "", f"Page: {page}", f"{seconds:.0f} s in all."]))
+            click.echo("\n".join([*lines_of(played), "", f"Page: {written}", f"{seconds:.0f} s in all."]))
             click.echo(f"Worlds: {folder}\n" if keep else "")
     if json_:
         print_json(documents if len(documents) > 1 else documents[0])
@@ -76,7 +134,7 @@ def run_replay(use_case: str, asked: Asked, injected: Sequence[str], seed: int |
 def _scratch(settings: Settings, use_case: str, keep: bool) -> Iterator[Path]:
     """A folder for one replay at a time; what a killed one left in it goes first."""
     folder = settings.state / "replays" / use_case
-    with at_work(settings, use_case, "replay"):
+    with hold_file(settings, use_case, "replay"):
         shutil.rmtree(folder, ignore_errors=True)
         try:
             yield folder
@@ -95,8 +153,11 @@ def _teller(began: float) -> Callable[[str], None]:
 
 def _play(
     settings: Settings, contract: Contract, asked: Asked, scenario: str, folder: Path, tell: Callable[[str], None]
-) -> Replay:
-    from flows import replay
+) -> "Replay":
+    from contender.replay import history
+    from contender.replay.history import SIMULATED, History, SimulatedHistory
+    from contender.replay.payments_simulator import Simulation
+    from flows.replay import ReplayPlan, replay
 
     injected = None
     if contract.name == SIMULATED and asked.landing is None:
@@ -118,8 +179,8 @@ def _play(
         begins = history.earliest_champion(contract, played.first, played.last)
         every = asked.every or _default_every(begins, played.last)
     tell(f"{played.first} to {played.last}: a first champion from {begins} on, then periods of {every.days} days")
-    return replay.replay(
-        replay.ReplayPlan(
+    return replay(
+        ReplayPlan(
             settings,
             played,
             asked.policies,
@@ -135,15 +196,17 @@ def _play(
 
 def _of_lake(
     settings: Settings, contract: Contract, asked: Asked, folder: Path, tell: Callable[[str], None]
-) -> LakeHistory:
+) -> "LakeHistory":
     """What the use case has taken in; else what lies in its landing folder, taken in for this."""
-    from flows import replay
+    from contender.replay import history, sandboxes
+    from contender.replay.history import LakeHistory
+    from flows.replay import start_spark
     from tasks import ingestion
     from tasks.run_log import rehearsing
 
     scratch = sandboxes.create(settings, contract, folder / "source")
     source = settings
-    replay.start_spark(scratch.settings)
+    start_spark(scratch.settings)
     if asked.landing is not None or tables.find(settings, contract.name, "records") is None:
         landing = (asked.landing or Path(contract.records.landing)).expanduser().absolute()
         tell(f"taking in what lies in {landing}")
@@ -164,7 +227,7 @@ def _default_every(begins: date, last: date) -> timedelta:
     return timedelta(days=7 * max(1, -(-(last - begins).days // (7 * _PERIODS))))
 
 
-def _write_page(settings: Settings, asked: Asked, played: Replay) -> Path:
+def _write_page(settings: Settings, asked: Asked, played: "Replay") -> Path:
     from contender.replay.replay_page import page_of
 
     name = "replay.html" if played.scenario == "none" else f"replay-{played.scenario}.html"
@@ -174,7 +237,7 @@ def _write_page(settings: Settings, asked: Asked, played: Replay) -> Path:
     return page
 
 
-def lines_of(played: Replay) -> list[str]:
+def lines_of(played: "Replay") -> list[str]:
     """A table of the policies in 80 columns."""
     head = f"{'policy':<12}{played.metric[:10]:>11}{'90 % interval':>20}{'retrains':>10}{'new':>5}{'alarms':>8}"
     rows = [head + f"{'cost ' + played.currency:>14}"]
@@ -186,7 +249,7 @@ def lines_of(played: Replay) -> list[str]:
     return [*rows, *_saved(played.courses, played.currency)]
 
 
-def _saved(courses: Sequence[Course], currency: str) -> list[str]:
+def _saved(courses: Sequence["Course"], currency: str) -> list[str]:
     told = [
         f"  {course.policy:<12}{_money(course.saved):>12} {currency}"
         f"  ({_money(course.saved_interval.low)} to {_money(course.saved_interval.high)})"
@@ -200,7 +263,7 @@ def _number(value: float | None) -> str:
     return "not known" if value is None else f"{value:.4g}"
 
 
-def _interval(found: Interval | None) -> str:
+def _interval(found: "Interval | None") -> str:
     return f"{found.low:.4g} to {found.high:.4g}" if found else ""
 
 

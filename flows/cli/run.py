@@ -3,18 +3,19 @@
 import textwrap
 import time
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from contender.contracts.contract import Contract
-from contender.lake.locks import at_work
 from contender.operations.findings import activation_command
 from contender.promotion.approval_request import document_of
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 from contender.timing import clock
+from flows.cli.options import as_json, command, landing_option, queue_option, use_case_argument
+from flows.cli.queue import enqueue
 from flows.runtime.output import print_json
 from flows.runtime.warm_up import engines
 
@@ -22,8 +23,17 @@ if TYPE_CHECKING:
     from contender.values import Verdict
 
 
-def run_pipeline(use_case: str, landing: Path | None, json_: bool) -> None:
-    """`contender run`: the whole job, then what a person wants to know of it."""
+@command()
+@click.argument("use_case", metavar="[USE_CASE]", default="payments")
+@landing_option
+@as_json
+def run(use_case: str, landing: Path | None, json_: bool) -> None:
+    """Do the whole job once: ingest, train, judge, promote, score.
+
+    \b
+    Example: contender run payments
+             contender run flights --landing ~/flights
+    """
     began = time.perf_counter()
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
@@ -62,16 +72,32 @@ def run_pipeline(use_case: str, landing: Path | None, json_: bool) -> None:
     )
 
 
-def run_ingest(use_case: str, landing: Path | None, json_: bool) -> None:
-    """`contender ingest`: new files into the lake."""
+@command()
+@use_case_argument
+@landing_option
+@queue_option
+@as_json
+def ingest(use_case: str, landing: Path | None, queue: bool, json_: bool) -> None:
+    """Take new files into the lake, once each.
+
+    On a worker it goes on to score them.
+
+    \b
+    Example: contender ingest payments
+             contender ingest payments --queue
+    """
+    if queue:
+        folder = str(landing.expanduser().absolute()) if landing else None
+        enqueue("ingest", use_case, {"landing": folder}, json_)
+        return
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
     with at_work(settings, use_case), engines(settings, contract, landing):
-        from flows.ingest import ingest
+        import flows.ingest
         from flows.runtime.flow_runs import tags_of
 
         with tags_of(settings, use_case):
-            batches = ingest(contract.name, str(landing) if landing else None, go_on=False)
+            batches = flows.ingest.ingest(contract.name, str(landing) if landing else None, go_on=False)
     if json_:
         print_json([asdict(batch) for batch in batches])
     elif not batches:
@@ -83,36 +109,64 @@ def run_ingest(use_case: str, landing: Path | None, json_: bool) -> None:
         )
 
 
-def run_retrain(use_case: str, reason: str, decayed: bool, json_: bool) -> None:
-    """`contender retrain`: a challenger, judged."""
+@command()
+@use_case_argument
+@click.option("--reason", default="by hand", help="Why now; kept with the run.")
+@click.option("--decayed", is_flag=True, help="The champion decays: a challenger that is not worse is enough.")
+@queue_option
+@as_json
+def retrain(use_case: str, reason: str, decayed: bool, queue: bool, json_: bool) -> None:
+    """Train a challenger now and let it face the champion.
+
+    \b
+    Example: contender retrain payments --reason "new merchant category"
+    """
+    if queue:
+        enqueue("retrain", use_case, {"reason": reason, "decayed": decayed}, json_)
+        return
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
     with at_work(settings, use_case, "training"), engines(settings, contract):
-        from flows.retrain import retrain
+        import flows.retrain
         from flows.runtime.flow_runs import tags_of
 
         with tags_of(settings, use_case):
-            verdict = retrain(use_case, reason, decayed=decayed)
+            verdict = flows.retrain.retrain(use_case, reason, decayed=decayed)
     if json_:
         print_json(summary(settings, contract))
     else:
         tell_summary(settings, contract, summary(settings, contract), verdict)
 
 
-def run_release(use_case: str, source: str, target: str, json_: bool) -> None:
-    """`contender release`: an approved version in another environment."""
-    from contender.promotion import release as promotion_release
+environment = click.Choice(["dev", "staging", "prod"])
+
+
+@command()
+@use_case_argument
+@click.option("--from", "source", type=environment, required=True, help="Environment whose champion is released.")
+@click.option("--to", "target", type=environment, required=True, help="Environment in which it becomes a challenger.")
+@as_json
+def release(use_case: str, source: str, target: str, json_: bool) -> None:
+    """Take the champion of one environment to another, as a challenger.
+
+    It is copied byte for byte with its evidence and validated on the target's
+    own rows. It takes the title there by 'contender promote', never at once.
+
+    \b
+    Example: contender release payments --from staging --to prod
+    """
+    from contender.promotion.release import approved
 
     origin = Settings.model_validate({"environment": source})
     there = Settings.model_validate({"environment": target})
     contract = Contract.of(use_case, there.use_cases)
-    promotion_release.approved(origin, there, contract)
+    approved(origin, there, contract)
     with at_work(there, use_case, "training"), engines(there, contract):
-        from flows.release import release
+        import flows.release
         from flows.runtime.flow_runs import tags_of
 
         with tags_of(there, use_case):
-            released = release(use_case, origin.environment, there.environment)
+            released = flows.release.release(use_case, origin.environment, there.environment)
     model, card = released.model, released.scorecard
     if json_:
         print_json(
@@ -132,22 +186,29 @@ def run_release(use_case: str, source: str, target: str, json_: bool) -> None:
     click.echo(f"Next: CONTENDER_ENVIRONMENT={target} contender promote {use_case} --to {model.version} --reason …")
 
 
-def run_score(use_case: str, json_: bool) -> None:
-    """`contender score`: predictions for what has none.
+@command()
+@use_case_argument
+@queue_option
+@as_json
+def score(use_case: str, queue: bool, json_: bool) -> None:
+    """Score every record that has no prediction yet.
 
-    Raises:
-        UsageError: nobody holds the title, so there is nothing to score with.
+    \b
+    Example: contender score payments
     """
     from contender.errors import UsageError
 
+    if queue:
+        enqueue("score", use_case, {}, json_)
+        return
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
     with at_work(settings, use_case), engines(settings, contract):
+        import flows.score
         from flows.runtime.flow_runs import tags_of
-        from flows.score import score
 
         with tags_of(settings, use_case):
-            scored = score(contract.name)
+            scored = flows.score.score(contract.name)
     if scored is None:
         raise UsageError(
             f"Nobody holds the title of {use_case} yet; 'contender run {use_case}' trains a first champion."
@@ -156,24 +217,6 @@ def run_score(use_case: str, json_: bool) -> None:
         print_json({"predictions": scored.predictions, "alerts": scored.alerts, "version": scored.model.version})
     else:
         click.echo(f"{scored.predictions:,} new predictions by {scored.model}, {scored.alerts:,} alerts.")
-
-
-def run_monitor(use_case: str, as_of: datetime | None, json_: bool) -> None:
-    """`contender monitor`: what has moved, how good the champion is, and what comes of it."""
-    settings = Settings()
-    contract = Contract.of(use_case, settings.use_cases)
-    with at_work(settings, use_case), engines(settings, contract):
-        from flows.monitor import monitor
-        from flows.runtime.flow_runs import tags_of
-
-        with tags_of(settings, use_case):
-            checked = monitor(use_case, as_of)
-    from flows.cli import monitor as cli_monitor
-
-    if json_:
-        print_json(cli_monitor.document_of(use_case, checked))
-    else:
-        cli_monitor.tell(checked)
 
 
 def summary(settings: Settings, contract: Contract) -> dict[str, Any]:

@@ -1,24 +1,25 @@
-"""The commands that tell and prepare: no Spark, no Prefect, an answer at once."""
+"""The commands that tell how things stand: no Spark, no Prefect, an answer at once."""
 
 import textwrap
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import click
 
 from contender.contracts.contract import Contract, known_use_cases
-from contender.errors import ContractError, UsageError
+from contender.errors import ContractError, UnknownUseCase, UsageError
+from contender.features import exclusions
 from contender.lake import tables
 from contender.operations import notices
 from contender.promotion import approval_requests, ledger
 from contender.promotion.approval_request import document_of
-from contender.retraining import next_action, triggers
+from contender.retraining import triggers
 from contender.settings import Settings
+from flows.cli import held
+from flows.cli.options import any_use_case, as_json, command, use_case_argument
 from flows.prefect_api import discovery
 from flows.runtime.output import print_json
 from flows.up import display
@@ -42,6 +43,8 @@ def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
         "challenger": {"version": verdict["challenger"]} if verdict and waiting else None,
         "last_verdict": verdict["decision"] if verdict else None,
         "approval": document_of(use_case, approval_requests.waiting(settings, use_case)),
+        "held_out": held.documents_of(exclusions.held_out(settings, use_case)),
+        "released": held.documents_of(exclusions.released(settings, use_case)),
         "next": next_of(settings, use_case),
         "failing": [asdict(one) for one in notices.failing(settings, use_case)],
         "triggers": [asdict(trigger) for trigger in triggers.newest(settings, use_case, _SHOWN)],
@@ -51,6 +54,8 @@ def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
 
 def next_of(settings: Settings, use_case: str) -> dict[str, Any]:
     """What the loop would do now, and why."""
+    from contender.retraining import next_action
+
     try:
         contract = Contract.of(use_case, settings.use_cases)
     except ContractError as error:
@@ -60,10 +65,23 @@ def next_of(settings: Settings, use_case: str) -> dict[str, Any]:
     return {"name": found.name, "sentence": found.sentence, "reasons": list(found.reasons)}
 
 
-def tell_status(json_: bool) -> None:
-    """`contender status`."""
+@command()
+@any_use_case
+@as_json
+def status(use_case: str | None, json_: bool) -> None:
+    """Show every use case, or one: rows, champion, last verdict.
+
+    \b
+    Example: contender status
+             contender status payments --json
+    """
     settings = Settings()
-    found = [status_of(settings, name) for name in known_use_cases(settings.use_cases)]
+    names = known_use_cases(settings.use_cases)
+    if use_case is not None:
+        if use_case not in names:
+            raise UnknownUseCase.named(use_case, known=names)
+        names = [use_case]
+    found = [status_of(settings, name) for name in names]
     running = discovery.find_running(settings)
     if json_:
         print_json({"use_cases": found, **({"up": asdict(running)} if running else {})})
@@ -101,14 +119,35 @@ def _tell_what_happened(row: dict[str, Any]) -> None:
         for notice in row["notices"]
         if notice["sentence"] not in told
     ]
-    lines.insert(0, f"Next: {row['next']['sentence']}")
+    lines[:0] = [f"Next: {row['next']['sentence']}", *_exclusions_told(row)]
     click.echo(f"\n{row['name']}")
     for line in lines[:_TOLD]:
         click.echo(textwrap.fill(line, 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
 
 
-def tell_history(use_case: str, json_: bool) -> None:
-    """`contender history`."""
+def _exclusions_told(row: dict[str, Any]) -> list[str]:
+    """What is held out, in one line, and the newest release."""
+    lines = [
+        f"{one['at']:%Y-%m-%d %H:%M}  released: {one['what']} by {one['by']}, {one['reason']}"
+        for one in row["released"][-1:]
+    ]
+    if not row["held_out"]:
+        return lines
+    *more, newest = row["held_out"]
+    others = f", and {len(more):,} more" if more else ""
+    command = f"contender release-held {row['name']}"
+    return [f"Held out of training: {newest['what']} ({newest['reason']}){others}; see '{command}'.", *lines]
+
+
+@command()
+@use_case_argument
+@as_json
+def history(use_case: str, json_: bool) -> None:
+    """Show who held the title, when and why.
+
+    \b
+    Example: contender history payments
+    """
     settings = Settings()
     Contract.of(use_case, settings.use_cases)
     names = ("seq", "at", "action", "version", "previous_version", "reason", "by")
@@ -139,8 +178,15 @@ def tell_history(use_case: str, json_: bool) -> None:
     Console().print(table)
 
 
-def tell_why(use_case: str, json_: bool) -> None:
-    """`contender why`."""
+@command()
+@use_case_argument
+@as_json
+def why(use_case: str, json_: bool) -> None:
+    """Explain the last verdict: scores, interval, reasons, guardrails.
+
+    \b
+    Example: contender why payments
+    """
     settings = Settings()
     Contract.of(use_case, settings.use_cases)
     verdict = ledger.last_verdict(settings, use_case)
@@ -181,64 +227,3 @@ def tell_why(use_case: str, json_: bool) -> None:
     if head is not None and head.by.startswith("person: "):
         console.print()
         console.print(Text(f"The title was given by a person: version {head.version} was {head.action}: {head.reason}"))
-
-
-def draft_contract(
-    files: Sequence[Path],
-    name: str,
-    target: str,
-    outcomes: Sequence[Path],
-    key: str | None,
-    time: str | None,
-    lookups: Sequence[str],
-    overwrite: bool,
-    json_: bool,
-) -> None:
-    """`contender init`."""
-    from contender.drafting import contract_draft
-
-    settings = Settings()
-    draft = contract_draft.draft(
-        files,
-        name=name,
-        target=target,
-        outcomes=outcomes,
-        key=key,
-        time=time,
-        lookups=lookups,
-        folder=settings.use_cases,
-    )
-    path = contract_draft.write(draft, settings.use_cases, overwrite)
-    if json_:
-        print_json({"contract": str(path), "guesses": [asdict(guess) for guess in draft.guesses]})
-        return
-    click.echo(f"Wrote {path}\n\nGuessed:")
-    for guess in draft.guesses:
-        click.echo(f"  {guess.what} = {guess.value}  ({guess.why})") if not guess.check else None
-    doubtful = [guess for guess in draft.guesses if guess.check]
-    if doubtful:
-        click.echo("\nPlease check:")
-    for guess in doubtful:
-        click.echo(f"  {guess.what} = {guess.value}  ({guess.why})")
-    click.echo(f"\nNext: contender run {name}")
-
-
-def simulate_payments(
-    payments: int, days: int, seed: int | None, to: Path | None, knobs: dict[str, Any], json_: bool
-) -> None:
-    """`contender simulate`."""
-    from contender.replay import payments_simulator
-
-    settings = Settings()
-    folder = to or Path(Contract.of("payments", settings.use_cases).records.landing)
-    simulation = payments_simulator.Simulation(
-        seed=settings.seed if seed is None else seed, payments=payments, days=days, **knobs
-    )
-    written = payments_simulator.write(simulation, folder)
-    if json_:
-        print_json(asdict(written))
-        return
-    click.echo(
-        f"{written.payments:,} payments, {written.frauds:,} of them fraud, and {written.outcomes:,} outcomes in "
-        f"{written.files:,} files in {folder}, {written.files - written.unchanged:,} of them new."
-    )

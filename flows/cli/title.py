@@ -1,6 +1,5 @@
 """The commands by which a person rules over the title: no Spark session, no Prefect, done in seconds."""
 
-import getpass
 from collections.abc import Callable
 from typing import Any
 
@@ -12,36 +11,88 @@ from contender.promotion import approval_decisions, approval_requests, ledger, t
 from contender.promotion.approval_request import told
 from contender.promotion.ledger import LedgerEntry
 from contender.settings import Settings
+from flows.cli.options import any_use_case, as_json, by_option, command, reason_option, use_case_argument
+from flows.cli.person import person
 from flows.prefect_api import events, suspended_runs
 from flows.runtime.output import print_json
 
 
+@command()
+@use_case_argument
+@click.option("--to", type=click.IntRange(min=1), required=True, help="Version that gets the title.")
+@reason_option
+@by_option
+@as_json
 def promote(use_case: str, to: int, reason: str, by: str | None, json_: bool) -> None:
-    """`contender promote`."""
-    _rule(lambda settings: title.promote(settings, use_case, to=to, reason=reason, by=_person(by)), use_case, json_)
+    """Give the title to a version by your own decision.
+
+    It is recorded as a person's, and only a version that loads and predicts
+    its own input example gets it.
+
+    \b
+    Example: contender promote payments --to 7 --reason "agreed with the bank"
+    """
+    _rule(lambda settings: title.promote(settings, use_case, to=to, reason=reason, by=person(by)), use_case, json_)
 
 
+@command()
+@use_case_argument
+@click.option("--to", type=click.IntRange(min=1), help="Earlier champion; else the last one that still stands.")
+@reason_option
+@by_option
+@as_json
 def rollback(use_case: str, to: int | None, reason: str, by: str | None, json_: bool) -> None:
-    """`contender rollback`."""
-    _rule(lambda settings: title.rollback(settings, use_case, to=to, reason=reason, by=_person(by)), use_case, json_)
+    """Give the title back to an earlier champion.
+
+    Only to one that loads and predicts its own input example. A version that
+    was rolled back from is passed over until it takes the title again.
+
+    \b
+    Example: contender rollback payments --reason "too many false alarms"
+             contender rollback payments --to 3 --reason "as in March"
+    """
+    _rule(lambda settings: title.rollback(settings, use_case, to=to, reason=reason, by=person(by)), use_case, json_)
 
 
+@command()
+@use_case_argument
+@click.option("--version", type=click.IntRange(min=1), help="Version that is meant; else the one that waits.")
+@reason_option
+@by_option
+@as_json
 def approve(use_case: str, version: int | None, reason: str, by: str | None, json_: bool) -> None:
-    """`contender approve`."""
+    """Agree that the challenger which won takes the title.
+
+    Asked for where the contract says so. Nothing changes when the request has
+    expired, or the title changed since the verdict.
+
+    \b
+    Example: contender approve payments --reason "looked at the report"
+    """
 
     def decide(settings: Settings) -> LedgerEntry:
-        entry = approval_decisions.approve(settings, use_case, version=version, reason=reason, by=_person(by))
+        entry = approval_decisions.approve(settings, use_case, version=version, reason=reason, by=person(by))
         suspended_runs.end(settings, use_case, approval_requests.find(settings, use_case, entry.version))
         return entry
 
     _rule(decide, use_case, json_)
 
 
+@command()
+@use_case_argument
+@click.option("--version", type=click.IntRange(min=1), help="Version that is meant; else the one that waits.")
+@reason_option
+@by_option
+@as_json
 def reject(use_case: str, version: int | None, reason: str, by: str | None, json_: bool) -> None:
-    """`contender reject`."""
+    """Refuse the title to the challenger which won; the champion stays.
+
+    \b
+    Example: contender reject payments --reason "too many alarms in group b"
+    """
     settings = Settings()
     Contract.of(use_case, settings.use_cases)
-    request = approval_decisions.reject(settings, use_case, version=version, reason=reason, by=_person(by))
+    request = approval_decisions.reject(settings, use_case, version=version, reason=reason, by=person(by))
     suspended_runs.end(settings, use_case, request)
     if json_:
         names = ("version", "state", "decided_at", "reason", "decided_by")
@@ -51,8 +102,15 @@ def reject(use_case: str, version: int | None, reason: str, by: str | None, json
     click.echo("Next: contender status")
 
 
+@command()
+@any_use_case
+@as_json
 def reconcile(use_case: str | None, json_: bool) -> None:
-    """`contender reconcile`: the ledger's chain checked, the aliases set as it has them."""
+    """Check the ledger, and set MLflow's aliases as it has them.
+
+    \b
+    Example: contender reconcile
+    """
     settings = Settings()
     names = [use_case] if use_case else known_use_cases(settings.use_cases)
     if not names:
@@ -100,17 +158,6 @@ def _rule(decide: Callable[[Settings], LedgerEntry], use_case: str, json_: bool)
     before = f" after version {entry.previous_version}" if entry.previous_version else ""
     click.echo(f"Version {entry.version} of {use_case} holds the title{before}: {entry.action} by {entry.by}.")
     click.echo(f"Next: contender history {use_case}")
-
-
-def _person(by: str | None) -> str:
-    """Who decides, as the ledger has it: the judge's own entries are by 'contender'."""
-    try:
-        name = getpass.getuser() if by is None else by.strip()
-    except (KeyError, OSError):
-        name = ""
-    if not name:
-        raise UsageError("It is not known who you are, which the ledger keeps; say so with --by NAME.")
-    return f"person: {name}"
 
 
 def _shown(version: int | None) -> str:

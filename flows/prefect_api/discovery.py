@@ -7,8 +7,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from contender.errors import Unavailable
+from contender.errors import OtherRelease, Unavailable
+from contender.home_version import check_home
 from contender.settings import Settings
+
+_VERSION = 1
+"""Of what `up.json` says; it goes up with what a command of the release before could not read."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,13 @@ class Running:
 
 
 def find_running(settings: Settings) -> Running | None:
-    """What runs here now; None when nothing does, also when it was killed."""
+    """What runs here now; None when nothing does, also when it was killed.
+
+    Raises:
+        OtherRelease: another release has it running.
+    """
     running = _read(file_of(settings))
-    return running if running is not None and _lives(running) else None
+    return running if running is not None and _lives(running.pid, running.started) else None
 
 
 def record(settings: Settings, running: Running) -> None:
@@ -43,7 +51,7 @@ def record(settings: Settings, running: Running) -> None:
     path = file_of(settings)
     part = path.with_suffix(".part")
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:  # noqa: PTH123
-        json.dump(asdict(running), file, indent=2)
+        json.dump({"version": _VERSION, **asdict(running)}, file, indent=2)
     part.replace(path)
 
 
@@ -67,6 +75,7 @@ def alone(settings: Settings) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    check_home(settings)
     try:
         settings.running.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.running.chmod(0o700)
@@ -100,17 +109,25 @@ def already(settings: Settings) -> Unavailable:
 
 def _read(path: Path) -> Running | None:
     try:
-        found = Running(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        version, pid, started = found.pop("version", None), found["pid"], found["started"]
+        if version != _VERSION and _lives(pid, started):
+            raise OtherRelease(
+                f"{path} has {'no version' if version is None else f'version {version}'}, needed is version "
+                f"{_VERSION}: another release runs 'contender up' here, as process {pid}; end it with 'kill {pid}' and "
+                "run the same command again."
+            )
+        running = Running(**found)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return None
-    return replace(found, use_cases=tuple(found.use_cases))
+    return replace(running, use_cases=tuple(running.use_cases))
 
 
-def _lives(running: Running) -> bool:
+def _lives(pid: int, started: float) -> bool:
     import psutil
 
     try:
-        process = psutil.Process(running.pid)
-        return bool(abs(process.create_time() - running.started) < 1 and process.status() != psutil.STATUS_ZOMBIE)
+        process = psutil.Process(pid)
+        return bool(abs(process.create_time() - started) < 1 and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False

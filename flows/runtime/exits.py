@@ -3,42 +3,36 @@
 import os
 import select
 import sys
-from collections.abc import Callable
-from contextlib import suppress
-from functools import wraps
-from typing import Any, TypeVar, cast
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 
+@contextmanager
+def ending_in_a_sentence(doing: str) -> Iterator[None]:
+    """A block that ends the process in one sentence where it breaks; CONTENDER_DEBUG=1 shows the traceback before it.
 
-def exit_with_sentence(command: Command) -> Command:
-    """Turn every error into one sentence and an exit code; CONTENDER_DEBUG=1 shows the traceback before it."""
+    Args:
+        doing: what is done in it, such as "'contender run'".
+    """
+    from contender import error_text
+    from contender.errors import UsageError
 
-    @wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        from contender import error_text
-        from contender.errors import UsageError
-
-        context = click.get_current_context(silent=True)
-        doing = f"'contender {context.info_name}'" if context else f"'{command.__module__}'"
-        try:
-            with error_text.telling_of_threads(doing):
-                return command(*args, **kwargs)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
+    try:
+        with error_text.telling_of_threads(doing):
+            yield
+    except (click.ClickException, click.Abort, click.exceptions.Exit):
+        raise
+    except KeyboardInterrupt:
+        click.echo("contender: interrupted; nothing is half done, the next run finishes the work.", err=True)
+        leave(130)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            # As in `contender status | head -1`: click ends it quietly.
             raise
-        except KeyboardInterrupt:
-            click.echo("contender: interrupted; nothing is half done, the next run finishes the work.", err=True)
-            leave(130)
-        except Exception as error:
-            if isinstance(error, BrokenPipeError) and _nobody_reads():
-                # As in `contender status | head -1`: click ends it quietly.
-                raise
-            _say(error, doing)
-            leave(2 if isinstance(error, UsageError) else 1)
-
-    return cast(Command, wrapper)
+        _say(error, doing)
+        leave(2 if isinstance(error, UsageError) else 1)
 
 
 def _say(error: Exception, doing: str) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from contender.contracts.contract import known_use_cases
 from contender.errors import Busy
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Environment, Settings
 from flows.prefect_api.deployments import PLANS, TAG
 

@@ -179,10 +179,9 @@ def main() -> None:
 
     Only for a server of our own that has just started, whose worker has not.
     """
-    from flows.runtime.exits import exit_with_sentence
+    from flows.runtime.exits import ending_in_a_sentence
 
-    @exit_with_sentence
-    def run() -> None:
+    with ending_in_a_sentence("'flows.up.installation'"):
         settings = Settings()
         address = prefect_server.find_server(settings)
         if address is None:
@@ -201,8 +200,6 @@ def main() -> None:
             f"{done.deployments} deployments, {done.deployed} of them new or changed, {done.removed} removed; "
             f"{done.automations} automations, {done.changed} new or changed.\n"
         )
-
-    run()
 
 
 if __name__ == "__main__":

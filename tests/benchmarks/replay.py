@@ -23,13 +23,13 @@ def measure(landing: Path, policy: str) -> dict[str, object]:
     """Seconds of one replay in an empty home, by the clock on the wall."""
     with tempfile.TemporaryDirectory(prefix="contender-benchmark-") as home:
         os.environ["CONTENDER_HOME"] = home
-        from flows.cli import replay
+        from flows.cli.main import main
 
-        asked = replay.Asked(landing, None, None, (policy,), None, None)
+        asked = ["replay", "flights", "--landing", str(landing), "--policy", policy, "--json"]
         said = io.StringIO()
         began = time.perf_counter()
         with contextlib.redirect_stdout(said):
-            replay.run_replay("flights", asked, (), None, keep=False, json_=True)
+            main(asked, standalone_mode=False)
         seconds = time.perf_counter() - began
     played = json.loads(said.getvalue())
     course = played["courses"][0]

@@ -29,6 +29,7 @@ from contender.errors import Busy, ContenderError, TitleError, Unavailable, Usag
 from contender.promotion import ledger, title
 from contender.registry import model_files, model_versions
 from contender.settings import Settings
+from contender.values import Decision
 
 USE_CASE = "disputed"
 NAMES: dict[type[ContenderError], str] = {
@@ -80,9 +81,11 @@ def register(settings: Settings, versions: int) -> None:
             )
             digest = model_files.digest_of(model_versions.fetch(settings, USE_CASE, logged.model_uri))
             tags = {"digest": digest, "trained_until": "2026-04-01", "model_id": logged.model_id}
+            tags[model_versions.FORM] = model_versions.FORM_VERSION
             client.create_model_version(USE_CASE, logged.model_uri, tags=tags, model_id=logged.model_id)
     first = model_versions.find(settings, USE_CASE, 1)
     title.crown(settings, USE_CASE, first, after=None, reason="the first", by="contender", evidence={})
+    title.follow_verdict(settings, USE_CASE, first, Decision.PROMOTE)
 
 
 def fight(settings: Settings, log: Path, operations: int, versions: int, seed: str) -> None:

@@ -27,9 +27,11 @@ import pandas as pd
 import pytest
 import skops.io
 import yaml  # type: ignore[import-untyped]
+from alembic.operations import Operations
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 
 from contender.contracts.contract import Contract
 from contender.contracts.loop_sections import Fairness
@@ -47,9 +49,10 @@ from contender.errors import (
     UntrustedModel,
     UsageError,
 )
-from contender.evaluation import bootstrap, fairness, guardrails, judge, metrics, non_inferiority
+from contender.evaluation import bootstrap, fairness, guardrails, judge, metrics, multiple_testing, non_inferiority
 from contender.evaluation.promotion_rule import Bar, Opinion
 from contender.features import training_keys
+from contender.home_version import check_home
 from contender.ingestion import batches, expectations, quarantine, validation
 from contender.lake import locks
 from contender.promotion import compliance, eligibility, judging_window, ledger, title
@@ -365,7 +368,10 @@ def _(_: Path) -> None:
     assert face(better, slices=SLICES, rules={"slice_margin": 1}).decision is Decision.INCONCLUSIVE
 
 
-@guarded("of many slices one may look bad by luck (Holm)", instead(guardrails.holm, "return list(p_values)"))
+@guarded(
+    "of many slices one may look bad by luck (Holm)",
+    instead(multiple_testing.holm_levels, "return [error] * len(p_values)"),
+)
 def _(_: Path) -> None:
     better = np.concatenate([drawn(-2.2, 1, 200), *(drawn(10, 1, 200, seed) for seed in range(9))])
     slices = {"region": np.repeat(list("abcdefghij"), 200)}
@@ -1300,13 +1306,19 @@ def inserted(home: Path, entry: ledger.LedgerEntry) -> None:
         connection.execute(insert(promotion_database.tables().title).values(vars(entry)))
 
 
-def forget_tables(_: pytest.MonkeyPatch) -> None:
-    promotion_database.tables.cache_clear()
+def without_keys(*kinds: type) -> Sabotage:
+    """Has the ledger made without such constraints."""
+    real = Operations.create_table
+
+    def made(self: Operations, name: str, *parts: Any, **options: Any) -> Any:
+        return real(self, name, *(part for part in parts if not isinstance(part, kinds)), **options)
+
+    return lambda patch: patch.setattr(Operations, "create_table", made)
 
 
 PREDECESSOR = without(ledger.take_title, ("if found != after:", "if False:"))
-FOLLOWS = both(without(promotion_database.tables, ('UniqueConstraint("use_case", "follows"),', "")), forget_tables)
-SEQUENCE = both(without(promotion_database.tables, ('PrimaryKeyConstraint("use_case", "seq"),', "")), forget_tables)
+FOLLOWS = without_keys(UniqueConstraint)
+SEQUENCE = without_keys(PrimaryKeyConstraint)
 
 
 @guarded("who takes the title names the very entry that it follows", PREDECESSOR)
@@ -1336,15 +1348,7 @@ def _(home: Path) -> None:
 
 @guarded(
     "the ledger is linear (its check and both of its keys)",
-    both(
-        PREDECESSOR,
-        without(
-            promotion_database.tables,
-            ('PrimaryKeyConstraint("use_case", "seq"),', ""),
-            ('UniqueConstraint("use_case", "follows"),', ""),
-        ),
-        forget_tables,
-    ),
+    both(PREDECESSOR, without_keys(PrimaryKeyConstraint, UniqueConstraint)),
 )
 def _(home: Path) -> None:
     first = took(home, 1, None)
@@ -1390,6 +1394,7 @@ def _(home: Path) -> None:
     ),
 )
 def _(home: Path) -> None:
+    check_home(Settings(home=home))
     (home / "ledger.db").write_text("this is not SQLite, however often it is asked " * 20)
     with pytest.raises(Unavailable):
         ledger.head(Settings(home=home), "orders")
@@ -1440,13 +1445,13 @@ def _(home: Path) -> None:
 
 @guarded(
     "one command at a time works on a use case",
-    without(locks.at_work, ("lock.acquire(timeout=wait_seconds, poll_interval=0.25)", "pass")),
+    without(locks.hold_file, ("lock.acquire(timeout=wait_seconds, poll_interval=0.25)", "pass")),
 )
 def _(home: Path) -> None:
     (home / "locks").mkdir()
     with (home / "locks" / "orders.data.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(Busy), locks.at_work(Settings(home=home), "orders"):
+        with pytest.raises(Busy), locks.hold_file(Settings(home=home), "orders"):
             pass
 
 
@@ -1526,10 +1531,9 @@ def _(home: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _forget_tables() -> Any:
+def _forget_ledger() -> Any:
     """A ledger with other tables than ours is known to nobody after its test."""
     yield
-    promotion_database.tables.cache_clear()
     promotion_database._open.cache_clear()
 
 

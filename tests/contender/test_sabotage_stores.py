@@ -257,7 +257,7 @@ def score_twice(home: Path) -> None:
         version = tables.find(orders.settings, "orders", table)
         assert version is not None
         frame = tables.read(orders.settings, version).where(F.col(BATCH) == 2)
-        tables.append(settings, "orders", table, frame, application="ingest", transaction=2, note='{"until": 2}')
+        tables.append(settings, "orders", table, frame, application="ingest", transaction=2, note={"until": 2})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             scoring_door,
@@ -293,14 +293,16 @@ def versions_of(count: int = 3) -> list[ModelVersion]:
     with model_versions.connected(here().registered) as client:
         client.create_registered_model(name)
         for number in range(1, count + 1):
-            tags = {"digest": str(number) * 64, "trained_until": "2026-04-01"}
+            tags = {"digest": str(number) * 64, "trained_until": "2026-04-01", "form": model_versions.FORM_VERSION}
             client.create_model_version(name, (here().registered.home / "nothing").as_uri(), tags=tags)
             made.append(model_versions.find(here().registered, name, number))
     return made
 
 
 def crown(version: ModelVersion, after: ledger.LedgerEntry | None = None) -> ledger.LedgerEntry:
-    return title.crown(here().registered, version.name, version, after=after, reason="r", by="test", evidence={})
+    entry = title.crown(here().registered, version.name, version, after=after, reason="r", by="test", evidence={})
+    title.follow_verdict(here().registered, version.name, version, Decision.PROMOTE)
+    return entry
 
 
 def head(name: str) -> int | None:
@@ -333,8 +335,8 @@ def _(_: Path) -> None:
     without(
         title.crown,
         (
-            "entry = ledger.take_title(",
-            "model_versions.set_aliases(settings, use_case, champion=version.version, previous=None, challenger=None)\n    entry = ledger.take_title(",
+            "return ledger.take_title(",
+            "model_versions.set_aliases(settings, use_case, champion=version.version, previous=None, challenger=None)\n    return ledger.take_title(",
         ),
     ),
 )
@@ -446,7 +448,12 @@ def registered(settings: Settings, name: str, folder: Path, keys: list[str], fam
     with model_versions.connected(settings) as client:
         run = client.create_run("0").info
         client.log_artifacts(run.run_id, str(folder), "model")
-        tags = {"digest": model_files.digest_of(folder), "trained_until": "2026-04-01", "family": family}
+        tags = {
+            "digest": model_files.digest_of(folder),
+            "trained_until": "2026-04-01",
+            "family": family,
+            "form": model_versions.FORM_VERSION,
+        }
         tags[model_versions.TRAINING_KEYS] = model_versions.log_training_keys(client, run.run_id, hashes_of(keys))
         client.create_registered_model(name)
         client.create_model_version(name, f"{run.artifact_uri}/model", run_id=run.run_id, tags=tags)

@@ -25,6 +25,7 @@ from click.testing import CliRunner
 from contender.promotion import approval_decisions, approval_requests, ledger, title
 from contender.registry import model_files, model_versions
 from contender.settings import Settings
+from contender.values import Decision
 from flows.cli.main import main
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +78,7 @@ def registered(tmp_path_factory):
                 "trained_until": "2026-04-01",
                 "model_id": made.model_id,
                 "validation_status": "pending",
+                model_versions.FORM: model_versions.FORM_VERSION,
             }
             client.create_model_version("payments", made.model_uri, tags=tags, model_id=made.model_id)
     return settings
@@ -109,13 +111,15 @@ def command(settings, monkeypatch):
 
 def crown(settings, number):
     version, after = model_versions.find(settings, "payments", number), ledger.head(settings, "payments")
-    return title.crown(settings, "payments", version, after=after, reason="better", by="contender", evidence={})
+    entry = title.crown(settings, "payments", version, after=after, reason="better", by="contender", evidence={})
+    title.follow_verdict(settings, "payments", version, Decision.PROMOTE)
+    return entry
 
 
 def ask(settings, number, *, expires_after=timedelta(days=3), at=None):
     """All that a retrain leaves of a challenger that won, where the contract wants a person to agree."""
     head, version = ledger.head(settings, "payments"), model_versions.find(settings, "payments", number)
-    title.mirror(settings, "payments", challenger=number)
+    title.follow_verdict(settings, "payments", version, Decision.PROMOTE)
     evidence = {"verdict": VERDICT, "model_digest": version.digest, "git_revision": "abc", "data": {"records": 4}}
     return approval_requests.ask(
         settings,

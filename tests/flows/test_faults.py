@@ -10,7 +10,7 @@ import time
 import pytest
 
 from contender.errors import Busy
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 from flows.prefect_api import prefect_server
 from flows.runtime.wait_times import WORKER_SECONDS, patience_seconds
@@ -18,7 +18,7 @@ from tests.flows.prefect_server import eventually, served
 
 HOLD = """
 import sys, time
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 with at_work(Settings(), "payments", sys.argv[1]):
     print("held", flush=True)

@@ -10,6 +10,7 @@ import pytest
 from contender.promotion import ledger
 from contender.registry import model_versions
 from tests.contender.faults import Proxy, served
+from tests.flows.beside import prefect_and_spark
 from tests.flows.test_pipeline import Done, Installation
 
 pytestmark = [
@@ -77,11 +78,12 @@ def place(make_home, tmp_path_factory) -> Iterator[Place]:
         }
         made = Place(installation, home, proxy)
         made.land(1)
-        done = made.run("run", "orders", "--landing", str(home.landing))
-        assert done.document["champion"]["version"] == 1
-        made.land(2)
-        made.run("ingest", "orders", "--landing", str(home.landing))
-        yield made
+        with prefect_and_spark(installation.settings, installation.environment, tmp_path_factory.mktemp("prefect")):
+            done = made.run("run", "orders", "--landing", str(home.landing))
+            assert done.document["champion"]["version"] == 1
+            made.land(2)
+            made.run("ingest", "orders", "--landing", str(home.landing))
+            yield made
 
 
 @pytest.mark.parametrize("fault", ["refuse", "503", "hang", "trickle"])

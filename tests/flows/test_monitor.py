@@ -293,17 +293,18 @@ def test_every_look_is_kept_with_what_came_of_it(dearer):
 
 
 def test_the_command_prints_the_diagnosis_and_what_comes_of_it(dearer, capsys):
-    from flows.cli import run, show
+    from flows.cli.monitor import monitor
+    from flows.cli.show import status_of
 
     loop, _, _ = dearer
-    run.run_monitor("payments", loop.midnight.replace(tzinfo=None), False)
+    monitor.callback("payments", loop.midnight.replace(tzinfo=None), False, False)
     told = capsys.readouterr().out
     assert "Measured average_precision: 0." in told
     assert "What comes of it: " in told
-    run.run_monitor("payments", loop.midnight.replace(tzinfo=None), True)
+    monitor.callback("payments", loop.midnight.replace(tzinfo=None), False, True)
     document = json.loads(capsys.readouterr().out)
     assert document["window"][1] == str(loop.midnight.date())
     assert document["diagnosis"]["action"] == "wait"
     assert "amount" in document["alarming"]
-    (row,) = [show.status_of(loop.settings, "payments")]
+    (row,) = [status_of(loop.settings, "payments")]
     assert row["next"]["name"] in ("retrain", "wait")

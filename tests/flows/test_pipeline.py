@@ -25,6 +25,7 @@ from contender.registry import model_versions
 from contender.replay.payments_simulator import Simulation, write
 from contender.settings import Settings
 from contender.values import KEY
+from tests.flows.beside import warm_spark
 
 pytestmark = [
     pytest.mark.slow,
@@ -484,9 +485,10 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(place, cut_off, server):
-    """The document of the run that finished the day, on a Prefect server that ran already."""
+    """The document of the run that finished the day, on a Prefect server and in a Spark that ran already."""
     place.environment["PREFECT_API_URL"] = server[0]
-    return place.run("run", "payments", "--json").document
+    with warm_spark(place.settings, place.environment):
+        yield place.run("run", "payments", "--json").document
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from contender.errors import UsageError
 from contender.performance.quality_readings import Readings
 from contender.settings import Settings
 from flows import replay
-from flows.cli import replay as cli_replay
 from flows.cli.main import main
+from flows.cli.replay import length_of, lines_of
 from tasks import announcements, run_log
 
 ROOT = Path(__file__).parents[2]
@@ -258,16 +258,16 @@ def test_the_table_of_policies_fits_the_terminal_and_its_columns_stay_apart(qual
         1,
         datetime(2026, 1, 1, tzinfo=UTC),
     )
-    lines = cli_replay.lines_of(played)
+    lines = lines_of(played)
     assert max(map(len, lines)) <= 80
     assert lines[1].split()[:5] == ["performance", f"{quality:.4g}", f"{ends.low:.4g}", "to", f"{ends.high:.4g}"]
 
 
 def test_a_length_is_whole_days():
-    assert cli_replay.length_of("2 weeks") == timedelta(days=14)
-    assert cli_replay.length_of(None) is None
+    assert length_of("2 weeks") == timedelta(days=14)
+    assert length_of(None) is None
     with pytest.raises(UsageError):
-        cli_replay.length_of("0 days")
+        length_of("0 days")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ happens = {
     "take_in": lambda *_: Ingested(1, 1, 0, 0, 0, 0, 0),
     "refresh_features": lambda *_: None,
     "decide_retraining": lambda *_: Due(True, "enough is new"),
+    "repair_aliases": lambda *_: None,
     "find_champion": lambda *_: (SimpleNamespace(version=1, seq=1), model),
     "split_rows": lambda *_: SimpleNamespace(judging="rows"),
     "hold_out": lambda *_: "rows",
@@ -62,6 +63,7 @@ happens = {
     ),
     "crown": lambda *_: "entry",
     "ask_approval": lambda *_: "request",
+    "follow_verdict": lambda *_: None,
     "publish_report": lambda *_: "",
     "score_records": lambda *_: Scored(model, 0, 0, {}, None),
 }
@@ -137,6 +139,7 @@ STEPS = [
     "take_in",
     "refresh_features",
     "decide_retraining",
+    "repair_aliases",
     "find_champion",
     "split_rows",
     "hold_out",
@@ -145,6 +148,7 @@ STEPS = [
     "compare",
     "crown",
     "ask_approval",
+    "follow_verdict",
     "publish_report",
     "score_records",
 ]

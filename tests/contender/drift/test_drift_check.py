@@ -11,7 +11,7 @@ from contender.contracts.loop_sections import Drift
 from contender.drift.baseline import DAY, Ordinary, Side, Watched, ordinary_scores, window_starts
 from contender.drift.distances import distance, jensen_shannon, stability_index, wasserstein
 from contender.drift.drift_check import Comparison, DriftCheck, conclude
-from contender.drift.significance import _holm, compare
+from contender.drift.significance import compare
 
 START = date(2026, 1, 5)
 TRAINING_DAYS, WINDOWS = 84, 30
@@ -133,11 +133,6 @@ def test_a_distance_of_a_moved_column_is_what_its_unit_says():
     assert distance("wasserstein", values, values + 0.5) == pytest.approx(0.5 / values.std())
     letters = np.array(["a"] * 9, dtype=object), np.array(["b"] * 5, dtype=object)
     assert distance("jensenshannon", *letters) == pytest.approx(np.sqrt(np.log(2)))
-
-
-def test_holm_tests_the_surest_find_hardest_and_stops_at_the_first_that_is_none():
-    assert _holm([0.001, 0.04, 0.02, 0.9], 0.05) == pytest.approx([0.0125, 0.05 / 3, 0.05 / 3, 0.05 / 3])
-    assert _holm([0.012, 0.016, 0.9], 0.05) == pytest.approx([0.05 / 3, 0.025, 0.05])
 
 
 WORLDS = [

@@ -7,7 +7,6 @@ from sklearn import metrics as reference
 
 from contender.errors import TooFewOutcomes
 from contender.evaluation.bootstrap import Contest
-from contender.evaluation.guardrails import holm
 from contender.evaluation.significance_tests import delong, mcnemar
 from contender.evaluation.weighted_metrics import weighted_metric
 
@@ -145,8 +144,3 @@ def test_draws_without_a_meaning_are_a_refusal():
     entities = np.array([0] * 30 + list(range(1, 301)))
     with pytest.raises(TooFewOutcomes, match="roc_auc has no meaning"):
         Contest("binary", y, RNG.random(330), RNG.random(330), clusters=entities).gains("roc_auc", RNG, 200)
-
-
-def test_holm_multiplies_by_those_not_yet_rejected():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([]) == []

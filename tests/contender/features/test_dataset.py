@@ -154,6 +154,16 @@ def test_a_frame_has_the_models_columns_the_outcome_and_the_slices(home):
     assert frame["amount"].tolist() == [float(n) for n in range(66, 80)]
 
 
+def test_the_contract_that_is_given_counts_and_not_the_one_in_the_file(home):
+    rows = dataset.split(home.settings, home.contract, home.noon + timedelta(days=50)).judging
+    judging = home.contract.judging.model_copy(update={"slices": ("express",), "cluster": None})
+    changed = home.contract.model_copy(update={"judging": judging, "folder": home.contract.folder / "nowhere"})
+
+    frame = dataset.load(home.settings, changed, rows)
+
+    assert [name for name in frame if name.startswith("by:")] == ["by:express"]
+
+
 def test_rows_stay_what_they_were_when_more_has_come(home, spark):
     rows = dataset.split(home.settings, home.contract, home.noon + timedelta(days=50)).judging
     before = dataset.load(home.settings, home.contract, rows)

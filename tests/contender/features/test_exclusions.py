@@ -66,8 +66,8 @@ def test_rows_that_are_held_out_are_neither_trained_nor_judged_on_until_they_are
     during = dataset.split(settings, home.contract, home.noon + 60 * DAY)
     assert [table.table for table in during.training.versions] == ["records", "outcomes", "held_out", "features"]
 
-    exclusions.release_batch(settings, "orders", [2], reason="mended", at=at)
-    exclusions.release_window(settings, "orders", *window, reason="mended", at=at)
+    exclusions.release_batch(settings, "orders", [2], reason="mended", by="person: ada", at=at)
+    exclusions.release_window(settings, "orders", *window, reason="mended", by="person: ada", at=at)
     assert parts_of(home) == (list(range(21)), list(range(23, 30)))
 
     dataset._load.cache_clear()
@@ -89,20 +89,39 @@ def test_what_is_held_out_is_told_with_its_reason_and_nothing_twice(make_home):
         (5, "nulls", "batch 5"),
         (6, "again", "batch 6"),
     ]
-    exclusions.release_batch(settings, "orders", [5], reason="mended", at=at)
-    exclusions.hold_out_batch(settings, "orders", [5], reason="broken after all", at=at)
-    assert [(one.batch, one.reason) for one in exclusions.held_out(settings, "orders")] == [
-        (4, "nulls"),
-        (6, "again"),
-        (5, "broken after all"),
+
+
+def test_what_a_person_released_is_told_and_not_held_out_again(make_home):
+    home = make_home()
+    settings, at = home.settings, home.noon
+    window = (at, at + DAY)
+    exclusions.hold_out_batch(settings, "orders", [4, 5], reason="nulls", at=at)
+    exclusions.hold_out_window(settings, "orders", *window, reason="cents", at=at)
+
+    exclusions.release_batch(settings, "orders", [5, 5], reason=" they are right ", by="person: ada", at=at + DAY)
+    exclusions.release_window(settings, "orders", *window, reason="so are these", by="person: bob", at=at + DAY)
+    exclusions.hold_out_batch(settings, "orders", [5], reason="nulls", at=at + 2 * DAY)
+    exclusions.hold_out_window(settings, "orders", *window, reason="cents", at=at + 2 * DAY)
+
+    assert [(one.batch, one.by) for one in exclusions.held_out(settings, "orders")] == [(4, exclusions.LOOP)]
+    assert [(str(one), one.reason, one.by, one.at) for one in exclusions.released(settings, "orders")] == [
+        ("batch 5", "they are right", "person: ada", at + DAY),
+        ("2026-01-10 12:00..2026-01-11 12:00", "so are these", "person: bob", at + DAY),
     ]
 
 
 def test_only_what_is_held_out_can_be_released_and_a_window_has_a_length(make_home):
     home = make_home()
-    with pytest.raises(UsageError, match="batch 3 is not held out; held out are 0"):
-        exclusions.release_batch(home.settings, "orders", [3], reason="mended", at=home.noon)
+    with pytest.raises(UsageError, match="batch 3 is not held out; nothing is"):
+        exclusions.release_batch(home.settings, "orders", [3], reason="mended", by="person: ada", at=home.noon)
     with pytest.raises(UsageError, match=r"2026-01-10 12:00\.\.2026-01-11 12:00 is not held out"):
-        exclusions.release_window(home.settings, "orders", home.noon, home.noon + DAY, reason="mended", at=home.noon)
+        exclusions.release_window(
+            home.settings, "orders", home.noon, home.noon + DAY, reason="mended", by="person: ada", at=home.noon
+        )
+    exclusions.hold_out_batch(home.settings, "orders", [4], reason="nulls", at=home.noon)
+    with pytest.raises(UsageError, match="batch 3 is not held out; held out are batch 4"):
+        exclusions.release_batch(home.settings, "orders", [4, 3], reason="mended", by="person: ada", at=home.noon)
+    with pytest.raises(UsageError, match="A reason is needed"):
+        exclusions.release_batch(home.settings, "orders", [4], reason=" ", by="person: ada", at=home.noon)
     with pytest.raises(UsageError, match="is empty; its start must come first"):
         exclusions.hold_out_window(home.settings, "orders", home.noon, home.noon, reason="none", at=home.noon)

@@ -81,6 +81,55 @@ def test_what_was_refused_is_looked_at_again_once_the_contract_has_changed(home,
     assert names(again) == (["orders-1.csv"] if status == "done" else ["orders-1.csv", "orders-2.csv"])
 
 
+KIND = 'express = { type = "boolean" }'
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(("max = 1000 }", "max = 1000 } # euros"), id="a comment"),
+        pytest.param((f"{KIND}\n", ""), id="order"),
+        pytest.param(('question = "Will', 'owner = "ada"\nquestion = "How often will'), id="what it is about"),
+        pytest.param(("min_gain = 0.01", "min_gain = 0.02"), id="how challengers are judged"),
+        pytest.param((KIND, 'express = { type = "boolean", unit = "yes or no" }'), id="a unit"),
+        pytest.param((KIND, 'express = { type = "boolean", exclude = "known late" }'), id="what models see"),
+        pytest.param(('known_after = "2 days"', 'known_after = "3 days"'), id="when outcomes are known"),
+    ],
+)
+def test_a_change_of_the_contract_that_asks_nothing_else_of_files_opens_none_again(home, change):
+    home.land("orders-1.csv", "a")
+    closed(home, status="refused", reasons={})
+    home.land("orders-2.csv", "b")
+    cut_off = home.plan()
+    changes = [change]
+    if change[0] == f"{KIND}\n":
+        changes.append(("[records.columns]\n", f"[records.columns]\n{KIND}\n"))
+
+    changed = home.changed(*changes)
+
+    assert changed.plan() == cut_off
+    assert names(closed(changed)) == ["orders-2.csv"]
+    assert changed.plan() is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("max = 1000", "max = 2000"),
+        ('"a", "b", "c"', '"a", "b", "c", "d"'),
+        ('missing = ["", "NA"]', 'missing = ["", "NA", "-"]'),
+        ("max_bad_share = 0.2", "max_bad_share = 0.3"),
+        ('target = "returned"', 'target = "refund > 0"'),
+        ("size = { type", "size = { required = true, type"),
+    ],
+)
+def test_what_the_contract_asks_of_files_opens_refused_ones_again(home, change):
+    home.land("orders-1.csv", "a")
+    closed(home, status="refused", reasons={})
+    assert home.plan() is None
+    assert names(home.changed(change).plan()) == ["orders-1.csv"]
+
+
 def test_a_batch_planned_under_another_contract_is_abandoned(home):
     home.land("orders-1.csv", "a")
     home.plan()

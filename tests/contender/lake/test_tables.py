@@ -1,8 +1,10 @@
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from contender.errors import Busy
 from contender.lake import tables
 
 pytestmark = pytest.mark.slow
@@ -28,7 +30,7 @@ def test_a_transaction_adds_its_rows_once(home, spark):
     first = append(home, spark, [(1, "a"), (1, "b")], 1)
     again = append(home, spark, [(1, "a"), (1, "b")], 1)
     assert (first.version, again.version) == (0, 0)
-    assert append(home, spark, [(2, "c")], 2, note="two").version == 1
+    assert append(home, spark, [(2, "c")], 2, note={"about": "two"}).version == 1
     append(home, spark, [(1, "late")], 1)
     assert values(home) == ["a", "b", "c"]
     assert append(home, spark, [(3, "d")], 1, application="other").version == 2
@@ -46,11 +48,13 @@ def test_a_transaction_adds_its_rows_once(home, spark):
 
 
 def test_replacing_leaves_the_new_rows_columns_and_note_only(home, spark):
-    append(home, spark, [(1, "a")], 1, table="made", note="old")
-    assert tables.note_of(home.settings, "orders", "made") == "old"
-    tables.replace(home.settings, "orders", "made", spark.createDataFrame([(True,)], "other boolean"), note="new")
+    append(home, spark, [(1, "a")], 1, table="made", note={"about": "old"})
+    assert tables.note_of(home.settings, "orders", "made") == {"about": "old"}
+    tables.replace(
+        home.settings, "orders", "made", spark.createDataFrame([(True,)], "other boolean"), note={"about": "new"}
+    )
     assert home.rows("made") == [{"other": True}]
-    assert tables.note_of(home.settings, "orders", "made") == "new"
+    assert tables.note_of(home.settings, "orders", "made") == {"about": "new"}
     assert tables.count(home.settings, "orders", "made") == 1
 
 
@@ -58,7 +62,7 @@ def test_what_was_never_written_is_not_there(home):
     assert tables.find(home.settings, "orders", "absent") is None
     assert tables.count(home.settings, "orders", "absent") == 0
     assert tables.last_transaction(home.settings, "orders", "absent", "test") == -1
-    assert tables.note_of(home.settings, "orders", "absent") == ""
+    assert tables.note_of(home.settings, "orders", "absent") == {}
     assert tables.read_small(home.settings, "orders", "absent") is None
     tables.delete_batch(home.settings, "orders", "absent", 1)
     assert tables.find(home.settings, "orders", "absent") is None
@@ -74,3 +78,20 @@ def test_small_things_need_no_spark(make_home):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2", "orders.small@v0", "False"]
+
+
+def test_of_two_that_write_one_transaction_at_once_one_writes_and_the_other_is_skipped_or_hears_so(home, spark):
+    append(home, spark, [(1, "first")], 1, table="raced")
+
+    def write(value):
+        try:
+            append(home, spark, [(2, value)], 2, table="raced")
+        except Busy as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(write, ["a", "b"]))
+    assert "" in told
+    assert all("Another process wrote to the table 'raced' of orders" in one for one in told if one)
+    assert len(values(home, "raced")) == 2

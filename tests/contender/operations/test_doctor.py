@@ -21,7 +21,6 @@ import psutil
 import pytest
 
 from contender.lake import java
-from contender.lake.locks import at_work
 from contender.operations import (
     database_checks,
     doctor,
@@ -32,6 +31,7 @@ from contender.operations import (
     server_checks,
     storage_checks,
 )
+from contender.promotion.locks import at_work
 from contender.redact import without_login
 from contender.settings import Settings
 
@@ -349,7 +349,7 @@ def test_a_file_from_the_future_means_a_clock_that_is_behind(settings):
 
 HOLD = """
 import sys, time
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 with at_work(Settings(), "payments"):
     print("held", flush=True)

@@ -111,6 +111,7 @@ def test_nine_of_ten_intervals_hold_the_true_quality(metric):
     assert 82 <= sum(one.low <= truth <= one.high for one in within) <= 98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["rmse", "mae", "r2"])
 def test_nine_of_ten_intervals_hold_the_true_error(metric):
     truth = {"rmse": 2.0, "mae": 2.0 * (2 / np.pi) ** 0.5, "r2": 1 - 4 / 104}[metric]
@@ -257,6 +258,7 @@ def test_accuracy_stands_for_what_the_named_classes_do_not_tell(asked, found):
     assert metric_of("binary", asked) == asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "recall"])
 def test_intervals_of_several_classes_hold_the_true_quality(metric):
     truth = quality_of_classes(*classes(200_000, seed=9))[metric]
@@ -265,6 +267,7 @@ def test_intervals_of_several_classes_hold_the_true_quality(metric):
     assert 48 <= sum(one.low <= truth <= one.high for one in within) <= 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "precision", "recall"])
 def test_the_quality_of_several_classes_is_expected_before_outcomes_are_in(metric):
     past, held = tally_of_classes(*classes(3_000, seed=20)), 0

@@ -70,6 +70,7 @@ def test_independent_rows_say_as_much_by_day_as_by_row(kind, metric):
     assert 0.9 < np.mean(ratios) < 1.25
 
 
+@pytest.mark.slow
 def test_nine_of_ten_intervals_over_days_hold_the_true_quality():
     truth = add_up(days("binary", 2_000, seed=1, effect=0.5)).measure()["log_loss"]
     by_day, by_row = 0, 0

@@ -130,7 +130,7 @@ class Orders:
     def again(self, day, **more) -> dict:
         """All rows, computed from nothing."""
         kept = tables.read_small(self.settings, "orders", "performance")
-        tables.replace_rows(self.settings, "orders", "performance", kept.slice(0, 0), note="{}")
+        tables.replace_rows(self.settings, "orders", "performance", kept.slice(0, 0), note={})
         assert self.update(day, **more).whole
         return self.rows()
 

@@ -12,6 +12,7 @@ from threading import Barrier
 import pytest
 
 from contender.errors import TitleError, Unavailable, UsageError
+from contender.home_version import check_home
 from contender.promotion import ledger
 from contender.settings import Settings
 from contender.values import ModelVersion
@@ -171,6 +172,7 @@ def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_database_is_unavailable(settings: Settings) -> None:
+    check_home(settings)
     (settings.home / "ledger.db").write_text("this is not SQLite, however often it is asked " * 20)
     with pytest.raises(Unavailable, match="does not answer"):
         ledger.head(settings, "payments")

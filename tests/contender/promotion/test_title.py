@@ -3,15 +3,18 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 
-from contender.errors import TitleError, UntrustedModel
+from contender.errors import OtherRelease, TitleError, UntrustedModel
 from contender.promotion import ledger, title
 from contender.promotion.database import alone
 from contender.registry import model_versions
 from contender.settings import Settings
-from contender.values import ModelVersion
+from contender.values import Decision, ModelVersion
+from tasks import promotion
+from tasks.run_log import rehearsing
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,14 +36,21 @@ def versions(settings, request):
     with model_versions.connected(settings) as client:
         client.create_registered_model(name)
         for number in (1, 2, 3):
-            tags = {"digest": str(number) * 64, "trained_until": "2026-04-01", "validation_status": "pending"}
+            tags = {
+                "digest": str(number) * 64,
+                "trained_until": "2026-04-01",
+                "validation_status": "pending",
+                "form": model_versions.FORM_VERSION,
+            }
             client.create_model_version(name, (settings.home / "model").as_uri(), tags=tags)
             made.append(ModelVersion(name, number, "", "", tags["digest"], datetime.fromisoformat("2026-04-01")))
     return made
 
 
 def crown(settings, version, after=None):
-    return title.crown(settings, version.name, version, after=after, reason="better", by="test", evidence={})
+    entry = title.crown(settings, version.name, version, after=after, reason="better", by="test", evidence={})
+    title.follow_verdict(settings, version.name, version, Decision.PROMOTE)
+    return entry
 
 
 def status(settings, version):
@@ -56,7 +66,7 @@ def test_a_first_champion_is_crowned_and_a_second_promoted(settings, versions):
     name = versions[0].name
     first = crown(settings, versions[0])
     alone = model_versions.aliases(settings, name)
-    title.mirror(settings, name, challenger=2)
+    title.follow_verdict(settings, name, versions[1], None)
     second = crown(settings, versions[1], after=first)
 
     assert (first.action, second.action) == ("crowned", "promoted")
@@ -91,17 +101,18 @@ def test_a_version_with_another_digest_than_was_approved_is_not_trusted(settings
 def test_a_command_cut_off_between_ledger_and_registry_is_caught_up_with(settings, versions, challenger):
     name = versions[0].name
     first = crown(settings, versions[0])
-    title.mirror(settings, name, challenger=challenger)
-    # All that `crown` does before it was killed.
+    if challenger:
+        title.follow_verdict(settings, name, versions[challenger - 1], None)
+    # All that a retrain does before it was killed.
     ledger.take_title(
         settings, name, version=versions[1], after=first, action="promoted", reason="better", by="test", evidence={}
     )
 
-    changed = title.catch_up(settings, name)
-    again = title.catch_up(settings, name)
+    changed = title.repair(settings, name)
+    again = title.repair(settings, name)
 
     waiting = {"challenger": 3} if challenger == 3 else {}
-    assert (changed, again) == (True, False)
+    assert (bool(changed), again) == (True, {})
     assert model_versions.aliases(settings, name) == {"champion": 2, "previous": 1} | waiting
     assert status(settings, versions[1]) == "approved"
 
@@ -110,7 +121,7 @@ def test_a_command_cut_off_between_ledger_and_registry_is_caught_up_with(setting
 def test_a_challenger_that_was_refused_challenges_no_more_and_one_in_doubt_does(settings, versions, decision):
     name = versions[0].name
     crown(settings, versions[0])
-    title.mirror(settings, name, challenger=2)
+    title.follow_verdict(settings, name, versions[1], None)
     # All that a comparison does before it was killed.
     ledger.record_verdict(
         settings,
@@ -145,13 +156,57 @@ def test_who_mirrors_late_mirrors_the_title_of_now(settings, versions):
     first = crown(settings, versions[0])
     with ThreadPoolExecutor(1) as pool:
         with alone(settings, name):
-            late = pool.submit(title.mirror, settings, name, challenger=None)
+            late = pool.submit(title.follow_verdict, settings, name, versions[0], Decision.PROMOTE)
             ledger.take_title(
                 settings, name, version=versions[1], after=first, action="promoted", reason="r", by="test", evidence={}
             )
         late.result(timeout=60)
 
-    assert model_versions.aliases(settings, name)["champion"] == 2
+    assert model_versions.aliases(settings, name) == {"champion": 2, "previous": 1}
+
+
+@pytest.mark.parametrize(
+    ("decision", "challenges", "marked"),
+    [
+        pytest.param(None, 3, "pending", id="not judged yet"),
+        pytest.param(Decision.INCONCLUSIVE, 3, "pending", id="in doubt"),
+        pytest.param(Decision.PROMOTE, 3, "pending", id="waits for a person"),
+        pytest.param(Decision.KEEP, None, "rejected", id="lost"),
+    ],
+)
+def test_aliases_and_status_follow_a_verdict(settings, versions, decision, challenges, marked):
+    name = versions[0].name
+    crown(settings, versions[1], after=crown(settings, versions[0]))
+    title.follow_verdict(settings, name, versions[2], None)
+    for _ in range(2):
+        title.follow_verdict(settings, name, versions[2], decision)
+
+    waiting = {"challenger": challenges} if challenges else {}
+    assert model_versions.aliases(settings, name) == {"champion": 2, "previous": 1} | waiting
+    assert [status(settings, version) for version in versions] == ["approved", "approved", marked]
+
+
+def test_a_late_refusal_leaves_the_next_challenger_where_it_is(settings, versions):
+    name = versions[0].name
+    crown(settings, versions[0])
+    title.follow_verdict(settings, name, versions[2], None)
+    title.follow_verdict(settings, name, versions[1], Decision.KEEP)
+
+    assert model_versions.aliases(settings, name) == {"champion": 1, "challenger": 3}
+    assert (status(settings, versions[1]), status(settings, versions[2])) == ("rejected", "pending")
+
+
+def test_to_look_for_the_champion_writes_nothing(settings, versions):
+    name = versions[0].name
+    crown(settings, versions[0])
+    model_versions.set_aliases(settings, name, champion=3, previous=None, challenger=2)
+    contract = SimpleNamespace(name=name)
+
+    with rehearsing(lambda _: None):
+        assert promotion.find_champion.fn(settings, contract)[1].version == 1
+        assert model_versions.aliases(settings, name) == {"champion": 3, "challenger": 2}
+        promotion.repair_aliases.fn(settings, contract)
+    assert model_versions.aliases(settings, name) == {"champion": 1, "challenger": 2}
 
 
 def history(*steps):
@@ -187,3 +242,17 @@ def history(*steps):
 )
 def test_a_rollback_goes_to_the_last_champion_that_still_stands(steps, expected):
     assert title.fallback(history(*steps)) == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "told"), [("", "no form, needed is the form 1; it is too old"), ("2", "the form 2, .* a later release")]
+)
+def test_a_version_of_another_release_is_refused(settings, versions, form, told):
+    first = versions[0]
+    with model_versions.connected(settings) as client:
+        if form:
+            client.set_model_version_tag(first.name, "1", model_versions.FORM, form)
+        else:
+            client.delete_model_version_tag(first.name, "1", model_versions.FORM)
+    with pytest.raises(OtherRelease, match=f"{first.name} version 1 has {told}"):
+        model_versions.find(settings, first.name, 1)

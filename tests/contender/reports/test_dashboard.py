@@ -12,6 +12,7 @@ import pytest
 
 from contender.drift.detection import keep_check
 from contender.drift.drift_check import ColumnDrift, DriftCheck
+from contender.home_version import check_home
 from contender.lake import tables
 from contender.operations import notices
 from contender.performance.daily_row import schema
@@ -499,6 +500,7 @@ def test_what_cannot_be_read_is_said_without_a_path_and_the_rest_is_shown(tmp_pa
     log = settings.home / "lake" / "payments" / "drift" / "_delta_log"
     log.mkdir(parents=True)
     (log / f"{0:020}.json").write_text("nonsense", encoding="utf-8")
+    check_home(settings)
     (settings.home / "ledger.db").write_bytes(b"not a database" * 99)
 
     page, causes = dashboard.page(settings)

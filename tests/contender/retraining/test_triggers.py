@@ -98,6 +98,7 @@ def test_a_second_event_waits_for_the_cool_down(settings, contract):
     assert triggers.may_start(settings, contract, "e3", NOW + timedelta(hours=12), flow_run="r3").allowed
 
 
+@pytest.mark.slow
 def test_drift_that_flaps_for_weeks_never_starts_more_than_the_budget(settings, contract):
     asked = [NOW + timedelta(hours=6 * number) for number in range(4 * 40)]
     for number, at in enumerate(asked):

@@ -18,7 +18,7 @@ from contender.lake import tables
 from contender.promotion import ledger
 from contender.registry import tracking
 from contender.scoring import reasons
-from flows.cli.explain import tell_explanation
+from flows.cli.explain import explain
 
 # MLflow warns of its own type hints on import.
 pytestmark = [
@@ -179,7 +179,7 @@ def test_a_person_reads_80_columns_that_add_up(place, monkeypatch, capfd):
     monkeypatch.setenv("COLUMNS", "80")
     blue = place.frame.index[place.frame.colour == "[bold]blue"][0]
 
-    tell_explanation("orders", f"o{blue}", 6, False)
+    explain.callback("orders", f"o{blue}", 6, False)
 
     shown = capfd.readouterr()
     assert shown.err == ""

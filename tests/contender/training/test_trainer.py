@@ -6,8 +6,8 @@ import pytest
 
 from contender.contracts.sections import Training
 from contender.errors import TooFewOutcomes
-from contender.evaluation.sklearn_metrics import measure, time_folds
-from contender.training.search import Trial
+from contender.training.folds import time_folds
+from contender.training.search import Task, Trial
 from contender.training.trainer import finalists, importance, latency_ms, rows_to_search, train
 from contender.values import ModelColumn
 
@@ -107,8 +107,21 @@ def test_too_little_to_learn_from_is_refused(kind, y, said):
 
 
 def test_folds_use_nothing_of_the_future():
-    cuts = list(time_folds(np.arange(100.0), "regression", 3, gap=5))
+    cuts = list(time_folds(np.arange(100.0), 3, gap=5))
     assert [(train.max(), test.min(), len(test)) for train, test in cuts] == [(19, 25, 25), (44, 50, 25), (69, 75, 25)]
+
+
+@pytest.mark.parametrize(
+    ("y", "gap", "kept"),
+    [
+        pytest.param(np.arange(40.0), 12, [20, 30], id="the first is too short for what was not known yet"),
+        pytest.param(np.repeat([0, 1, 0, 1], [12, 10, 13, 5]), 0, [20, 30], id="one class to train on"),
+        pytest.param(np.repeat([0, 1, 0], [5, 12, 23]), 0, [10], id="one class to measure on"),
+        pytest.param(np.repeat([3.0, 8.0, 3.0], [5, 12, 23]), 0, [10], id="one number to measure on"),
+    ],
+)
+def test_a_fold_that_says_nothing_is_left_out(y, gap, kept):
+    assert [test.min() for _, test in time_folds(y, 3, gap)] == kept
 
 
 @pytest.mark.parametrize(
@@ -141,7 +154,8 @@ def test_the_search_keeps_a_rare_class_and_the_order_of_time():
 )
 def test_metrics_look_for_the_second_class(metric, worth):
     y, likely = np.array(["no", "no", "yes", "yes"]), np.array([0.1, 0.4, 0.35, 0.8])
-    found = measure(metric, "binary", y, np.column_stack([1 - likely, likely]), np.array(["no", "yes"]))
+    task = Task("binary", COLUMNS, None, metric, seed=1, n_jobs=1)
+    found = task.measure(y, np.column_stack([1 - likely, likely]), np.array(["no", "yes"]))
     assert found == pytest.approx(worth)
 
 

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -10,9 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
-from flows.cli.main import main
+from flows.cli.main import COMMANDS, command_of, main
 
 ROOT = Path(__file__).parents[3]
 CONTENDER = Path(sys.executable).with_name("contender")
@@ -61,7 +62,7 @@ def refused(done: subprocess.CompletedProcess[str], code: int) -> str:
     return done.stderr.removeprefix("contender: ").strip()
 
 
-@pytest.mark.parametrize("command", [None, *sorted(main.commands)])
+@pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help_has_an_example_and_fits_80_columns(command):
     shown = CliRunner().invoke(main, [*([command] if command else []), "--help"], env={"COLUMNS": "200"})
 
@@ -71,15 +72,23 @@ def test_help_has_an_example_and_fits_80_columns(command):
     assert max(len(line) for line in shown.output.splitlines()) <= 80
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_says_what_it_does(command):
-    options = [option for option in main.commands[command].params if isinstance(option, click.Option)]
+    options = [option for option in command_of(command).params if isinstance(option, click.Option)]
 
     assert all(option.help and option.help[0].isupper() and option.help.endswith(".") for option in options)
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_list_of_commands_says_of_each_what_its_own_help_says_first(command):
+    found = command_of(command)
+
+    assert found.name == command
+    assert COMMANDS[command][1] == found.help.splitlines()[0]
+
+
 def test_the_commands_are_those_of_the_story():
-    assert set(main.commands) >= {
+    assert set(COMMANDS) >= {
         "run",
         "ingest",
         "retrain",
@@ -93,7 +102,7 @@ def test_the_commands_are_those_of_the_story():
 
 
 def test_help_loads_none_of_the_heavy_libraries():
-    heavy = ("pandas", "pyspark", "prefect", "mlflow", "pydantic", "sklearn", "numpy")
+    heavy = ("pandas", "pyspark", "prefect", "mlflow", "pydantic", "sklearn", "numpy", "contender", "flows.cli.run")
     code = (
         "import sys, flows.cli.main\n"
         "from click.testing import CliRunner\n"
@@ -122,7 +131,7 @@ def test_wrong_use_is_told_on_stderr_with_exit_code_2(place, arguments, said):
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("command", ["run", "score", "why"])
+@pytest.mark.parametrize("command", ["run", "score", "status", "why"])
 def test_an_unknown_use_case_is_wrong_use_and_names_the_nearest(place, command):
     assert "did you mean 'payments'?" in refused(place.run(command, "payment"), 2)
     assert not (place.folder / "home").exists()
@@ -154,6 +163,22 @@ def test_status_of_an_empty_home_is_one_json_document_with_zeros(place):
             "predictions": 0,
         }
         assert row["champion"] is row["challenger"] is row["last_verdict"] is None
+
+
+def test_status_of_one_use_case_tells_of_no_other(place):
+    shutil.copytree(ROOT / "data" / "payments", place.folder / "data" / "payments")
+    broken = place.folder / "data" / "sales"
+    broken.mkdir()
+    (broken / "contract.toml").write_text("name = ")
+    place.environment["CONTENDER_USE_CASES"] = str(place.folder / "data")
+
+    assert [row["name"] for row in json.loads(place.run("status", "payments", "--json").stdout)["use_cases"]] == [
+        "payments"
+    ]
+    told = place.run("status", "sales")
+    assert told.returncode == 0, "a broken contract is told of, as without a name"
+    assert "its contract cannot be read" in " ".join(told.stdout.split())
+    assert "payments" not in told.stdout
 
 
 def test_status_without_any_use_case_is_an_empty_list_for_programs_and_advice_for_people(place):

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from contender.promotion import ledger, title
 from contender.registry import model_files, model_versions
 from contender.settings import Settings
+from contender.values import Decision
 from flows.cli.main import main
 
 ROOT = Path(__file__).parents[3]
@@ -36,6 +37,7 @@ def logged(settings, client, model, example):
         "digest": model_files.digest_of(model_versions.fetch(settings, "payments", made.model_uri)),
         "trained_until": "2026-04-01",
         "model_id": made.model_id,
+        model_versions.FORM: model_versions.FORM_VERSION,
     }
     version = client.create_model_version("payments", made.model_uri, tags=tags, model_id=made.model_id)
     return int(version.version)
@@ -101,6 +103,7 @@ def crown(settings, *versions):
             by="contender",
             evidence={"verdict": {"challenger": number}, "git_revision": "abc"},
         )
+        title.follow_verdict(settings, "payments", version, Decision.PROMOTE)
 
 
 def test_a_rollback_gives_the_title_back_and_says_who_and_why(settings, command):

@@ -11,9 +11,9 @@ import pytest
 from contender import events
 from contender.contracts.contract import Contract
 from contender.errors import ContractError, UnknownUseCase, UsageError
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
-from flows.cli.deployments import tell_deployments
+from flows.cli.main import command_of
 from flows.prefect_api import deployments
 from tests.flows.prefect_server import ROOT, eventually, served
 
@@ -85,12 +85,12 @@ def test_a_file_that_is_out_of_date_is_named_with_the_command_that_mends_it(tmp_
     monkeypatch.setenv("CONTENDER_USE_CASES", str(ROOT / "data"))
     file = tmp_path / "prefect.yaml"
     with pytest.raises(ContractError, match="'contender deployments --write' does"):
-        tell_deployments(("payments",), False, True, file, False)
+        command_of("deployments").callback(("payments",), False, True, file, False)
 
-    tell_deployments(("payments",), True, False, file, False)
-    tell_deployments(("payments",), False, True, file, False)
+    command_of("deployments").callback(("payments",), True, False, file, False)
+    command_of("deployments").callback(("payments",), False, True, file, False)
     assert capsys.readouterr().out == f"{file} was written.\n{file} is up to date.\n"
-    tell_deployments(("payments",), False, False, file, False)
+    command_of("deployments").callback(("payments",), False, False, file, False)
     assert capsys.readouterr().out == file.read_text()
 
 
@@ -100,7 +100,7 @@ def test_what_cannot_be_deployed_is_said(tmp_path):
     with pytest.raises(UsageError, match="holds no contract"):
         deployments.render(Settings(use_cases=tmp_path))
     with pytest.raises(UsageError, match="exclude each other"):
-        tell_deployments((), True, True, tmp_path / "prefect.yaml", False)
+        command_of("deployments").callback((), True, True, tmp_path / "prefect.yaml", False)
 
 
 @pytest.fixture(scope="module")

@@ -243,7 +243,7 @@ from prefect import flow
 from contender.lake import spark_session, tables
 from contender.settings import Settings
 from tasks import progress
-from tasks.run_log import working
+from tasks.run_log import step_log
 progress.AFTER_SECONDS, progress.EVERY_SECONDS, progress.LINE_SECONDS = 0.5, 0.5, 1.0
 
 def slow(batches):
@@ -255,7 +255,7 @@ def slow(batches):
 def long(seconds):
     settings = Settings()
     spark = spark_session.session(settings, small=True)
-    with working() as tell, progress.progressing(settings, "payments", "scoring with version 1", tell):
+    with step_log() as tell, progress.progressing(settings, "payments", "scoring with version 1", tell):
         spark.range(16, numPartitions=16).mapInArrow(slow, "id bigint").collect() if seconds else None
 
 @flow
@@ -287,12 +287,12 @@ from contender import events
 from contender.settings import Settings
 from flows.runtime.flow_runs import in_one_sentence
 from tasks.announcements import announce
-from tasks.run_log import show, working
+from tasks.run_log import show, step_log
 here = Path(os.environ["CONTENDER_HOME"])
 
 @task
 def step():
-    with working() as tell:
+    with step_log() as tell:
         tell("at work")
         show("payments", "batch", "a page", ["text"])
         announce(Settings(), events.Event(events.RECORDS, "payments", "went on"))
