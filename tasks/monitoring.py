@@ -65,7 +65,7 @@ def bring_samples(settings: Settings, contract: Contract) -> date | None:
 def look_for_stop(settings: Settings, contract: Contract) -> str | None:
     """That nothing comes any more, which leaves no window to look at; people are told of each stop once."""
     with step_log() as tell:
-        found = feed_health.stopped(settings, contract, datetime.now(UTC))
+        found = feed_health.stopped_feed(settings, contract, datetime.now(UTC))
         tell(f"the feed has stopped: {found.why}" if found else "the feed is on time, or its times are not known")
         if found is None:
             return None
