@@ -19,12 +19,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE = "held_out"
+What = tuple[int | None, datetime | None, datetime | None]
+"""A batch, or the bounds of a window."""
 LOOP = "contender"
 """Who holds out by itself."""
-
-
-_What = tuple[int | None, datetime | None, datetime | None]
-"""What is held out, as in `HeldOut`: a batch, or both ends of a window."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class HeldOut:
     by: str = LOOP
 
     @property
-    def what(self) -> _What:
+    def what(self) -> What:
         return self.batch, self.start, self.end
 
     def __str__(self) -> str:
@@ -124,14 +122,14 @@ def _standing(
     return list(held.values()), list(free.values())
 
 
-def _hold_out(settings: Settings, use_case: str, whats: Sequence[_What], reason: str, at: datetime) -> None:
+def _hold_out(settings: Settings, use_case: str, whats: Sequence[What], reason: str, at: datetime) -> None:
     held, free = _standing(settings, use_case)
     known = {one.what for one in (*held, *free)}
     _append(settings, use_case, [HeldOut(*what, reason, at) for what in whats if what not in known], held=True)
 
 
 def _release(
-    settings: Settings, use_case: str, whats: Sequence[_What], reason: str, by: str, at: datetime
+    settings: Settings, use_case: str, whats: Sequence[What], reason: str, by: str, at: datetime
 ) -> list[HeldOut]:
     if not reason.strip():
         raise UsageError("A reason is needed to release what is held out, and it is kept; say why.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from contender.contracts.contract import Contract
-from contender.lake.locks import at_work
+from contender.promotion.locks import at_work
 from contender.settings import Settings
 from flows.cli.options import as_json, command, queue_option, use_case_argument
 from flows.cli.queue import enqueue

@@ -39,7 +39,7 @@ def test_nobody_is_told_of_a_stop_in_a_history_that_is_played_again(settings, co
         sentence = monitoring.look_for_stop.fn(settings, contract)
     assert (told, lines) == ([], ["the feed has stopped: nothing came for a day"])
 
-    monkeypatch.setattr(monitoring, "working", lambda: nullcontext(lines.append))
+    monkeypatch.setattr(monitoring, "step_log", lambda: nullcontext(lines.append))
     assert (
         monitoring.look_for_stop.fn(settings, contract) == sentence == "The feed looks broken: nothing came for a day."
     )
