@@ -14,7 +14,7 @@ from pydantic import Field
 from contender.contracts.contract import Contract
 from contender.errors import TitleError
 from contender.promotion import approval_requests
-from contender.promotion.approval_request import WAITING, Request, refusal, told
+from contender.promotion.approval_request import WAITING, Request, refusal, what_became_of
 from contender.settings import Settings
 from flows.runtime.flow_runs import UseCase, in_one_sentence
 from tasks.announcements import tell_crowned
@@ -71,10 +71,12 @@ def _wait_for_answer(use_case: str, request: Request) -> Answer:
     """Leave, until a person has filled the form; in the run that begins anew, what was filled in."""
     left = datetime.fromisoformat(request.expires_at) + GRACE - datetime.now(UTC)
     verdict = [f"- {reason}" for reason in json.loads(request.evidence)["verdict"]["reasons"]]
-    asked = f"{told(use_case, request)}\n\n" + "\n".join(verdict) + "\n\nAll numbers are in this run's artifact."
+    asked = (
+        f"{what_became_of(use_case, request)}\n\n" + "\n".join(verdict) + "\n\nAll numbers are in this run's artifact."
+    )
     form = Answer.with_initial_data(description=asked)
     return suspend_flow_run(wait_for_input=form, timeout=int(left.total_seconds()), key="answer")
 
 
 def _ended(use_case: str, request: Request) -> State[Any]:
-    return Completed(name=request.state.title(), message=told(use_case, request))
+    return Completed(name=request.state.title(), message=what_became_of(use_case, request))

@@ -16,7 +16,7 @@ from contender import events
 from contender.contracts.contract import Contract
 from contender.operations import delivery
 from contender.promotion import approval_decisions, approval_requests
-from contender.promotion.approval_request import Request, told
+from contender.promotion.approval_request import Request, what_became_of
 from contender.promotion.ledger import LedgerEntry
 from contender.registry import model_versions, ui_links
 from contender.reports import publication
@@ -52,8 +52,8 @@ def ask_approval(
             expires_after=contract.approval.expires_after,
         )
         for older in replaced:
-            _end_run(older, told(contract.name, older))
-        sentence = told(contract.name, request)
+            _end_run(older, what_became_of(contract.name, older))
+        sentence = what_became_of(contract.name, request)
         tell(sentence)
         payload = {"version": request.version, "expires_at": request.expires_at}
         announce(settings, events.Event(events.APPROVAL, contract.name, sentence, payload))
@@ -71,7 +71,7 @@ def show_request(settings: Settings, contract: Contract, request: Request, flow_
         challenger = model_versions.find(settings, contract.name, request.version)
         page = request_page(settings, contract.name, request, challenger)
         show(contract.name, "approval", f"{contract.name}: may version {request.version} take the title?", page)
-        tell(told(contract.name, request))
+        tell(what_became_of(contract.name, request))
         return approval_requests.link(settings, request, flow_run)
 
 
@@ -98,7 +98,7 @@ def refuse_title(settings: Settings, contract: Contract, version: int, reason: s
     """The champion stays, as a person wants it."""
     with step_log() as tell:
         request = approval_decisions.reject(settings, contract.name, version=version, reason=reason, by=by)
-        tell(told(contract.name, request))
+        tell(what_became_of(contract.name, request))
         return request
 
 
@@ -108,7 +108,7 @@ def expire_requests(settings: Settings, at: datetime | None = None) -> list[Requ
     with step_log() as tell:
         expired = approval_requests.expire(settings, at)
         for request in expired:
-            sentence = told(request.use_case, request)
+            sentence = what_became_of(request.use_case, request)
             _end_run(request, sentence)
             tell(sentence)
         return expired

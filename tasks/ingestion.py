@@ -7,8 +7,8 @@ from contender.contracts.contract import Contract
 from contender.errors import BatchRefused
 from contender.features import feature_tables
 from contender.ingestion import batches, intake
-from contender.ingestion.batches import Plan
-from contender.ingestion.expectations import Finding
+from contender.ingestion.batches import BatchPlan
+from contender.ingestion.expectations import ExpectationResult
 from contender.settings import Settings
 from contender.values import Ingested, TableVersion
 from tasks.run_log import show, step_log, table
@@ -18,7 +18,7 @@ from tasks.steps import step
 @step
 def find_batch(
     settings: Settings, contract: Contract, folder: Path, at: datetime, settled_seconds: float = 0
-) -> Plan | None:
+) -> BatchPlan | None:
     """The batch to take in next, or None when all that landed is in the lake."""
     with step_log() as tell:
         batch = batches.plan(settings, contract, folder, at, settled_seconds=settled_seconds)
@@ -29,7 +29,7 @@ def find_batch(
 
 
 @step(task_run_name="take in batch {batch.batch}")
-def take_in(settings: Settings, contract: Contract, batch: Plan) -> Ingested:
+def take_in(settings: Settings, contract: Contract, batch: BatchPlan) -> Ingested:
     """Check a batch and write it: good rows to records and outcomes, the others to quarantine."""
     with step_log() as tell:
         try:
@@ -56,7 +56,7 @@ def refresh_features(settings: Settings, contract: Contract, folder: Path) -> Ta
         return features
 
 
-def _page(ingested: Ingested, findings: list[Finding]) -> list[str]:
+def _page(ingested: Ingested, findings: list[ExpectationResult]) -> list[str]:
     failing = [finding for finding in findings if finding.failing or not finding.holds]
     return [
         *table(

@@ -65,7 +65,7 @@ def bring_samples(settings: Settings, contract: Contract) -> date | None:
 def look_for_stop(settings: Settings, contract: Contract) -> str | None:
     """That nothing comes any more, which leaves no window to look at; people are told of each stop once."""
     with step_log() as tell:
-        found = feed_health.stopped(settings, contract, datetime.now(UTC))
+        found = feed_health.stopped_feed(settings, contract, datetime.now(UTC))
         tell(f"the feed has stopped: {found.why}" if found else "the feed is on time, or its times are not known")
         if found is None:
             return None
@@ -113,7 +113,7 @@ def look_at_window(
         received = feed_health.rows_received(settings, contract.name)
         rate = max(features.current.rows / max(len(features.current.frame), 1), 1.0)
         partly = tuple(batch for batch in batches if received.get(batch, 0) > 2 * rate * int(held[batch]) + 10)
-        came = feed_health.arrived(settings, contract, check.start, check.end, batches)
+        came = feed_health.feed_of_window(settings, contract, check.start, check.end, batches)
         metric = metric_of(contract.kind, contract.judging.metric)
         path = settings.state / "reports" / contract.name / "drift.html"
         compared = report and evidently_report.write_report(path, comparisons, check.columns)

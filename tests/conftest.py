@@ -89,7 +89,7 @@ class Home:
         path.write_text(edited(path.read_text(), changes))
         return replace(self, contract=Contract.read(path))
 
-    def plan(self, at: datetime = NOON) -> batches.Plan | None:
+    def plan(self, at: datetime = NOON) -> batches.BatchPlan | None:
         return batches.plan(self.settings, self.contract, self.landing, at)
 
     def take_in(self, at: datetime = NOON) -> tuple[Ingested, list]:

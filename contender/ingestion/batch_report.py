@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from contender.ingestion.expectations import Finding
+from contender.ingestion.expectations import ExpectationResult
 from contender.markup import card, document, table
 from contender.values import Ingested
 
 
-def page(use_case: str, ingested: Ingested, findings: Sequence[Finding], *, refusal: str | None = None) -> str:
+def page(
+    use_case: str, ingested: Ingested, findings: Sequence[ExpectationResult], *, refusal: str | None = None
+) -> str:
     """A self-contained HTML page: the counts, every reason, and every expectation with what fails it."""
     failing = sum(1 for finding in findings if finding.failing or not finding.holds)
     counts = {

@@ -46,7 +46,7 @@ class LandedFile:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """The files of one batch, and when it was received (UTC)."""
 
     batch: int
@@ -57,7 +57,7 @@ class Plan:
 
 def plan(
     settings: Settings, contract: Contract, landing: Path, at: datetime, *, settled_seconds: float = 0
-) -> Plan | None:
+) -> BatchPlan | None:
     """The batch to take in next: one that was cut off, else all files that are new; None when nothing is.
 
     Args:
@@ -71,7 +71,7 @@ def plan(
     for batch in sorted({row["batch"] for row in log if row["status"] == "planned"}):
         if not any(row["batch"] == batch and row["status"] != "planned" for row in log):
             rows = [row for row in log if row["batch"] == batch]
-            cut_off = Plan(batch, rows[0]["at"], tuple(_file_of(row) for row in rows), usual)
+            cut_off = BatchPlan(batch, rows[0]["at"], tuple(_file_of(row) for row in rows), usual)
             if all(row["contract"] == _mark(contract) for row in rows):
                 return cut_off
             # Half of it by one contract and half by another would add up to nothing.
@@ -80,7 +80,7 @@ def plan(
     files = tuple(file for file in _new_files(contract, landing, log) if file.modified <= newest)
     if not files:
         return None
-    found = Plan(max((row["batch"] for row in log), default=0) + 1, at, files, usual)
+    found = BatchPlan(max((row["batch"] for row in log), default=0) + 1, at, files, usual)
     _write_log(settings, contract, found, "planned", {}, {})
     return found
 
@@ -102,7 +102,12 @@ def unseen(settings: Settings, contract: Contract, landing: Path) -> tuple[Lande
 
 
 def close(
-    settings: Settings, contract: Contract, done: Plan, status: Status, rows: dict[str, int], reasons: dict[str, str]
+    settings: Settings,
+    contract: Contract,
+    done: BatchPlan,
+    status: Status,
+    rows: dict[str, int],
+    reasons: dict[str, str],
 ) -> None:
     """Write down what became of a batch, and forget its staging.
 
@@ -114,7 +119,7 @@ def close(
     shutil.rmtree(staging_of(settings, contract.name, done.batch), ignore_errors=True)
 
 
-def abandon(settings: Settings, contract: Contract, given_up: Plan, reason: str) -> None:
+def abandon(settings: Settings, contract: Contract, given_up: BatchPlan, reason: str) -> None:
     """Take back what a batch wrote; its files that are still there count as new."""
     for table in ("records", "outcomes", "quarantine"):
         tables.delete_batch(settings, contract.name, table, given_up.batch)
@@ -224,7 +229,12 @@ def _read_log(settings: Settings, use_case: str) -> list[dict[str, Any]]:
 
 
 def _write_log(
-    settings: Settings, contract: Contract, batch: Plan, status: Status, rows: dict[str, int], reasons: dict[str, str]
+    settings: Settings,
+    contract: Contract,
+    batch: BatchPlan,
+    status: Status,
+    rows: dict[str, int],
+    reasons: dict[str, str],
 ) -> None:
     lines = [
         asdict(file)

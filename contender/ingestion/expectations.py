@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ExpectationResult:
     """What one expectation found: how many of the measured rows fail it, and up to five of the values.
 
     `whole_batch` marks the expectations about the batch rather than about single rows.
@@ -47,7 +47,7 @@ def expect(
     *,
     time: str | None,
     clean: bool,
-) -> list[Finding]:
+) -> list[ExpectationResult]:
     """What the suite finds in a conformed frame.
 
     Args:
@@ -134,12 +134,12 @@ def _row_expectation(check: Check) -> Any:
 _OF_THE_BATCH = ("expect_table_row_count_to_be_between", "expect_column_max_to_be_between")
 
 
-def _finding(result: Any, rows: int) -> Finding:
+def _finding(result: Any, rows: int) -> ExpectationResult:
     config, found = result.expectation_config, result.result
     column = config.kwargs.get("column", "")
     whole_batch = config.type in _OF_THE_BATCH
     samples = [found.get("observed_value")] if whole_batch else found.get("partial_unexpected_list", [])
-    return Finding(
+    return ExpectationResult(
         expectation=config.type.removeprefix("expect_").replace("_", " "),
         column=column,
         holds=bool(result.success),

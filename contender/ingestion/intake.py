@@ -17,10 +17,10 @@ from pyspark.sql import functions as F
 from contender.contracts.contract import Contract
 from contender.errors import BatchRefused, ContractError
 from contender.ingestion import batch_report, batches, quarantine, staging
-from contender.ingestion.batches import Plan, Source
-from contender.ingestion.expectations import Finding
+from contender.ingestion.batches import BatchPlan, Source
+from contender.ingestion.expectations import ExpectationResult
 from contender.ingestion.staging import Staged
-from contender.ingestion.validation import Part, conform_part
+from contender.ingestion.validation import ConformedRows, conform_rows
 from contender.lake import spark_session, tables
 from contender.settings import Settings
 from contender.values import BATCH, FILE, KEY, RECEIVED, ROW, TARGET, TIME, Ingested
@@ -33,7 +33,9 @@ T = TypeVar("T")
 SOURCES: tuple[Source, Source] = ("records", "outcomes")
 
 
-def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progress) -> tuple[Ingested, list[Finding]]:
+def take_in(
+    settings: Settings, contract: Contract, batch: BatchPlan, progress: Progress
+) -> tuple[Ingested, list[ExpectationResult]]:
     """Check a planned batch and write it; the findings are those of Great Expectations.
 
     Raises:
@@ -44,7 +46,7 @@ def take_in(settings: Settings, contract: Contract, batch: Plan, progress: Progr
     staged = staging.stage(settings, contract, batch, progress)
     sources: list[Source] = [source for source in SOURCES if _has_rows(staged, batch, source)]
     # Side by side, as also below: for a day's rows Spark plans longer than it computes, on one core.
-    parts = _side_by_side(lambda source: conform_part(settings, contract, batch, staged, source, spark), sources)
+    parts = _side_by_side(lambda source: conform_rows(settings, contract, batch, staged, source, spark), sources)
     progress("checked the batch against the contract")
     unparsed = spark.read.parquet(str(staged.folder / "bad")) if staged.has("bad") else None
     # Now, because the staged rows are gone once the batch is closed.
@@ -112,11 +114,11 @@ def target_of(contract: Contract, frame: DataFrame) -> "Column":
     return value.cast("double")
 
 
-def _has_rows(staged: Staged, batch: Plan, source: Source) -> bool:
+def _has_rows(staged: Staged, batch: BatchPlan, source: Source) -> bool:
     return any(file.source == source and staged.rows.get(file.digest) for file in batch.files)
 
 
-def _append(settings: Settings, contract: Contract, table: str, rows: DataFrame, batch: Plan) -> None:
+def _append(settings: Settings, contract: Contract, table: str, rows: DataFrame, batch: BatchPlan) -> None:
     stamped = rows.withColumn(BATCH, F.lit(batch.batch).cast("bigint")).withColumn(RECEIVED, F.lit(batch.at))
     from pyspark.errors import AnalysisException
 
@@ -131,7 +133,7 @@ def _append(settings: Settings, contract: Contract, table: str, rows: DataFrame,
         ) from None
 
 
-def _accept(settings: Settings, contract: Contract, parts: list[Part], batch: Plan) -> dict[str, int]:
+def _accept(settings: Settings, contract: Contract, parts: list[ConformedRows], batch: BatchPlan) -> dict[str, int]:
     accepted = {"records": 0, "outcomes": 0}
     with_outcome = contract.outcome.files is None
     frames: dict[Source, DataFrame] = {}

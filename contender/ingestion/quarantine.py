@@ -9,9 +9,9 @@ from pyspark.sql import functions as F
 
 from contender.contracts.contract import Contract
 from contender.ingestion import staging
-from contender.ingestion.batches import Plan
+from contender.ingestion.batches import BatchPlan
 from contender.ingestion.staging import Staged
-from contender.ingestion.validation import Part
+from contender.ingestion.validation import ConformedRows
 from contender.settings import Settings
 from contender.values import FILE, ROW
 
@@ -29,7 +29,7 @@ def broken_rows(unparsed: DataFrame) -> dict[str, Counter[str]]:
     return found
 
 
-def refusal_of(contract: Contract, parts: list[Part], broken: Mapping[str, Counter[str]]) -> str | None:
+def refusal_of(contract: Contract, parts: list[ConformedRows], broken: Mapping[str, Counter[str]]) -> str | None:
     """Why the batch as a whole cannot be trusted, and what to do; None where it can."""
     for part in parts:
         unparsed = broken.get(part.source, Counter[str]())
@@ -50,7 +50,7 @@ def refusal_of(contract: Contract, parts: list[Part], broken: Mapping[str, Count
     return None
 
 
-def rows_of(part: Part, refusal: str | None) -> DataFrame:
+def rows_of(part: ConformedRows, refusal: str | None) -> DataFrame:
     """The rows that were read and cannot be accepted: those with a reason, or all once the batch is refused."""
     rows = part.rows if refusal else part.rows.where(F.size("_reasons") > 0)
     reasons = F.array_append("_reasons", F.lit(_WHOLE_BATCH)) if refusal else F.col("_reasons")
@@ -78,7 +78,7 @@ def unparsed_rows(unparsed: DataFrame, refusal: str | None) -> DataFrame:
 
 
 def refused_files(
-    settings: Settings, contract: Contract, batch: Plan, staged: Staged, spark: "SparkSession"
+    settings: Settings, contract: Contract, batch: BatchPlan, staged: Staged, spark: "SparkSession"
 ) -> DataFrame:
     """The files of which nothing could be read, one row each, with where their copy lies."""
     rows = [

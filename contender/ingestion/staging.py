@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from contender.contracts.contract import Contract
 from contender.contracts.sections import Column, Columns
 from contender.errors import DataError, UnreadableFile
-from contender.ingestion.batches import LandedFile, Plan, Source, abandon, staging_of
+from contender.ingestion.batches import BatchPlan, LandedFile, Source, abandon, staging_of
 from contender.ingestion.file_format import FileForm, describe
 from contender.ingestion.file_reader import BadRow, digest, read_chunks
 from contender.settings import Settings
@@ -38,7 +38,7 @@ class Staged:
         return any((self.folder / part).glob("*.parquet"))
 
 
-def stage(settings: Settings, contract: Contract, batch: Plan, progress: Callable[[str], None]) -> Staged:
+def stage(settings: Settings, contract: Contract, batch: BatchPlan, progress: Callable[[str], None]) -> Staged:
     """Read all files of a batch. One that was read before, and then cut off, is not read again.
 
     Memory is bounded by 50,000 rows of a large file, or by one small file.

@@ -9,8 +9,8 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from contender.contracts.contract import Contract
-from contender.ingestion.batches import Plan, Source
-from contender.ingestion.expectations import BatchFacts, Finding, expect
+from contender.ingestion.batches import BatchPlan, Source
+from contender.ingestion.expectations import BatchFacts, ExpectationResult, expect
 from contender.ingestion.row_checks import checks_of, conform, content_key, key_checks, mark_repeated
 from contender.ingestion.staging import Staged
 from contender.lake import tables
@@ -26,7 +26,7 @@ _expecting = Lock()
 
 
 @dataclass(frozen=True)
-class Part:
+class ConformedRows:
     """The conformed rows of one kind of file, with what was found about them."""
 
     source: Source
@@ -34,12 +34,12 @@ class Part:
     total: int
     bad: int
     reasons: Counter[str]
-    findings: list[Finding]
+    findings: list[ExpectationResult]
 
 
-def conform_part(
-    settings: Settings, contract: Contract, batch: Plan, staged: Staged, source: Source, spark: "SparkSession"
-) -> Part:
+def conform_rows(
+    settings: Settings, contract: Contract, batch: BatchPlan, staged: Staged, source: Source, spark: "SparkSession"
+) -> ConformedRows:
     """What landed of one kind of file, each row with the reasons why it cannot be accepted."""
     of_records = source == "records"
     key, time = (contract.records.key, contract.records.time) if of_records else (contract.outcome_key, None)
@@ -72,10 +72,10 @@ def conform_part(
         facts = BatchFacts(total, facts.files, batch.usual_rows_per_file, batch.at)
     with _expecting:
         findings = expect(rows, checks, facts, contract.batch, time=time, clean=bad == 0) if total else []
-    return Part(source, rows, total, bad, reasons, findings)
+    return ConformedRows(source, rows, total, bad, reasons, findings)
 
 
-def _arrival(batch: Plan, staged: Staged) -> "Column":
+def _arrival(batch: BatchPlan, staged: Staged) -> "Column":
     """Without a time column the order of arrival is the time: one microsecond per row since the batch arrived."""
     before, starts = 0, []
     for file in batch.files:
@@ -85,7 +85,7 @@ def _arrival(batch: Plan, staged: Staged) -> "Column":
 
 
 def _accepted_before(
-    settings: Settings, contract: Contract, batch: Plan, rows: DataFrame, size: int
+    settings: Settings, contract: Contract, batch: BatchPlan, rows: DataFrame, size: int
 ) -> DataFrame | None:
     """Accepted records that may share a key with the batch: Delta skips files by the range of keys."""
     table = tables.find(settings, contract.name, "records")

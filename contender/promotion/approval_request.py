@@ -32,7 +32,7 @@ class Request:
     flow_run: str | None
 
 
-def told(use_case: str, request: Request) -> str:
+def what_became_of(use_case: str, request: Request) -> str:
     """What became of a request, in one sentence."""
     about = f"Version {request.version} of {use_case}"
     when = f"{(request.decided_at or request.expires_at)[:16].replace('T', ' ')} UTC"
@@ -54,7 +54,7 @@ def refusal(use_case: str, request: Request | None, version: int | None = None) 
             f"{about} of {use_case} was never put to a person, so there is nothing to answer; 'contender promote "
             f"{use_case} --to {version or 'VERSION'} --reason …' gives the title by your own decision."
         )
-    said = told(use_case, request).rstrip(".")
+    said = what_became_of(use_case, request).rstrip(".")
     if request.state == APPROVED:
         return TitleError(f"{said}; nothing to do.")
     return TitleError(
@@ -68,4 +68,4 @@ def document_of(use_case: str, request: Request | None) -> Mapping[str, Any] | N
     if request is None:
         return None
     names = ("version", "follows", "asked_at", "expires_at", "flow_run")
-    return {name: getattr(request, name) for name in names} | {"sentence": told(use_case, request)}
+    return {name: getattr(request, name) for name in names} | {"sentence": what_became_of(use_case, request)}

@@ -39,7 +39,7 @@ def measure(
     loaded = model_versions.load(settings, model, model.digest)
     name = dataset.name_of(rows, rows.versions[-1])
     mine, dummy = mlflow_evaluation.evaluate(settings, contract, loaded, frame, y, rows=name)
-    scores, indices = answers(contract, loaded, frame, y, classes_of(loaded))
+    scores, indices = scores_and_outcomes(contract, loaded, frame, y, classes_of(loaded))
     scorecard = Scorecard(
         model=model,
         rows=len(y),
@@ -81,10 +81,12 @@ def compare(
     )
     mine = model_versions.load(settings, challenger.model, challenger.model.digest)
     classes = classes_of(mine)
-    scores, indices = answers(contract, mine, frame, y, classes)
+    scores, indices = scores_and_outcomes(contract, mine, frame, y, classes)
     theirs = None
     if champion is not None:
-        theirs = answers(contract, model_versions.load(settings, champion, champion.digest), frame, y, classes)[0]
+        theirs = scores_and_outcomes(
+            contract, model_versions.load(settings, champion, champion.digest), frame, y, classes
+        )[0]
     # Both have answered and nothing was seen yet: a registry that is away costs no look.
     looks = judging_window.looks_at(settings, contract, rows)
     cluster = contract.judging.cluster
@@ -189,7 +191,7 @@ def document_of(verdict: Verdict, challenger: Scorecard, champion: ModelVersion 
         "decision": verdict.decision.value,
         "interval": [verdict.interval.low, verdict.interval.high],
         "interval_level": verdict.interval.level,
-        "guardrails": [asdict(rail) | {"value": told(rail.value)} for rail in verdict.guardrails],
+        "guardrails": [asdict(rail) | {"value": finite_or_none(rail.value)} for rail in verdict.guardrails],
         "challenger": challenger.model.version,
         "champion": champion.version if champion else None,
         "window": judging_window.name_of(rows),
@@ -202,7 +204,7 @@ def document_of(verdict: Verdict, challenger: Scorecard, champion: ModelVersion 
     }
 
 
-def told(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """A number as JSON has it: none where there is nothing to tell."""
     return value if math.isfinite(value) else None
 
@@ -224,7 +226,7 @@ def classes_of(loaded: "Loaded") -> NDArray[Any]:
     return np.asarray(getattr(loaded.model, "classes_", []))
 
 
-def answers(
+def scores_and_outcomes(
     contract: Contract, loaded: "Loaded", frame: "pd.DataFrame", y: NDArray[Any], classes: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Scores and outcomes as evaluation wants them, by the order of `classes` whatever the model's own is.
@@ -252,7 +254,7 @@ def evidence_of(verdict: Verdict, rows: Rows, revision: str | None) -> dict[str,
         "verdict": asdict(verdict)
         | {
             "decision": verdict.decision.value,
-            "guardrails": [asdict(rail) | {"value": told(rail.value)} for rail in verdict.guardrails],
+            "guardrails": [asdict(rail) | {"value": finite_or_none(rail.value)} for rail in verdict.guardrails],
         },
         "data": {table.table: table.version for table in rows.versions},
         "git_revision": revision,

@@ -12,7 +12,7 @@ from contender.errors import ContenderError
 from contender.lake.tables import unreadable
 from contender.operations import notices
 from contender.promotion import ledger
-from contender.promotion.approval_request import WAITING, Request, told
+from contender.promotion.approval_request import WAITING, Request, what_became_of
 from contender.promotion.database import connected, tables
 from contender.registry import ui_links
 from contender.reports import dashboard_queries
@@ -159,7 +159,7 @@ def _waiting(settings: Settings, name: str) -> str:
         return ""
     head = ledger.head(settings, name)
     request = Request(**row._mapping)
-    return told(name, request) if request.follows == (head.seq if head else 0) else ""
+    return what_became_of(name, request) if request.follows == (head.seq if head else 0) else ""
 
 
 def _notices(settings: Settings, name: str) -> list[Happening]:

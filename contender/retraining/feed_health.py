@@ -26,7 +26,7 @@ _ODD_WAITS, _OVERDUE = 2, 2.0
 """So many of the longest waits are odd, such as those of a feast or an earlier stop; overdue is twice the longest."""
 
 
-def arrived(settings: Settings, contract: Contract, start: date, end: date, batches: Sequence[int]) -> Arrived:
+def feed_of_window(settings: Settings, contract: Contract, start: date, end: date, batches: Sequence[int]) -> Arrived:
     """What is usual for a window `[start, end)` whose rows came with these batches."""
     now, before = _refused(settings, contract.name, batches)
     return Arrived(_usual_rows(settings, contract, start, end), now, before)
@@ -40,7 +40,7 @@ class Stopped:
     why: str
 
 
-def stopped(settings: Settings, contract: Contract, now: datetime) -> Stopped | None:
+def stopped_feed(settings: Settings, contract: Contract, now: datetime) -> Stopped | None:
     """That the feed has stopped; None while it is on time, or where it never came by itself for a few days.
 
     A history that was loaded in bulk, of records that were old when they arrived, says nothing of when more is due.
@@ -49,7 +49,7 @@ def stopped(settings: Settings, contract: Contract, now: datetime) -> Stopped | 
         now: aware; the clock, not the moment that is looked from.
     """
     arrivals = [at for at in _live_arrivals(settings, contract.name) if at <= now]
-    waits = overdue(arrivals, now)
+    waits = overdue_wait(arrivals, now)
     if waits is None:
         return None
     waited, usual = (f"{wait / timedelta(hours=1):,.0f} hours" for wait in waits)
@@ -59,7 +59,7 @@ def stopped(settings: Settings, contract: Contract, now: datetime) -> Stopped | 
     )
 
 
-def overdue(arrivals: Sequence[datetime], now: datetime) -> tuple[timedelta, timedelta] | None:
+def overdue_wait(arrivals: Sequence[datetime], now: datetime) -> tuple[timedelta, timedelta] | None:
     """For how long nothing came and the longest wait that is usual, where the first is more than twice the second.
 
     The longest wait, because nights and weekends are part of a feed; that of the last eight weeks, but for two odd

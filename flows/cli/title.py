@@ -8,7 +8,7 @@ import click
 from contender.contracts.contract import Contract, known_use_cases
 from contender.errors import UsageError
 from contender.promotion import approval_decisions, approval_requests, ledger, title
-from contender.promotion.approval_request import told
+from contender.promotion.approval_request import what_became_of
 from contender.promotion.ledger import LedgerEntry
 from contender.settings import Settings
 from flows.cli.options import any_use_case, as_json, by_option, command, reason_option, use_case_argument
@@ -98,7 +98,7 @@ def reject(use_case: str, version: int | None, reason: str, by: str | None, json
         names = ("version", "state", "decided_at", "reason", "decided_by")
         print_json({"use_case": use_case} | {name: getattr(request, name) for name in names})
         return
-    click.echo(f"{told(use_case, request)}. The champion stays.")
+    click.echo(f"{what_became_of(use_case, request)}. The champion stays.")
     click.echo("Next: contender status")
 
 

@@ -33,7 +33,7 @@ _USE_CASE = "- `use_case`: name of the folder that holds the contract."
 
 
 @dataclass(frozen=True)
-class Plan:
+class FlowDeployment:
     """How one flow is deployed for a use case; `collision` says what becomes of a run while another runs."""
 
     does: str
@@ -43,26 +43,26 @@ class Plan:
 
 
 PLANS = {
-    "ingest": Plan(
+    "ingest": FlowDeployment(
         "Takes what has landed into the lake, each file once, computes features, and goes on to score.",
         "By itself when a batch lands (`contender.batch.landed`), and {schedule}, for what no event announced. "
         "A run that comes while another is at work waits for it.",
         f"{_USE_CASE}\n- `landing`: folder where the files are; empty: the contract's own.\n"
         "- `go_on`: score what has no prediction, and ask for a retrain when enough outcomes are new.",
     ),
-    "score": Plan(
+    "score": FlowDeployment(
         "Writes a prediction for every record that has none, with the champion.",
         "By itself after new records were taken in, when a champion takes the title (`contender.champion.promoted`), "
         "and {schedule}. A run that comes while another is at work waits for it.",
     ),
-    "monitor": Plan(
+    "monitor": FlowDeployment(
         "Compares what arrives, and what became of it, with what the champion was trained on; reports drift and decay.",
         "By itself {schedule}. A run that comes while another is at work is cancelled.",
         f"{_USE_CASE}\n- `as_of`: moment (UTC) before which the newest whole days are looked at; empty: now, or where "
         "nothing came since, the end of the newest day.",
         collision="CANCEL_NEW",
     ),
-    "retrain": Plan(
+    "retrain": FlowDeployment(
         "Trains a challenger on all that is known and lets it face the champion on rows that neither has seen.",
         "By itself on `contender.drift.detected` and `contender.performance.degraded`, at most once in {cool_down} "
         "each, on `contender.retrain.requested`, and, when enough outcomes are new, {schedule}. A run that comes "
@@ -75,18 +75,18 @@ PLANS = {
         "- `event`: its name; an alarm is held to the contract's limits, a request is not.",
         collision="CANCEL_NEW",
     ),
-    "pipeline": Plan(
+    "pipeline": FlowDeployment(
         "The whole job once: ingest, train and judge when due, promote, score.",
         "Only when somebody starts it. A run that comes while another is at work waits for it.",
         f"{_USE_CASE}\n- `landing`: folder where the files are; empty: the contract's own.",
     ),
-    "release": Plan(
+    "release": FlowDeployment(
         "Copies the champion of one environment with its evidence to another, where it becomes a challenger.",
         "Only when somebody starts it. It never takes the title there by itself.",
         f"{_USE_CASE}\n- `source`: environment whose champion is released: dev, staging or prod.\n"
         "- `target`: environment in which it becomes a challenger.",
     ),
-    "approve": Plan(
+    "approve": FlowDeployment(
         "Shows the verdict on a challenger that won, and waits for a person's answer before the title changes.",
         "By itself where the contract asks for a person's approval; the answer is the form of the suspended run, or "
         "`contender approve` and `contender reject`. Without one the champion stays.",

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 from contender.errors import Unavailable
-from contender.promotion.approval_request import Request, told
+from contender.promotion.approval_request import Request, what_became_of
 from contender.settings import Settings
 from flows.prefect_api.client import Server
 from flows.prefect_api.prefect_server import answers
@@ -20,7 +20,7 @@ def end(settings: Settings, use_case: str, request: Request | None) -> bool:
     server = Server(settings)
     with suppress(Unavailable, ValueError, LookupError):
         if answers(server.address) and _is_paused(server.ask(f"/flow_runs/{request.flow_run}")):
-            state = {"type": "COMPLETED", "name": request.state.title(), "message": told(use_case, request)}
+            state = {"type": "COMPLETED", "name": request.state.title(), "message": what_became_of(use_case, request)}
             done = server.ask(f"/flow_runs/{request.flow_run}/set_state", {"state": state, "force": True})
             return bool(done["status"] == "ACCEPT")
     return False

@@ -1474,9 +1474,9 @@ def _(_: Path) -> None:
         Ingested(batch=1, files=1, received=3, accepted=1, quarantined=1, records=1, outcomes=0)
 
 
-def part_of(bad: int, *findings: expectations.Finding) -> validation.Part:
+def part_of(bad: int, *findings: expectations.ExpectationResult) -> validation.ConformedRows:
     reasons = Counter({"amount: above 1000": bad})
-    return validation.Part("records", None, 10, bad, reasons, list(findings))  # type: ignore[arg-type]
+    return validation.ConformedRows("records", None, 10, bad, reasons, list(findings))  # type: ignore[arg-type]
 
 
 @guarded(
@@ -1501,7 +1501,7 @@ def _(home: Path) -> None:
     without(quarantine.refusal_of, ("if finding.whole_batch and not finding.holds:", "if False:")),
 )
 def _(home: Path) -> None:
-    few = expectations.Finding("table row count to be between", "", False, 10, 10, ("10",), True)
+    few = expectations.ExpectationResult("table row count to be between", "", False, 10, 10, ("10",), True)
     assert "row count" in (quarantine.refusal_of(contract_in(home), [part_of(0, few)], {}) or "")
 
 

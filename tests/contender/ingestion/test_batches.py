@@ -19,7 +19,7 @@ def names(plan) -> list[str]:
     return [file.name for file in plan.files]
 
 
-def closed(home, at=None, status="done", reasons=None) -> batches.Plan:
+def closed(home, at=None, status="done", reasons=None) -> batches.BatchPlan:
     """The next batch, as if it had been taken in with ten rows per file."""
     batch = home.plan(at or home.noon)
     rows = dict.fromkeys((file.digest for file in batch.files), 10)

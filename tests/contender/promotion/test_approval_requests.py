@@ -8,7 +8,7 @@ import pytest
 
 from contender.errors import TitleError, UsageError
 from contender.promotion import approval_requests, ledger
-from contender.promotion.approval_request import APPROVED, REJECTED, document_of, refusal, told
+from contender.promotion.approval_request import APPROVED, REJECTED, document_of, refusal, what_became_of
 from contender.settings import Settings
 from contender.values import ModelVersion
 
@@ -58,7 +58,7 @@ def test_a_request_waits_until_it_is_answered_once(settings):
 
     assert replaced == []
     assert approval_requests.waiting(settings, "payments", NOON + DAY) == request
-    assert told("payments", request) == (
+    assert what_became_of("payments", request) == (
         "Version 7 of payments waits for approval until 2026-03-04 12:00 UTC: contender approve payments --reason …"
     )
 
@@ -142,7 +142,7 @@ def test_a_title_that_changed_after_the_verdict_voids_the_request(settings):
     take(settings, 2, after=first)
 
     assert approval_requests.waiting(settings, "payments", NOON) is None
-    assert told("payments", approval_requests.find(settings, "payments", 7, NOON)) == (
+    assert what_became_of("payments", approval_requests.find(settings, "payments", 7, NOON)) == (
         "The request to approve version 7 of payments is void since 2026-03-01 12:00 UTC: entry 2 of the title came "
         "after the verdict."
     )

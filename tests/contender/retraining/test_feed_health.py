@@ -54,7 +54,7 @@ JITTER = np.random.default_rng(3).uniform(-3, 3, 40)
     ],
 )
 def test_a_feed_is_overdue_when_nothing_came_for_twice_its_longest_usual_wait(arrivals, wait, is_overdue):
-    assert (feed_health.overdue(arrivals, arrivals[-1] + wait) is not None) is is_overdue
+    assert (feed_health.overdue_wait(arrivals, arrivals[-1] + wait) is not None) is is_overdue
 
 
 def write_arrivals(home, ages) -> None:
@@ -72,14 +72,14 @@ def test_only_what_was_new_when_it_came_tells_when_more_is_due(make_home):
     write_arrivals(live, [HOUR] * 8)
     write_arrivals(bulk, [400 * A_DAY] * 8)
     last = MONDAY + 7 * A_DAY
-    assert feed_health.stopped(live.settings, live.contract, last + A_DAY) is None
-    found = feed_health.stopped(live.settings, live.contract, last + 3 * A_DAY)
+    assert feed_health.stopped_feed(live.settings, live.contract, last + A_DAY) is None
+    found = feed_health.stopped_feed(live.settings, live.contract, last + 3 * A_DAY)
     assert found.since == last
     assert found.why == (
         "nothing has come for 72 hours, since 2026-03-09 06:00 UTC, where 24 hours are the longest wait"
     )
     for home in (bulk, nothing):
-        assert feed_health.stopped(home.settings, home.contract, last + 300 * A_DAY) is None
+        assert feed_health.stopped_feed(home.settings, home.contract, last + 300 * A_DAY) is None
 
 
 @pytest.mark.parametrize(
@@ -98,4 +98,4 @@ def test_rows_are_usual_on_days_that_had_them(make_home, monkeypatch, rows, usua
     counts = [{DAY: first + timedelta(days=day), "rows": count} for day, count in rows.items()]
     monkeypatch.setattr(daily_samples, "_counts", lambda *_: counts)
     home, start = make_home(), first + timedelta(days=56)
-    assert feed_health.arrived(home.settings, home.contract, start, start + A_DAY, []).usual_rows == usual
+    assert feed_health.feed_of_window(home.settings, home.contract, start, start + A_DAY, []).usual_rows == usual
