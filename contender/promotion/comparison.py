@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from contender.contracts.contract import Contract
 from contender.evaluation import evidence, metrics
 from contender.evaluation.guardrails import Checked
 from contender.evaluation.judge import judge
-from contender.evaluation.non_inferiority import leniency
+from contender.evaluation.non_inferiority import Leniency, leniency
 from contender.features import dataset
 from contender.lake import tables
 from contender.promotion import judging_window, ledger
@@ -51,6 +51,27 @@ def measure(
     return scorecard, mine, dummy
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What both models say of the same rows, and all else that the judge needs to know of them.
+
+    `y` and the scores are as evaluation wants them, by the order of `classes`; `champion_scores` is None where nobody
+    holds the title. `frame` holds the rows with all that they are grouped by. `looks` count this comparison too.
+    """
+
+    challenger: Scorecard
+    champion: ModelVersion | None
+    rows: Rows
+    frame: "pd.DataFrame"
+    y: NDArray[Any]
+    challenger_scores: NDArray[np.float64]
+    champion_scores: NDArray[np.float64] | None
+    classes: NDArray[Any]
+    leniency: Leniency
+    looks: int
+    looks_in_year: int
+
+
 def compare(
     settings: Settings,
     contract: Contract,
@@ -72,13 +93,27 @@ def compare(
         TooFewOutcomes: the rows are too few, or their window has been looked at too often.
         SeenRows: one of the models was trained on some of the rows.
     """
+    answered = gather(settings, contract, challenger, champion, rows, decayed=decayed)
+    verdict, groups = decide(contract, answered, failures, settings.seed)
+    record(settings, contract, answered, verdict, groups, revision)
+    return verdict
+
+
+def gather(
+    settings: Settings,
+    contract: Contract,
+    challenger: Scorecard,
+    champion: ModelVersion | None,
+    rows: Rows,
+    *,
+    decayed: bool,
+) -> Answers:
+    """Both models loaded and asked, and the look at their window counted."""
     assert challenger.model is not None
     judging_window.refuse_seen_rows(settings, contract, rows, filter(None, (challenger.model, champion)))
-    frame, y, slices = judging_rows(contract, whole := dataset.load(settings, contract, rows))
+    whole = dataset.load(settings, contract, rows)
+    frame, y, _ = judging_rows(contract, whole)
     earlier = ledger.verdicts(settings, contract.name, newest=None)
-    mode = leniency(
-        contract.judging, earlier, decayed=decayed, age=rows.as_of - champion.trained_until if champion else None
-    )
     mine = model_versions.load(settings, challenger.model, challenger.model.digest)
     classes = classes_of(mine)
     scores, indices = scores_and_outcomes(contract, mine, frame, y, classes)
@@ -89,59 +124,94 @@ def compare(
         )[0]
     # Both have answered and nothing was seen yet: a registry that is away costs no look.
     looks = judging_window.looks_at(settings, contract, rows)
-    cluster = contract.judging.cluster
-    clusters = whole[f"by:{cluster}"].to_numpy().astype(str) if cluster else None
-    fair, too_small, groups = _fairness(settings, contract, whole, indices, scores, clusters)
-    verdict = judge(
-        kind=contract.kind,
+    return Answers(
+        challenger=challenger,
+        champion=champion,
+        rows=rows,
+        frame=whole,
         y=indices,
-        champion=theirs,
-        challenger=scores,
-        dummy=metrics.dummy_scores(contract.kind, indices, len(indices), len(classes) or None),
-        rules=contract.judging,
-        threshold=contract.scoring.threshold,
-        latency_ms=challenger.latency_ms,
-        seed=settings.seed,
-        slices=slices,
+        challenger_scores=scores,
+        champion_scores=theirs,
+        classes=classes,
+        leniency=leniency(
+            contract.judging, earlier, decayed=decayed, age=rows.as_of - champion.trained_until if champion else None
+        ),
         looks=looks,
         looks_in_year=1 + judging_window.of_a_year(earlier, rows.as_of),
-        non_inferiority=mode.allowed_loss,
+    )
+
+
+def decide(
+    contract: Contract, answered: Answers, failures: Sequence[str], seed: int
+) -> tuple[Verdict, list[dict[str, Any]]]:
+    """The verdict, and how the challenger treats the contract's groups; reads and writes nothing."""
+    whole, scores = answered.frame, answered.challenger_scores
+    cluster = contract.judging.cluster
+    clusters = whole[f"by:{cluster}"].to_numpy().astype(str) if cluster else None
+    fair, too_small, groups = _fairness(contract, whole, answered.y, scores, clusters, seed)
+    verdict = judge(
+        kind=contract.kind,
+        y=answered.y,
+        champion=answered.champion_scores,
+        challenger=scores,
+        dummy=metrics.dummy_scores(contract.kind, answered.y, len(answered.y), len(answered.classes) or None),
+        rules=contract.judging,
+        threshold=contract.scoring.threshold,
+        latency_ms=answered.challenger.latency_ms,
+        seed=seed,
+        slices=judging_rows(contract, whole)[2],
+        looks=answered.looks,
+        looks_in_year=answered.looks_in_year,
+        non_inferiority=answered.leniency.allowed_loss,
         clusters=clusters,
         fairness=fair,
     )
-    verdict = replace(verdict, reasons=(*verdict.reasons, *too_small, *filter(None, [mode.reason])))
+    verdict = replace(verdict, reasons=(*verdict.reasons, *too_small, *filter(None, [answered.leniency.reason])))
     if failures:
         verdict = replace(verdict, decision=Decision.KEEP, reasons=(*failures, *verdict.reasons))
-    document = document_of(verdict, challenger, champion, rows)
+    return verdict, groups
+
+
+def record(
+    settings: Settings,
+    contract: Contract,
+    answered: Answers,
+    verdict: Verdict,
+    groups: Sequence[Mapping[str, Any]],
+    revision: str | None,
+) -> None:
+    """Keep the verdict with all that people look at, in the ledger and beside the challenger's run."""
+    challenger = answered.challenger.model
+    assert challenger is not None
+    document = document_of(verdict, answered.challenger, answered.champion, answered.rows)
     document |= {
-        "mode": mode.mode,
+        "mode": answered.leniency.mode,
         "min_gain": contract.judging.min_gain,
-        "looks": looks,
+        "looks": answered.looks,
         "fairness": groups,
         "git_revision": revision,
         "leaks_allowed": dict(contract.leaks.allow),
     }
-    document |= _shown(contract, whole, frame, indices, theirs, scores, classes)
+    document |= _shown(contract, answered)
     document["outcomes"] = tables.count(settings, contract.name, "outcomes")
     ledger.record_verdict(
         settings,
         contract.name,
-        challenger=challenger.model.version,
-        run_id=challenger.model.run_id,
-        window=judging_window.name_of(rows),
+        challenger=challenger.version,
+        run_id=challenger.run_id,
+        window=judging_window.name_of(answered.rows),
         document=document,
     )
-    model_versions.log_document(settings, challenger.model.run_id, document, "verdict.json")
-    return verdict
+    model_versions.log_document(settings, challenger.run_id, document, "verdict.json")
 
 
 def _fairness(
-    settings: Settings,
     contract: Contract,
     whole: "pd.DataFrame",
     y: NDArray[Any],
     scores: NDArray[np.float64],
     clusters: NDArray[Any] | None,
+    seed: int,
 ) -> tuple[list[Checked], list[str], list[dict[str, Any]]]:
     """How the challenger treats the contract's groups: limits checked, groups too small to tell, and all rates."""
     rules = contract.fairness
@@ -151,37 +221,31 @@ def _fairness(
 
     groups = {name: whole[f"by:{name}"].fillna("missing").to_numpy().astype(str) for name in rules.columns}
     threshold = contract.scoring.threshold
-    checked, too_small = fairness.check_fairness(y, scores, threshold, groups, rules, settings.seed, clusters=clusters)
+    checked, too_small = fairness.check_fairness(y, scores, threshold, groups, rules, seed, clusters=clusters)
     rates = group_rates.measure_fairness(y, scores, threshold, groups, rules)
     return checked, too_small, fairness.document_of(rates, checked)
 
 
-def _shown(
-    contract: Contract,
-    whole: "pd.DataFrame",
-    frame: "pd.DataFrame",
-    y: NDArray[Any],
-    champion: NDArray[np.float64] | None,
-    challenger: NDArray[np.float64],
-    classes: NDArray[Any],
-) -> dict[str, Any]:
+def _shown(contract: Contract, answered: Answers) -> dict[str, Any]:
     """What people look at beside the numbers: calibration of both, and decisions that a promotion would turn."""
-    told = {"challenger": evidence.calibration_bins(contract.kind, y, challenger)}
+    y, challenger, champion = answered.y, answered.challenger_scores, answered.champion_scores
+    bins = {"challenger": evidence.calibration_bins(contract.kind, y, challenger)}
     if champion is None:
-        return {"calibration": told}
-    told["champion"] = evidence.calibration_bins(contract.kind, y, champion)
+        return {"calibration": bins}
+    bins["champion"] = evidence.calibration_bins(contract.kind, y, champion)
+    columns = [column.name for column in contract.model_columns]
     flips = evidence.flip_examples(
-        whole[KEY].to_numpy(),
+        answered.frame[KEY].to_numpy(),
         y,
         champion,
         challenger,
         contract.kind,
         contract.scoring.threshold,
-        frame,
-        [column.name for column in contract.model_columns],
-        classes=classes.tolist(),
+        answered.frame[columns],
+        columns,
+        classes=answered.classes.tolist(),
     )
-    return {"calibration": told, "flips": flips}
+    return {"calibration": bins, "flips": flips}
 
 
 def document_of(verdict: Verdict, challenger: Scorecard, champion: ModelVersion | None, rows: Rows) -> dict[str, Any]:

@@ -550,7 +550,7 @@ def with_files(settings: Settings, folder: Path, model: bytes, signature: Any, s
 @guarded(
     "models are compared on rows that none has seen",
     without(
-        comparison.compare,
+        comparison.gather,
         (
             "judging_window.refuse_seen_rows(settings, contract, rows, filter(None, (challenger.model, champion)))",
             "pass",
@@ -564,7 +564,7 @@ def _(home: Path) -> None:
 
 @guarded(
     "every comparison looks at its window",
-    without(comparison.compare, ("looks = judging_window.looks_at(settings, contract, rows)", "looks = 1")),
+    without(comparison.gather, ("looks = judging_window.looks_at(settings, contract, rows)", "looks = 1")),
 )
 def _(home: Path) -> None:
     with pytest.raises(TooFewOutcomes, match="looked at 2 times"):
@@ -572,7 +572,7 @@ def _(home: Path) -> None:
 
 
 @guarded(
-    "a limit that MLflow finds broken keeps the champion", without(comparison.compare, ("if failures:", "if False:"))
+    "a limit that MLflow finds broken keeps the champion", without(comparison.decide, ("if failures:", "if False:"))
 )
 def _(home: Path) -> None:
     assert compared(home, failures=("roc_auc is too low",)).decision is Decision.KEEP

@@ -77,3 +77,15 @@ def test_models_that_answered_cost_one_look_however_they_are_judged(facing, monk
     with pytest.raises(RuntimeError, match="judged"):
         compare(lambda _, y: Model(y))
     assert ledger.windows_looked_at(settings, "orders") == {judging_window.name_of(ROWS): 1}
+
+
+def test_a_verdict_is_kept_once_in_the_ledger_and_beside_the_challengers_run(facing, monkeypatch):
+    settings, compare = facing
+    logged = []
+    monkeypatch.setattr("contender.registry.model_versions.log_document", lambda *given: logged.append(given[1:]))
+    verdict = compare(lambda _, y: Model(y))
+
+    (kept,) = ledger.verdicts(settings, "orders")
+    assert (kept["decision"], kept["challenger"], kept["champion"]) == (verdict.decision.value, 2, 1)
+    assert (kept["looks"], kept["mode"], kept["outcomes"]) == (1, "usual", 400)
+    assert [(run, name) for run, _, name in logged] == [("run-2", "verdict.json")]
