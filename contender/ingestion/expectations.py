@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from contender.contracts.sections import BatchRules
 from contender.errors import DataError
-from contender.ingestion.row_checks import Check
+from contender.ingestion.row_checks import RULES, Check, unreadable_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -71,7 +71,7 @@ def expect(
             name="contract",
             expectations=[
                 *_batch_expectations(facts, rules, time),
-                *[_row_expectation(check) for check in checks],
+                *row_expectations(checks, clean=clean),
             ],
         )
     )
@@ -112,23 +112,24 @@ def _batch_expectations(facts: BatchFacts, rules: BatchRules, time: str | None) 
     return [volume, gxe.ExpectColumnMaxToBeBetween(column=time, min_value=oldest)]
 
 
-def _row_expectation(check: Check) -> Any:
-    limit: Any = check.limit
-    from great_expectations import expectations as gxe
+def row_expectations(checks: Sequence[Check], *, clean: bool = False) -> list[Any]:
+    """One expectation for each check, by the same rules by which rows get their reasons.
 
-    match check.kind:
-        case "readable" | "unchanged":
-            return gxe.ExpectColumnValuesToBeNull(column=check.measured)
-        case "present":
-            return gxe.ExpectColumnValuesToNotBeNull(column=check.column)
-        case "min":
-            return gxe.ExpectColumnValuesToBeBetween(column=check.column, min_value=limit)
-        case "max" | "not in the future":
-            return gxe.ExpectColumnValuesToBeBetween(column=check.column, max_value=limit)
-        case "in set":
-            return gxe.ExpectColumnValuesToBeInSet(column=check.column, value_set=list(limit))
-        case "unique":
-            return gxe.ExpectColumnValuesToBeUnique(column=check.column)
+    Args:
+        clean: no row has a reason against it; then nothing is unreadable, and all is asked in one pass.
+    """
+    from great_expectations import expectations as gxe
+    from great_expectations.expectations.row_conditions import PassThroughCondition
+
+    unreadable, found = unreadable_of(checks), []
+    for check in checks:
+        rule, more = RULES[check.kind], dict[str, Any]()
+        if rule.limit:
+            more[rule.limit] = list(check.limit) if isinstance(check.limit, tuple) else check.limit
+        if check.kind == "present" and check.column in unreadable and not clean:
+            more["row_condition"] = PassThroughCondition(pass_through_filter=f"`{unreadable[check.column]}` IS NULL")
+        found.append(getattr(gxe, rule.expectation)(column=check.measured, **more))
+    return found
 
 
 _OF_THE_BATCH = ("expect_table_row_count_to_be_between", "expect_column_max_to_be_between")

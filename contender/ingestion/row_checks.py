@@ -2,13 +2,13 @@
 
 A conformed frame has the columns of ours (`_file`, `_row`, …), every declared column in its type, `_raw` (the strings
 as landed), `_reasons` (an array, empty for a good row), and per checked type one column that holds the raw value where
-it cannot be read, so that Great Expectations shows what stood there.
+it cannot be read, so that Great Expectations shows what stood there. `RULES` says for both what each check asks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
@@ -37,19 +37,50 @@ SPARK_TYPES: dict[ColumnType, str] = {
 }
 
 
+CheckKind = Literal["readable", "present", "min", "max", "in set", "not in the future", "unique", "unchanged"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one kind of check asks of the column that it measures, for Spark and for Great Expectations.
+
+    `fails` takes the column and the check's limit; a missing value fails no rule but that it be there. `limit` names
+    the expectation's argument for the limit.
+    """
+
+    fails: Callable[[SparkColumn, Any], SparkColumn]
+    expectation: str
+    limit: str = ""
+
+
+_FLAGGED = Rule(lambda value, _: value.isNotNull(), "ExpectColumnValuesToBeNull")
+"""Of a column that is filled only where the check fails."""
+
+RULES: dict[CheckKind, Rule] = {
+    "readable": _FLAGGED,
+    "present": Rule(lambda value, _: value.isNull(), "ExpectColumnValuesToNotBeNull"),
+    "min": Rule(lambda value, limit: value < F.lit(limit), "ExpectColumnValuesToBeBetween", "min_value"),
+    "max": Rule(lambda value, limit: value > F.lit(limit), "ExpectColumnValuesToBeBetween", "max_value"),
+    "in set": Rule(lambda value, limit: ~value.isin(*limit), "ExpectColumnValuesToBeInSet", "value_set"),
+    "not in the future": Rule(lambda value, limit: value > F.lit(limit), "ExpectColumnValuesToBeBetween", "max_value"),
+    "unique": _FLAGGED,
+    "unchanged": _FLAGGED,
+}
+
+
 @dataclass(frozen=True)
 class Check:
     """One promise of the contract about one column, told as the reason that a row gets for breaking it."""
 
     column: str
-    kind: Literal["readable", "present", "min", "max", "in set", "not in the future", "unique", "unchanged"]
+    kind: CheckKind
     reason: str
     limit: float | datetime | tuple[str, ...] | None = None
 
     @property
     def measured(self) -> str:
         """Name of the column of the conformed frame that the check looks at."""
-        return self.reason.replace(".", " ") if self.kind in ("readable", "unchanged") else self.column
+        return self.reason.replace(".", " ") if RULES[self.kind] is _FLAGGED else self.column
 
 
 def checks_of(columns: Columns, *, key: str | None, time: str | None, at: datetime, skew: timedelta) -> list[Check]:
@@ -83,7 +114,7 @@ def conform(staged: DataFrame, columns: Columns, checks: Sequence[Check], missin
     """Typed columns, `_raw`, and `_reasons` by every row check. One narrow pass."""
     raw = {name: _present(name, missing) for name in columns}
     values = {name: _typed(raw[name], column) for name, column in columns.items()}
-    unreadable = {check.column: check.measured for check in checks if check.kind == "readable"}
+    unreadable = unreadable_of(checks)
     typed = staged.select(
         FILE,
         ROW,
@@ -94,7 +125,7 @@ def conform(staged: DataFrame, columns: Columns, checks: Sequence[Check], missin
             for name, to in unreadable.items()
         ],
     )
-    reasons = [F.when(_fails(check, unreadable), F.lit(check.reason)) for check in checks]
+    reasons = [F.when(_fails(check, checks), F.lit(check.reason)) for check in checks]
     return typed.withColumn(
         "_reasons", F.array_compact(F.array(*reasons)) if reasons else F.array().cast("array<string>")
     )
@@ -121,9 +152,10 @@ def mark_repeated(rows: DataFrame, known: DataFrame | None, columns: Mapping[str
     repeated = F.when(F.col("_before") == F.col("_content"), F.lit(same.reason)).when(
         F.col("_before").isNotNull(), F.lit(other.reason)
     )
+    flags = {check.measured: F.when(F.array_contains("_reasons", check.reason), F.col(KEY)) for check in (same, other)}
     return (
         marked.withColumn("_reasons", F.array_compact(F.array_append("_reasons", repeated)))
-        .withColumn(other.measured, F.when(F.array_contains("_reasons", other.reason), F.col(KEY)))
+        .withColumns(flags)
         .drop("_content", "_first", "_place", "_before", "_known")
     )
 
@@ -157,26 +189,18 @@ def _typed(text: SparkColumn, column: Column) -> SparkColumn:
     return finite if column.type == "number" else F.when(finite == F.floor(finite), finite.try_cast("bigint"))
 
 
-def _fails(check: Check, unreadable: Mapping[str, str]) -> SparkColumn:
-    value = F.col(_quoted(check.measured))
-    match check.kind:
-        case "readable":
-            return value.isNotNull()
-        case "present":
-            # What cannot be read has its own reason; missing is what was never there.
-            read = unreadable.get(check.column)
-            return value.isNull() & (F.col(_quoted(read)).isNull() if read else F.lit(True))
-        case "min":
-            return value < F.lit(check.limit)
-        case "max":
-            return value > F.lit(check.limit)
-        case "in set":
-            assert isinstance(check.limit, tuple)
-            return ~value.isin(*check.limit)
-        case "not in the future":
-            return value > F.lit(check.limit)
-        case _:
-            raise AssertionError(check.kind)
+def unreadable_of(checks: Sequence[Check]) -> dict[str, str]:
+    """The columns that hold what cannot be read, by the column that it stood in.
+
+    It has its own reason, and is not told as missing, too: missing is what was never there.
+    """
+    return {check.column: check.measured for check in checks if check.kind == "readable"}
+
+
+def _fails(check: Check, checks: Sequence[Check]) -> SparkColumn:
+    fails = RULES[check.kind].fails(F.col(_quoted(check.measured)), check.limit)
+    unread = unreadable_of(checks).get(check.column) if check.kind == "present" else None
+    return fails & F.col(_quoted(unread)).isNull() if unread else fails
 
 
 def _quoted(name: str) -> str:
