@@ -28,8 +28,8 @@ from contender.settings import Settings
 from flows.prefect_api import discovery, prefect_server
 from flows.prefect_api.client import BUSY, ask
 from flows.up import processes
-from flows.up import supervisor as up_supervisor
 from flows.up.services import Child
+from flows.up.supervisor import socket_of, start_supervisor
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -414,10 +414,10 @@ def test_a_child_that_never_stays_is_tried_with_growing_pauses_then_given_up(fre
     settings = fresh.settings
     settings.running.mkdir(parents=True)
     settings.logs.mkdir(parents=True)
-    monkeypatch.setattr(up_supervisor, "_RETRIES", 2)
+    monkeypatch.setattr("flows.up.supervisor._RETRIES", 2)
     child = Child("hasty", (sys.executable, "-c", "print('100 % gone')"), bool, environment={"RATE": "5%"})
     mark = {processes.MARK: f"{processes.key_of(settings)}.test"}
-    supervisor = up_supervisor.start(settings, [child], os.environ | mark)
+    supervisor = start_supervisor(settings, [child], os.environ | mark)
     try:
         until(supervisor.answers)
         supervisor.launch("hasty")
@@ -435,14 +435,14 @@ def test_a_home_with_a_long_or_odd_name_has_a_supervisor_as_well(tmp_path):
         settings.running.mkdir(parents=True)
         settings.logs.mkdir(parents=True)
         child = Child("calm", (sys.executable, "-c", "import time; time.sleep(60)", str(home)), bool)
-        supervisor = up_supervisor.start(settings, [child], os.environ)
+        supervisor = start_supervisor(settings, [child], os.environ)
         try:
             until(supervisor.answers)
             supervisor.launch("calm")
             until(lambda found=supervisor: found.states()["calm"].pid)
         finally:
             supervisor.stop(5)
-        place = up_supervisor.socket_of(settings)
+        place = socket_of(settings)
         assert len(str(place)) < 100
         if not place.is_relative_to(home):
             shutil.rmtree(place.parent)
