@@ -10,8 +10,7 @@ from contender.errors import BatchRefused
 from contender.promotion.locks import at_work
 from contender.settings import Settings
 from contender.values import Ingested
-from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run
-from flows.runtime.wait_times import patience_seconds, settled_seconds
+from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run, patience_seconds, settled_seconds
 from flows.runtime.warm_up import begin_on_worker
 from flows.score import score_what_is_new
 from tasks.announcements import tell_ingested, tell_refused

@@ -11,8 +11,7 @@ from contender.performance.quality_readings import Readings
 from contender.promotion.locks import at_work
 from contender.retraining.diagnoses import Kept
 from contender.settings import Settings
-from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run
-from flows.runtime.wait_times import patience_seconds
+from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run, patience_seconds
 from flows.runtime.warm_up import begin_on_worker
 from tasks.monitoring import (
     act,

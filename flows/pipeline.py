@@ -12,8 +12,7 @@ from contender.settings import Settings
 from contender.values import Ingested, Scored, Verdict
 from flows.ingest import ingest
 from flows.retrain import retrain
-from flows.runtime.flow_runs import UseCase, in_one_sentence, tags_of
-from flows.runtime.wait_times import patience_seconds
+from flows.runtime.flow_runs import UseCase, in_one_sentence, patience_seconds, tags_of
 from flows.score import score
 from tasks.retraining import decide_retraining
 

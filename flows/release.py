@@ -10,8 +10,7 @@ from contender.promotion.judging_window import unseen
 from contender.promotion.locks import at_work
 from contender.settings import Environment, Settings
 from contender.values import ModelVersion, Scorecard
-from flows.runtime.flow_runs import UseCase, in_one_sentence
-from flows.runtime.wait_times import patience_seconds
+from flows.runtime.flow_runs import UseCase, in_one_sentence, patience_seconds
 from tasks.release import copy_champion, validate_there
 from tasks.training import split_rows
 

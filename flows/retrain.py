@@ -13,8 +13,7 @@ from contender.events import DRIFT
 from contender.promotion.locks import at_work
 from contender.settings import Settings
 from contender.values import Verdict
-from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run
-from flows.runtime.wait_times import patience_seconds
+from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run, patience_seconds
 from flows.runtime.warm_up import begin_on_worker
 from tasks.announcements import tell_crowned
 from tasks.approvals import ask_approval

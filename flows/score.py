@@ -8,8 +8,7 @@ from contender.contracts.contract import Contract
 from contender.promotion.locks import at_work
 from contender.settings import Settings
 from contender.values import Scored
-from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run
-from flows.runtime.wait_times import patience_seconds
+from flows.runtime.flow_runs import UseCase, in_one_sentence, name_of_run, patience_seconds
 from flows.runtime.warm_up import begin_on_worker
 from tasks.announcements import tell_scored
 from tasks.promotion import find_champion, repair_aliases

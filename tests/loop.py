@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import psutil
 from deltalake import DeltaTable
 
-from flows.prefect_api import prefect_server
+from flows.prefect_api.client import BUSY, ask
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONTENDER = Path(sys.executable).with_name("contender")
@@ -117,7 +117,7 @@ class Loop:
 
     def ask(self, path: str, document: Any = None) -> Any:
         """An answer of Prefect's API; a POST where there is something to send."""
-        return prefect_server.ask(f"http://127.0.0.1:{self.prefect}/api", f"/{path}", document)
+        return ask(f"http://127.0.0.1:{self.prefect}/api", f"/{path}", document, pauses=BUSY)
 
     def flow_runs(self, flow: str, *states: str) -> list[dict[str, Any]]:
         """Runs of a flow, newest first; in any state, or in those named."""

@@ -100,9 +100,8 @@ def ask(url: str, *, proxied: bool = True) -> tuple[int, bytes]:
     """Status and first bytes of an answer; user and password of the address go where they belong."""
     parts = urlsplit(url)
     request = urllib.request.Request(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
-    if parts.username is not None:
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    if login := login_in(url):
+        request.add_unredirected_header("Authorization", basic(login))
     handlers = [] if proxied else [urllib.request.ProxyHandler({})]
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=SECONDS) as answer:
@@ -110,3 +109,14 @@ def ask(url: str, *, proxied: bool = True) -> tuple[int, bytes]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read(300)
+
+
+def login_in(address: str) -> str:
+    """NAME:PASSWORD of an address; empty where it holds none."""
+    parts = urlsplit(address)
+    return "" if parts.username is None else f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+
+
+def basic(login: str) -> str:
+    """The header `Authorization` for NAME:PASSWORD."""
+    return f"Basic {base64.b64encode(login.encode()).decode()}"

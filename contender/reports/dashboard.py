@@ -175,9 +175,9 @@ def _triggers(settings: Settings, name: str) -> list[Happening]:
 
 def _report(settings: Settings, name: str, beside: Path | None) -> str:
     """The way to the use case's own page; empty where there is none."""
-    from contender.reports.publication import path_of as report_of
+    from contender.reports import publication
 
-    path = report_of(settings, name)
+    path = publication.path_of(settings, name)
     if not path.is_file():
         return ""
     return f"reports/{name}/{path.name}" if beside is None else Path(os.path.relpath(path, beside)).as_posix()

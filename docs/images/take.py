@@ -19,7 +19,8 @@ from PIL import Image
 
 from contender.errors import ContenderError, Unavailable, UsageError
 from contender.settings import Settings
-from flows.prefect_api import discovery, prefect_server
+from flows.prefect_api import discovery
+from flows.prefect_api.client import ask
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT, COLOURS = 1280, 900, 64
@@ -67,7 +68,7 @@ def pages(running: discovery.Running, use_case: str) -> Iterator[tuple[str, str]
 
 def newest(running: discovery.Running, what: str, question: dict[str, Any]) -> str:
     """Id of the first that answers a question to Prefect's API."""
-    found = prefect_server.ask(running.prefect_api, f"/{what}/filter", {"limit": 1, **question})
+    found = ask(running.prefect_api, f"/{what}/filter", {"limit": 1, **question})
     if not found:
         raise UsageError(f"There are no {what} to take a picture of; wait until the loop has crowned a champion.")
     return str(found[0]["id"])

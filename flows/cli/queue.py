@@ -13,6 +13,7 @@ from contender.errors import Unavailable, UsageError
 from contender.redact import without_login
 from contender.settings import Settings
 from flows.prefect_api import prefect_server
+from flows.prefect_api.client import BUSY, ask
 from flows.runtime.output import print_json
 
 
@@ -41,8 +42,8 @@ def _create(server: str, deployment: str, parameters: dict[str, Any]) -> Any:
     # With a key, an answer that got lost makes no second run.
     question = {"parameters": parameters, "idempotency_key": str(uuid4())}
     try:
-        found = prefect_server.ask(server, f"/deployments/name/{deployment}")
-        return prefect_server.ask(server, f"/deployments/{found['id']}/create_flow_run", question)
+        found = ask(server, f"/deployments/name/{deployment}", pauses=BUSY)
+        return ask(server, f"/deployments/{found['id']}/create_flow_run", question, pauses=BUSY)
     except urllib.error.HTTPError as error:
         with error:
             raise _refusal(server, deployment, error.code, error.read()) from error

@@ -1,6 +1,5 @@
 """Prefect's server over plain HTTP: importing Prefect's client would cost a watcher 150 MB."""
 
-import base64
 import http.client
 import json
 import logging
@@ -13,19 +12,70 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from contender.errors import Unavailable
+from contender.operations.server_checks import basic, login_in
 from contender.redact import without_login
 from contender.settings import Settings
 from flows.prefect_api.discovery import find_running
 
 Document = dict[str, Any]
 
+BUSY = (0.5, 1, 2, 4)
+"""Pauses of a command that asks once and wants an answer."""
+
 _SECONDS = 5.0
 _LONGEST_REST = 15.0
 
 log = logging.getLogger(__name__)
+
+
+def ask(address: str, path: str, question: Any = None, *, login: str = "", pauses: Sequence[float] = ()) -> Any:
+    """What a Prefect API answers: to a POST where there is a question, else to a GET.
+
+    Args:
+        question: what JSON can hold.
+        login: NAME:PASSWORD; else that of the address, else this process's, else its key.
+        pauses: seconds, more or less, before a server is asked again that says by status 503 that it is busy.
+
+    Raises:
+        OSError: no answer, or a refusal (`urllib.error.HTTPError`).
+        ValueError: the answer is not JSON.
+    """
+    login = login or login_in(address) or os.environ.get("PREFECT_API_AUTH_STRING", "")
+    key = os.environ.get("PREFECT_API_KEY", "")
+    authorization = basic(login) if login else f"Bearer {key}" if key else ""
+    body = None if question is None else json.dumps(question, default=str).encode()
+    for pause in (*pauses, None):
+        try:
+            return json.loads(fetch(f"{address.rstrip('/')}{path}", body, authorization, seconds=_SECONDS) or b"null")
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or pause is None:
+                raise
+            error.close()
+            # Not all who wait come back at once.
+            time.sleep(pause * random.uniform(0.5, 1.5))
+    return None
+
+
+def fetch(url: str, body: bytes | None = None, authorization: str = "", *, seconds: float) -> bytes:
+    """The body of a good answer; what is posted is JSON.
+
+    Raises:
+        OSError: no answer, or a refusal (`urllib.error.HTTPError`).
+    """
+    parts = urlsplit(url)
+    # A proxy knows nothing of this machine.
+    here = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if here else []))
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    request = urllib.request.Request(bare, body, {"Content-Type": "application/json"})
+    if authorization:
+        request.add_unredirected_header("Authorization", authorization)
+    with opener.open(request, timeout=seconds) as answer:
+        found: bytes = answer.read()
+        return found
 
 
 class Away(Unavailable):
@@ -41,12 +91,7 @@ class Server:
         given = os.environ.get("PREFECT_API_URL") or usual
         parts = urlsplit(given.rstrip("/"))
         self.address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        self._login = settings.prefect_auth.get_secret_value() or os.environ.get("PREFECT_API_AUTH_STRING", "")
-        if parts.username is not None:
-            self._login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        # A proxy knows nothing of this machine.
-        here = parts.hostname in ("127.0.0.1", "localhost", "::1")
-        self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if here else []))
+        self._login = login_in(given) or settings.prefect_auth.get_secret_value()
         self._lock = threading.Lock()
         self._failures, self._rests_until = 0, 0.0
 
@@ -88,27 +133,19 @@ class Server:
         """The answer to a request: a POST where there is a document, else a GET.
 
         Raises:
-            Away: the server does not answer, refuses, or is left in peace after it did so.
+            Away: the server does not answer with JSON, refuses, or is left in peace after it did so.
         """
         if time.monotonic() < self._rests_until:
             raise Away(f"Prefect at {self.address} does not answer; it will be asked again.")
-        body = None if document is None else json.dumps(document, default=str).encode()
-        request = urllib.request.Request(f"{self.address}{path}", body, {"Content-Type": "application/json"})
-        if key := os.environ.get("PREFECT_API_KEY"):
-            request.add_unredirected_header("Authorization", f"Bearer {key}")
-        elif self._login:
-            secret = base64.b64encode(self._login.encode()).decode()
-            request.add_unredirected_header("Authorization", f"Basic {secret}")
         try:
-            with self._opener.open(request, timeout=_SECONDS) as answer:
-                content = answer.read()
+            answer = ask(self.address, path, document, login=self._login)
         except urllib.error.HTTPError as error:
             with error:
                 raise self._away(_told(error)) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._away(str(getattr(error, "reason", error)) or type(error).__name__) from None
         self._back()
-        return json.loads(content) if content else None
+        return answer
 
     def _away(self, reason: str) -> Away:
         sentence = f"Prefect at {without_login(self.address)} does not answer ({reason}); it will be asked again."

@@ -11,6 +11,7 @@ from contender.promotion.ledger import LedgerEntry
 from contender.registry import ui_links
 from contender.settings import Settings
 from flows.prefect_api import prefect_server
+from flows.prefect_api.client import BUSY, ask
 
 SECONDS = 2.0
 """How long a command waits for the server, which may be away."""
@@ -46,4 +47,4 @@ def _post(settings: Settings, event: events.Event) -> None:
         server = prefect_server.find_server(settings)
         if server is not None:
             moment = {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(), "related": []}
-            prefect_server.ask(server, "/events", [event.document(settings) | moment])
+            ask(server, "/events", [event.document(settings) | moment], pauses=BUSY)

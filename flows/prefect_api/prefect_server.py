@@ -1,26 +1,21 @@
 """The Prefect API that a command talks to: the server that runs, or one of its own for as long as it takes."""
 
 import atexit
-import base64
 import json
 import os
-import random
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 
 from contender.errors import Unavailable
 from contender.redact import without_login
 from contender.settings import Settings
 from flows.prefect_api import discovery
+from flows.prefect_api.client import BUSY, ask, fetch
 from flows.prefect_api.logins import login_of
 
 _READY_SECONDS = 120
@@ -106,7 +101,7 @@ def find_server(settings: Settings) -> str | None:
 def _admitted(address: str) -> str:
     """The address, if its server lets us in: its health it tells to everybody."""
     try:
-        ask(address, "/admin/version")
+        ask(address, "/admin/version", pauses=BUSY)
     except HTTPError as error:
         error.close()
         if error.code in (401, 403):
@@ -149,53 +144,6 @@ def answers(address: str) -> bool:
         return json.loads(fetch(f"{address.rstrip('/')}/health", seconds=2)) is True
     except (OSError, ValueError, HTTPException):
         return False
-
-
-def ask(address: str, path: str, question: Any = None) -> Any:
-    """What a Prefect API answers, with this process's login, without the seconds that loading Prefect takes.
-
-    A server whose database is busy says so by status 503, and is asked again for a while.
-
-    Args:
-        question: what JSON can hold; it is posted.
-
-    Raises:
-        OSError: no answer, or a refusal (`urllib.error.HTTPError`).
-        ValueError: the answer is not JSON.
-    """
-    headers = {"Content-Type": "application/json"}
-    if login := os.environ.get("PREFECT_API_AUTH_STRING"):
-        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-    elif key := os.environ.get("PREFECT_API_KEY"):
-        headers["Authorization"] = f"Bearer {key}"
-    body = None if question is None else json.dumps(question).encode()
-    for pause in _PAUSES:
-        try:
-            return json.loads(fetch(f"{address.rstrip('/')}{path}", body, headers, seconds=5) or b"null")
-        except urllib.error.HTTPError as error:
-            if error.code != 503:
-                raise
-            error.close()
-            time.sleep(pause * random.uniform(0.5, 1.5))
-    return json.loads(fetch(f"{address.rstrip('/')}{path}", body, headers, seconds=5) or b"null")
-
-
-_PAUSES = (0.5, 1, 2, 4)
-"""Seconds before a busy server is asked again, more or less: not all who wait come back at once."""
-
-
-def fetch(url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *, seconds: float) -> bytes:
-    """The body of a good answer.
-
-    Raises:
-        OSError: no answer, or a refusal (`urllib.error.HTTPError`).
-    """
-    # A proxy knows nothing of this machine.
-    here = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if here else []))
-    with opener.open(urllib.request.Request(url, data=body, headers=dict(headers or {})), timeout=seconds) as answer:
-        found: bytes = answer.read()
-        return found
 
 
 def _start(settings: Settings) -> subprocess.Popen[bytes]:

@@ -1,13 +1,14 @@
 """Prefect runs that wait for a person, told from the command line that it was decided, without loading Prefect."""
 
 from contextlib import suppress
+from http.client import HTTPException
 from typing import Any
 
-from contender.errors import Unavailable
+from contender.errors import ContenderError
 from contender.promotion.approval_request import Request, what_became_of
 from contender.settings import Settings
-from flows.prefect_api.client import Server
-from flows.prefect_api.prefect_server import answers
+from flows.prefect_api.client import BUSY, ask
+from flows.prefect_api.prefect_server import find_server
 
 
 def end(settings: Settings, use_case: str, request: Request | None) -> bool:
@@ -17,11 +18,12 @@ def end(settings: Settings, use_case: str, request: Request | None) -> bool:
     """
     if request is None or request.flow_run is None:
         return False
-    server = Server(settings)
-    with suppress(Unavailable, ValueError, LookupError):
-        if answers(server.address) and _is_paused(server.ask(f"/flow_runs/{request.flow_run}")):
+    run = f"/flow_runs/{request.flow_run}"
+    with suppress(ContenderError, OSError, HTTPException, ValueError, LookupError):
+        server = find_server(settings)
+        if server is not None and _is_paused(ask(server, run, pauses=BUSY)):
             state = {"type": "COMPLETED", "name": request.state.title(), "message": what_became_of(use_case, request)}
-            done = server.ask(f"/flow_runs/{request.flow_run}/set_state", {"state": state, "force": True})
+            done = ask(server, f"{run}/set_state", {"state": state, "force": True}, pauses=BUSY)
             return bool(done["status"] == "ACCEPT")
     return False
 

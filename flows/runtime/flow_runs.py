@@ -1,5 +1,7 @@
 """How every flow of ours runs: under a name that says why, tagged with its use case, and failing in one sentence.
 
+How long it waits for another one depends on whether a person looks on.
+
 Prefect by itself would put the exception's text into the state and its traceback into the log, which of Spark's is a
 page of Java.
 """
@@ -14,7 +16,7 @@ import prefect
 from prefect import Flow, State
 from prefect.context import FlowRunContext, TagsContext
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Failed
 from pydantic import Field
 
@@ -31,6 +33,8 @@ UseCase = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", examples=["payments
 
 WHOLE = "pipeline"
 """The flow that runs the others."""
+
+WORKER_SECONDS, SETTLED_SECONDS = 3600, 1.5
 
 _KEPT = "_contender_kept"
 
@@ -62,6 +66,16 @@ def name_of_run() -> str:
     if run.created_by is not None and run.created_by.type == "AUTOMATION":
         return f"{name}: after an event"
     return name
+
+
+def patience_seconds() -> float:
+    """An hour on a worker, where nobody looks on; nothing in a terminal, where a person would rather hear of it."""
+    return WORKER_SECONDS if deployment.id else 0
+
+
+def settled_seconds() -> float:
+    """How long a file must be unchanged: on a worker as others may be writing it, in a terminal a person says when."""
+    return SETTLED_SECONDS if deployment.id else 0
 
 
 def _guarded(run: Callable[..., Any]) -> Callable[..., Any]:

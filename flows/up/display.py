@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from flows.prefect_api import prefect_server
+from flows.prefect_api.client import BUSY, ask
 from flows.prefect_api.deployments import POOL
 from flows.prefect_api.discovery import Running
 from flows.runtime.output import print_json
@@ -151,7 +151,7 @@ def _last_run(address: str) -> str:
         "flow_runs": {"state": {"type": {"any_": _STARTED}}, "start_time": {"is_null_": False}},
     }
     try:
-        found: list[dict[str, Any]] = prefect_server.ask(address, "/flow_runs/filter", question)
+        found: list[dict[str, Any]] = ask(address, "/flow_runs/filter", question, pauses=BUSY)
     except (*LOST, ValueError):
         return ""
     return f"run {found[0]['name']} {found[0]['state_name'].lower()}" if found else ""

@@ -3,7 +3,6 @@
 import os
 import sys
 import urllib.error
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from contender.errors import Unavailable
+from contender.operations.server_checks import basic
 from contender.settings import Settings
 from flows.prefect_api import prefect_server
+from flows.prefect_api.client import BUSY, ask, fetch
 from flows.prefect_api.deployments import POOL
 from flows.prefect_api.logins import MLFLOW_SHORTEST, login_of
 from flows.up import processes
@@ -184,12 +185,11 @@ def _write_auth(settings: Settings) -> Path:
 
 def _mlflow_answers(settings: Settings) -> bool:
     """Whether the server answers from its store, which it makes or migrates when first asked."""
-    headers = {"Content-Type": "application/json"}
-    if login := login_of(settings.mlflow_auth, "CONTENDER_MLFLOW_AUTH", MLFLOW_SHORTEST):
-        headers["Authorization"] = f"Basic {b64encode(':'.join(login).encode()).decode()}"
+    login = login_of(settings.mlflow_auth, "CONTENDER_MLFLOW_AUTH", MLFLOW_SHORTEST)
+    authorization = basic(":".join(login)) if login else ""
     address = f"{mlflow_address(settings)}/api/2.0/mlflow/experiments/search"
     try:
-        return bool(prefect_server.fetch(address, b'{"max_results": 1}', headers, seconds=30))
+        return bool(fetch(address, b'{"max_results": 1}', authorization, seconds=30))
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 401:
@@ -204,7 +204,7 @@ def _mlflow_answers(settings: Settings) -> bool:
 
 def _polls(address: str, worker: str) -> bool:
     try:
-        found = prefect_server.ask(address, f"/work_pools/{POOL}/workers/filter", {})
+        found = ask(address, f"/work_pools/{POOL}/workers/filter", {}, pauses=BUSY)
     except (OSError, ValueError, HTTPException):
         return False
     return any(one["name"] == worker and one["status"] == "ONLINE" for one in found)

@@ -23,9 +23,8 @@ from flows.prefect_api.discovery import Running
 from flows.prefect_api.logins import MLFLOW_SHORTEST, login_of
 from flows.runtime.output import print_json
 from flows.up import display, preflight, processes, services
-from flows.up import supervisor as up_supervisor
 from flows.up.services import Child
-from flows.up.supervisor import Supervisor
+from flows.up.supervisor import LOST, Supervisor, start_supervisor
 
 _READY_SECONDS, _BLINK_SECONDS = 600, 0.2
 _WORKERS_AND_SERVERS_SECONDS, _REST_SECONDS = 6.5, 2.5
@@ -66,7 +65,7 @@ def _run(settings: Settings, contracts: Sequence[Contract], teller: display.Tell
     running = replace(running, prefect_api=server or running.prefect_api)
     discovery.record(settings, running)
     family = services.children(settings, names, id_.partition(".")[2], server)
-    supervisor = up_supervisor.start(settings, family, services.environment(settings, id_, server))
+    supervisor = start_supervisor(settings, family, services.environment(settings, id_, server))
     try:
         _start(settings, supervisor, family, teller)
         running = replace(running, ready=True)
@@ -79,7 +78,7 @@ def _run(settings: Settings, contracts: Sequence[Contract], teller: display.Tell
         _hear_no_more()
         teller.close()
         teller.note("Ending all of it.")
-        with suppress(*up_supervisor.LOST):
+        with suppress(*LOST):
             supervisor.stop_workers()
         processes.end_flow_runs(settings)
         supervisor.stop(_WORKERS_AND_SERVERS_SECONDS)

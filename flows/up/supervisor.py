@@ -153,7 +153,7 @@ def _lost_as_unavailable() -> Iterator[None]:
         raise Unavailable("The supervisor of all processes has ended; start again by 'contender up'.") from error
 
 
-def start(settings: Settings, children: Sequence[Child], environment: Mapping[str, str]) -> Supervisor:
+def start_supervisor(settings: Settings, children: Sequence[Child], environment: Mapping[str, str]) -> Supervisor:
     """A supervisord that knows the children, and has started none.
 
     Raises:

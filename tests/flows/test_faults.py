@@ -13,7 +13,7 @@ from contender.errors import Busy
 from contender.promotion.locks import at_work
 from contender.settings import Settings
 from flows.prefect_api import prefect_server
-from flows.runtime.wait_times import WORKER_SECONDS, patience_seconds
+from flows.runtime.flow_runs import WORKER_SECONDS, patience_seconds
 from tests.flows.prefect_server import eventually, served
 
 HOLD = """

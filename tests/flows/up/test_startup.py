@@ -26,9 +26,10 @@ from deltalake import DeltaTable
 from contender.contracts.contract import Contract
 from contender.settings import Settings
 from flows.prefect_api import discovery, prefect_server
+from flows.prefect_api.client import BUSY, ask
 from flows.up import processes
-from flows.up import supervisor as up_supervisor
 from flows.up.services import Child
+from flows.up.supervisor import socket_of, start_supervisor
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -199,9 +200,9 @@ def test_up_tells_where_everything_is_and_all_of_it_answers(installation, up):
     assert prefect_server.answers(f"{prefect}/api")
     assert search(settings) == 200
     assert (settings.state / "mlflow.db").is_file()
-    workers = prefect_server.ask(f"{prefect}/api", "/work_pools/contender/workers/filter", {})
+    workers = ask(f"{prefect}/api", "/work_pools/contender/workers/filter", {}, pauses=BUSY)
     assert [one["status"] for one in workers] == ["ONLINE"]
-    deployments = prefect_server.ask(f"{prefect}/api", "/deployments/filter", {})
+    deployments = ask(f"{prefect}/api", "/deployments/filter", {}, pauses=BUSY)
     assert {"orders"} == {one["name"] for one in deployments}
     report_memory(installation)
 
@@ -299,12 +300,10 @@ def keys(installation: Installation, table: str) -> set[str]:
 def test_sigterm_ends_all_of_it_with_a_flow_run_in_progress(installation, up):
     address = f"http://127.0.0.1:{installation.settings.prefect_port}/api"
     deployment = next(
-        one for one in prefect_server.ask(address, "/deployments/filter", {}) if "ingest" in one["entrypoint"]
+        one for one in ask(address, "/deployments/filter", {}, pauses=BUSY) if "ingest" in one["entrypoint"]
     )
-    run = prefect_server.ask(
-        address, f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"use_case": "orders"}}
-    )
-    until(lambda: prefect_server.ask(address, f"/flow_runs/{run['id']}")["state_type"] not in ("SCHEDULED", "PENDING"))
+    run = ask(address, f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"use_case": "orders"}})
+    until(lambda: ask(address, f"/flow_runs/{run['id']}", pauses=BUSY)["state_type"] not in ("SCHEDULED", "PENDING"))
 
     began = time.monotonic()
     up.process.terminate()
@@ -415,10 +414,10 @@ def test_a_child_that_never_stays_is_tried_with_growing_pauses_then_given_up(fre
     settings = fresh.settings
     settings.running.mkdir(parents=True)
     settings.logs.mkdir(parents=True)
-    monkeypatch.setattr(up_supervisor, "_RETRIES", 2)
+    monkeypatch.setattr("flows.up.supervisor._RETRIES", 2)
     child = Child("hasty", (sys.executable, "-c", "print('100 % gone')"), bool, environment={"RATE": "5%"})
     mark = {processes.MARK: f"{processes.key_of(settings)}.test"}
-    supervisor = up_supervisor.start(settings, [child], os.environ | mark)
+    supervisor = start_supervisor(settings, [child], os.environ | mark)
     try:
         until(supervisor.answers)
         supervisor.launch("hasty")
@@ -436,14 +435,14 @@ def test_a_home_with_a_long_or_odd_name_has_a_supervisor_as_well(tmp_path):
         settings.running.mkdir(parents=True)
         settings.logs.mkdir(parents=True)
         child = Child("calm", (sys.executable, "-c", "import time; time.sleep(60)", str(home)), bool)
-        supervisor = up_supervisor.start(settings, [child], os.environ)
+        supervisor = start_supervisor(settings, [child], os.environ)
         try:
             until(supervisor.answers)
             supervisor.launch("calm")
             until(lambda found=supervisor: found.states()["calm"].pid)
         finally:
             supervisor.stop(5)
-        place = up_supervisor.socket_of(settings)
+        place = socket_of(settings)
         assert len(str(place)) < 100
         if not place.is_relative_to(home):
             shutil.rmtree(place.parent)
