@@ -200,6 +200,7 @@ def _of_lake(
     """What the use case has taken in; else what lies in its landing folder, taken in for this."""
     from contender.replay import history, sandboxes
     from contender.replay.history import LakeHistory
+    from flows.replay import start_spark
     from tasks import ingestion
     from tasks.run_log import rehearsing
 
