@@ -31,7 +31,7 @@ def contract(settings):
 def test_nobody_is_told_of_a_stop_in_a_history_that_is_played_again(settings, contract, monkeypatch):
     told = []
     stop = SimpleNamespace(why="nothing came for a day", since=NOW)
-    monkeypatch.setattr(feed_health, "stopped", lambda *_: stop)
+    monkeypatch.setattr(feed_health, "stopped_feed", lambda *_: stop)
     monkeypatch.setattr(delivery, "notify", lambda *given, **_: told.append(given[-1]))
 
     lines = []
