@@ -23,7 +23,7 @@ from contender.reports import publication
 from contender.settings import Settings
 from contender.values import ModelVersion, Rows, Verdict
 from tasks.announcements import announce
-from tasks.run_log import show, step_log, table
+from tasks.run_log import show, step_log, verdict_page
 from tasks.steps import step
 
 
@@ -117,8 +117,6 @@ def expire_requests(settings: Settings, at: datetime | None = None) -> list[Requ
 def request_page(settings: Settings, use_case: str, request: Request, challenger: ModelVersion) -> list[str]:
     """The lines of the page on which a person decides."""
     verdict: Mapping[str, Any] = json.loads(request.evidence)["verdict"]
-    champion = "none" if verdict["champion_score"] is None else f"{verdict['champion_score']:.4f}"
-    low, high, level = (verdict["interval"][name] for name in ("low", "high", "level"))
     until = f"{request.expires_at[:16].replace('T', ' ')} UTC"
     return [
         f"Version {request.version} won, and the contract wants a person to agree before it takes the title. Without "
@@ -127,34 +125,7 @@ def request_page(settings: Settings, use_case: str, request: Request, challenger
         f"Answer with *Resume* on this run, or by `contender approve {use_case} --reason …` or `contender reject "
         f"{use_case} --reason …`.",
         "",
-        *[f"- {reason}" for reason in verdict["reasons"]],
-        "",
-        *table(
-            ["metric", verdict["against"], "challenger", "gain", f"{level:.0%} interval", "rows"],
-            [
-                (
-                    verdict["metric"],
-                    champion,
-                    f"{verdict['challenger_score']:.4f}",
-                    f"{verdict['gain']:+.4f}",
-                    f"{low:+.4f} to {high:+.4f}",
-                    f"{verdict['rows']:,}",
-                )
-            ],
-        ),
-        "",
-        *table(
-            ["guardrail", "value", "limit", "holds"],
-            [
-                (
-                    rail["name"],
-                    "unknown" if rail["value"] is None else f"{rail['value']:.4g}",
-                    f"{rail['limit']:.4g}",
-                    "yes" if rail["holds"] else "no",
-                )
-                for rail in verdict["guardrails"]
-            ],
-        ),
+        *verdict_page(verdict),
         "",
         ui_links.version_line(settings, challenger),
         "",

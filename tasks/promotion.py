@@ -6,12 +6,13 @@ from contender.contracts.contract import Contract
 from contender.lake import locks
 from contender.promotion import comparison, judging_window, ledger, title
 from contender.promotion.ledger import LedgerEntry
+from contender.promotion.verdict_document import document_of
 from contender.registry import ui_links
 from contender.reports import publication
 from contender.settings import Settings
 from contender.values import ModelVersion, Rows, Scorecard, Verdict
 from tasks.retries import TRIES
-from tasks.run_log import show, step_log, table
+from tasks.run_log import show, step_log, table, verdict_page
 from tasks.steps import step
 from tasks.training import git_revision
 
@@ -88,7 +89,7 @@ def compare(
             revision=git_revision(contract.folder),
         )
         tell(f"verdict: {verdict.decision.value}, gain {verdict.gain:+.4f} over the {verdict.against}")
-    page = _verdict_page(verdict)
+    page = verdict_page(document_of(verdict))
     page += ["", f"Challenger. {ui_links.version_line(settings, challenger.model)}"] if challenger.model else []
     page += ["", f"Champion. {ui_links.version_line(settings, champion)}"] if champion else []
     show(contract.name, "verdict", f"{contract.name}: {verdict.decision.value}", page)
@@ -145,31 +146,5 @@ def _scorecard_page(scorecard: Scorecard) -> list[str]:
                 (name, f"{values['rows']:,.0f}", *(f"{values[n]:.4f}" if n in values else "too few" for n in names))
                 for name, values in scorecard.slices.items()
             ],
-        ),
-    ]
-
-
-def _verdict_page(verdict: Verdict) -> list[str]:
-    shown = "" if verdict.champion_score is None else f"{verdict.champion_score:.4f}"
-    return [
-        *[f"- {reason}" for reason in verdict.reasons],
-        "",
-        *table(
-            ["metric", verdict.against, "challenger", "gain", f"{verdict.interval.level:.0%} interval", "rows"],
-            [
-                (
-                    verdict.metric,
-                    shown,
-                    f"{verdict.challenger_score:.4f}",
-                    f"{verdict.gain:+.4f}",
-                    f"{verdict.interval.low:+.4f} to {verdict.interval.high:+.4f}",
-                    f"{verdict.rows:,}",
-                )
-            ],
-        ),
-        "",
-        *table(
-            ["guardrail", "value", "limit", "holds"],
-            [(g.name, f"{g.value:.4g}", f"{g.limit:.4g}", "yes" if g.holds else "no") for g in verdict.guardrails],
         ),
     ]

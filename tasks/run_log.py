@@ -1,7 +1,7 @@
 """How a step tells what it does: one line to people, a page to the Prefect UI, its seconds to the clock."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -12,6 +12,7 @@ from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
 
 from contender.operations import server_checks
+from contender.promotion.verdict_document import Texts
 from contender.timing import clock
 
 _rehearsal: ContextVar[Callable[[str], None] | None] = ContextVar("rehearsal", default=None)
@@ -85,3 +86,22 @@ def table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """The lines of a Markdown table."""
     cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     return [f"| {' | '.join(row)} |" for row in [list(names), ["---"] * len(names), *cells]]
+
+
+def verdict_page(document: Mapping[str, Any]) -> list[str]:
+    """A verdict's reasons, numbers and guardrails as Markdown.
+
+    Args:
+        document: what `verdict_document.document_of` gave.
+    """
+    texts = Texts.of(document)
+    return [
+        *[f"- {reason}" for reason in document["reasons"]],
+        "",
+        *table(
+            ["metric", texts.against, "challenger", "gain", f"{texts.level} interval", "rows"],
+            [(texts.metric, texts.champion, texts.challenger, texts.gain, texts.interval, texts.rows)],
+        ),
+        "",
+        *table(["guardrail", "value", "limit", "holds"], texts.guardrails),
+    ]

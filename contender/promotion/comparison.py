@@ -1,6 +1,5 @@
 """Challenger and champion on the same rows: loaded, asked, measured and judged."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -17,6 +16,7 @@ from contender.evaluation.non_inferiority import Leniency, leniency
 from contender.features import dataset
 from contender.lake import tables
 from contender.promotion import judging_window, ledger
+from contender.promotion.verdict_document import document_of
 from contender.registry import model_versions
 from contender.settings import Settings
 from contender.values import KEY, TARGET, Decision, ModelVersion, Rows, Scorecard, Verdict
@@ -183,7 +183,7 @@ def record(
     """Keep the verdict with all that people look at, in the ledger and beside the challenger's run."""
     challenger = answered.challenger.model
     assert challenger is not None
-    document = document_of(verdict, answered.challenger, answered.champion, answered.rows)
+    document = _document_of(verdict, answered.challenger, answered.champion, answered.rows)
     document |= {
         "mode": answered.leniency.mode,
         "min_gain": contract.judging.min_gain,
@@ -248,14 +248,10 @@ def _shown(contract: Contract, answered: Answers) -> dict[str, Any]:
     return {"calibration": bins, "flips": flips}
 
 
-def document_of(verdict: Verdict, challenger: Scorecard, champion: ModelVersion | None, rows: Rows) -> dict[str, Any]:
+def _document_of(verdict: Verdict, challenger: Scorecard, champion: ModelVersion | None, rows: Rows) -> dict[str, Any]:
     """The verdict as `contender why --json` prints it and the ledger keeps it."""
     assert challenger.model is not None
-    return asdict(verdict) | {
-        "decision": verdict.decision.value,
-        "interval": [verdict.interval.low, verdict.interval.high],
-        "interval_level": verdict.interval.level,
-        "guardrails": [asdict(rail) | {"value": finite_or_none(rail.value)} for rail in verdict.guardrails],
+    return document_of(verdict) | {
         "challenger": challenger.model.version,
         "champion": champion.version if champion else None,
         "window": judging_window.name_of(rows),
@@ -266,11 +262,6 @@ def document_of(verdict: Verdict, challenger: Scorecard, champion: ModelVersion 
         "slices": {name: dict(values) for name, values in challenger.slices.items()},
         "latency_ms": dict(challenger.latency_ms),
     }
-
-
-def finite_or_none(value: float) -> float | None:
-    """A number as JSON has it: none where there is nothing to tell."""
-    return value if math.isfinite(value) else None
 
 
 def judging_rows(
@@ -315,11 +306,7 @@ def scores_and_outcomes(
 def evidence_of(verdict: Verdict, rows: Rows, revision: str | None) -> dict[str, Any]:
     """What the ledger keeps beside a change of the title."""
     return {
-        "verdict": asdict(verdict)
-        | {
-            "decision": verdict.decision.value,
-            "guardrails": [asdict(rail) | {"value": finite_or_none(rail.value)} for rail in verdict.guardrails],
-        },
+        "verdict": document_of(verdict),
         "data": {table.table: table.version for table in rows.versions},
         "git_revision": revision,
         "as_of": datetime.isoformat(rows.as_of),

@@ -16,6 +16,7 @@ from contender.lake import tables
 from contender.operations import notices
 from contender.promotion import approval_requests, ledger
 from contender.promotion.approval_request import document_of
+from contender.promotion.verdict_document import Texts
 from contender.retraining import triggers
 from contender.settings import Settings
 from flows.cli import held
@@ -199,16 +200,16 @@ def why(use_case: str, json_: bool) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
-    low, high = verdict["interval"]
+    texts = Texts.of(verdict)
     champion = verdict["champion"]
     against = f"champion version {champion}" if champion else "the dummy"
     console = Console(highlight=False)
     console.print(f"{verdict['decision']}: challenger version {verdict['challenger']} against {against}", style="bold")
-    console.print(f"on {verdict['rows']:,} rows that neither has seen, {verdict['window']}\n")
-    table = Table(verdict["metric"], "", box=None)
-    table.add_row(against, f"{verdict['champion_score']:.4f}" if verdict["champion_score"] is not None else "none")
-    table.add_row("challenger", f"{verdict['challenger_score']:.4f}")
-    table.add_row("gain", f"{verdict['gain']:+.4f}, {verdict['interval_level']:.0%} interval {low:+.4f} to {high:+.4f}")
+    console.print(f"on {texts.rows} rows that neither has seen, {verdict['window']}\n")
+    table = Table(texts.metric, "", box=None)
+    table.add_row(against, texts.champion)
+    table.add_row("challenger", texts.challenger)
+    table.add_row("gain", f"{texts.gain}, {texts.level} interval {texts.interval}")
     console.print(table)
     console.print("\nReasons", style="bold")
     reasons = Table.grid(padding=(0, 1, 0, 0))
@@ -216,11 +217,9 @@ def why(use_case: str, json_: bool) -> None:
         reasons.add_row("  -", Text(reason, overflow="fold"))
     console.print(reasons)
     guardrails = Table(Column("guardrail", overflow="fold"), "value", "limit", "holds", box=None)
-    for guardrail in verdict["guardrails"]:
-        holds = "yes" if guardrail["holds"] else "NO"
-        value = "unknown" if guardrail["value"] is None else f"{guardrail['value']:.4g}"
-        guardrails.add_row(Text(guardrail["name"]), value, f"{guardrail['limit']:.4g}", holds)
-    if verdict["guardrails"]:
+    for name, *rest in texts.guardrails:
+        guardrails.add_row(Text(name), *rest)
+    if texts.guardrails:
         console.print()
         console.print(guardrails)
     head = ledger.head(settings, use_case)

@@ -307,6 +307,7 @@ def test_history_and_why_fit_80_columns_and_lose_no_word(settings, command, monk
             "gain": 0.0,
             "reasons": [reason],
             "guardrails": [],
+            "against": "champion",
         },
     )
     monkeypatch.setenv("COLUMNS", "80")
