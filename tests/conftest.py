@@ -163,7 +163,7 @@ def make_home(tmp_path_factory):
     return made
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items):
     """A file stays in one worker, all that use Spark share one, and what takes long begins first.
 
@@ -190,6 +190,8 @@ def pytest_collection_modifyitems(items):
             if item.get_closest_marker("xdist_group") is None:
                 item.add_marker(pytest.mark.xdist_group(group))
     items[:] = [item for path in sorted(of_file, key=turn) for item in of_file[path]]
+    # The workers of xdist read the groups in this hook as well, and a wrapper is the only way to be before them.
+    return (yield)
 
 
 def pytest_configure(config):
