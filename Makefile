@@ -4,7 +4,7 @@
 USE_CASE = payments
 BIN = .venv/bin
 # Which files stay together, and which begin, is said in tests/conftest.py.
-PARALLEL = -n 2 --dist loadgroup --no-loadscope-reorder
+PARALLEL = -n 2 --dist loadfile --no-loadscope-reorder
 
 # Install what is missing, then do the whole job once: `make run`, or `make run USE_CASE=flights`.
 run: setup

@@ -163,35 +163,20 @@ def make_home(tmp_path_factory):
     return made
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A file stays in one worker, all that use Spark share one, and what takes long begins first.
+    """What takes long begins first, so that no worker is left with it at the end; a file stays in one worker.
 
-    A file says itself how long it may take, by its timeout; without one, slow tests come before the others. It may
-    name the group of files that it shares a worker with.
+    A file says itself how long it may take, by its timeout; without one, slow tests come before the others.
     """
     of_file: dict[Path, list[pytest.Item]] = {}
     for item in items:
         of_file.setdefault(item.path, []).append(item)
 
-    def turn(path: Path) -> tuple[bool, float, bool]:
+    def turn(path: Path) -> tuple[float, bool]:
         timeouts = [mark.args[0] for item in of_file[path] for mark in item.iter_markers("timeout")]
-        slow = any(item.get_closest_marker("slow") for item in of_file[path])
-        return groups[path] != "spark", -max(timeouts, default=0), not slow
+        return -max(timeouts, default=0), not any(item.get_closest_marker("slow") for item in of_file[path])
 
-    def group_of(path: Path) -> str:
-        named = next((mark.args[0] for item in of_file[path] for mark in item.iter_markers("xdist_group")), None)
-        uses_spark = any("spark" in getattr(item, "fixturenames", ()) for item in of_file[path])
-        return named or ("spark" if uses_spark else of_file[path][0].nodeid.partition("::")[0])
-
-    groups = {path: group_of(path) for path in of_file}
-    for path, group in groups.items():
-        for item in of_file[path]:
-            if item.get_closest_marker("xdist_group") is None:
-                item.add_marker(pytest.mark.xdist_group(group))
     items[:] = [item for path in sorted(of_file, key=turn) for item in of_file[path]]
-    # The workers of xdist read the groups in this hook as well, and a wrapper is the only way to be before them.
-    return (yield)
 
 
 def pytest_configure(config):
