@@ -66,11 +66,14 @@ def file_answers(name: str, file: Path) -> Finding:
 def _database_answers(settings: Settings) -> Finding:
     from contender.errors import ContenderError, OtherRelease
     from contender.promotion.database import connected, tables
+    from contender.promotion.schema import VERSION_TABLE
 
     shown, needed = without_login(settings.ledger), "a database that answers"
+    names = [table.name for table in tables()]
+    every = ", ".join((*names, VERSION_TABLE))
+    granting = f"GRANT SELECT, INSERT, UPDATE ON {every} TO the ledger's user, by the tables' owner"
     try:
         with connected(settings) as connection:
-            names = [table.name for table in tables()]
             asked = ", ".join(f"has_table_privilege('{name}', 'INSERT')" for name in names)
             may = connection.exec_driver_sql(f"SELECT {asked}").one()
             read_only = connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "on"
@@ -87,14 +90,15 @@ def _database_answers(settings: Settings) -> Finding:
         told = (str(getattr(cause, "orig", cause)).strip().splitlines() or ["no reason given"])[0]
         password = unquote(urlsplit(settings.ledger).password or "")
         told = told.replace(password, "***") if password else told
-        mend = "export CONTENDER_LEDGER_URL=the right address, or mend the database's rights"
+        # The ledger's version is read before anything else, so that a user without any rights on the tables ends here.
+        denied = getattr(getattr(cause, "orig", cause), "sqlstate", None) == "42501" and "for table" in told
+        mend = granting if denied else "export CONTENDER_LEDGER_URL=the right address, or mend the database's rights"
         return Finding("ledger", "failed", f"{shown} does not let us in ({told})", needed, mend)
     if read_only:
         mend = "export CONTENDER_LEDGER_URL=the address of the primary server"
         return Finding("ledger", "failed", f"{shown} can only be read", "a database that can be written", mend)
     if not all(may):
-        mend = f"GRANT SELECT, INSERT, UPDATE ON {', '.join(names)} TO the ledger's user, by the tables' owner"
-        return Finding("ledger", "failed", f"{shown} does not let us write", "a user that may insert", mend)
+        return Finding("ledger", "failed", f"{shown} does not let us write", "a user that may insert", granting)
     return Finding("ledger", "ok", f"{shown} answers", needed)
 
 
