@@ -239,7 +239,7 @@ def test_a_retrain_that_the_cool_down_forbids_ends_as_skipped(server, tmp_path):
 
 PROGRESS = """
 import time
-from prefect import flow
+from prefect import flow, task
 from contender.lake import spark_session, tables
 from contender.settings import Settings
 from tasks import progress
