@@ -166,7 +166,18 @@ def test_what_was_deleted_before_the_server_came_back_is_not_announced(place):
     assert post.taken == []
 
 
-def test_another_contract_has_everything_looked_at_again(place):
+@pytest.mark.parametrize(
+    ("change", "taken"),
+    [
+        pytest.param(
+            ('amount = { type = "number" }', 'amount = { type = "number", min = 0 }'),
+            [["orders-1.csv"]],
+            id="of what it asks of files",
+        ),
+        pytest.param(("min_gain = 0.01", "min_gain = 0.02"), [], id="of the judge, which refuses no file"),
+    ],
+)
+def test_another_contract_has_everything_looked_at_again(place, change, taken):
     settings, folder, post, searches = place
     land(place, "orders-1.csv")
     contract = Contract.of("orders", settings.use_cases)
@@ -176,9 +187,9 @@ def test_another_contract_has_everything_looked_at_again(place):
     run(arrivals, 0, 2 * SWEEP_SECONDS)
     assert (post.taken, len(searches)) == ([], 1)
     path = contract.folder / "contract.toml"
-    path.write_text(path.read_text().replace("min_gain = 0.01", "min_gain = 0.02"))
+    path.write_text(path.read_text().replace(*change))
     run(arrivals, 2 * SWEEP_SECONDS + 1, 4 * SWEEP_SECONDS)
-    assert post.taken == [["orders-1.csv"]]
+    assert post.taken == taken
 
 
 MOUNTS = [("/", "ext4"), ("/data/share", "KIND"), ("/data/share2", "nfs")]
