@@ -197,7 +197,7 @@ def progress_of(settings: Settings, contract: Contract, source: Source) -> Progr
     names = {"until": "max.until", "version": "max.version", DAY: f"max.{DAY}"}
     if any(not log[f"min.{name}"].equals(log[f"max.{name}"]) for name in mine):
         names = {name: name for name in names}
-        log = delta.to_pyarrow_table(columns=[*mine, *names])
+        log = tables.dataset_of(delta).to_table(columns=[*mine, *names])
         found = log.filter(pc.and_(*[pc.equal(log[name], value) for name, value in mine.items()]))
     else:
         found = log.filter(pc.and_(*[pc.equal(log[f"min.{name}"], value) for name, value in mine.items()]))
@@ -240,7 +240,7 @@ def _of_days(location: str, days: Sequence[date], names: Sequence[str], wanted: 
     if delta is None:
         return None
     first, last = min(days), max(days)
-    every = delta.to_pyarrow_dataset(file_pruning_predicate=f"{DAY} >= '{first}' AND {DAY} <= '{last}'")
+    every = tables.dataset_of(delta, where=f"{DAY} >= '{first}' AND {DAY} <= '{last}'")
     within = (ds.field(DAY) >= first) & (ds.field(DAY) <= last)
     return every.to_table(columns=list(names), filter=within & wanted)
 

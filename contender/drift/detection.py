@@ -124,7 +124,7 @@ def past_checks(
     if version is not None:
         where += f" AND model_version = {version}"
         wanted &= ds.field("model_version") == version
-    found = delta.to_pyarrow_dataset(file_pruning_predicate=where).to_table(filter=wanted)
+    found = tables.dataset_of(delta, where=where).to_table(filter=wanted)
     checks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in found.to_pylist():
         checks.setdefault((row["checked_at"], row["model_version"], row["check_start"]), []).append(row)

@@ -111,14 +111,14 @@ def _few(
     types = pa.schema(delta.schema().to_arrow())
     # With all its columns the data set would state the smallest and largest value of each.
     stated = pa.schema([field for field in types if field.name in (BATCH, *delta.metadata().partition_columns)])
-    files = delta.to_pyarrow_dataset(file_pruning_predicate=f"{BATCH} > {done}", schema=stated)
+    files = tables.dataset_of(delta, where=f"{BATCH} > {done}", schema=stated)
     new = small_batch_sampler.stored_pieces(files, types, done)
     if source != "outcomes":
         return small_batch_sampler.pieces_of(new, settings.seed)
     sampled = tables.opened(settings, contract.name, table_of(settings, contract, "features"))
     if sampled is None:
         return lambda _: iter(())
-    return small_batch_sampler.pieces_of_known(new, sampled.to_pyarrow_dataset())
+    return small_batch_sampler.pieces_of_known(new, tables.dataset_of(sampled))
 
 
 def _many(settings: Settings, contract: Contract, table: TableVersion, source: Source, done: int) -> DataFrame:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.request import url2pathname
 
 from contender.error_text import text_of
 from contender.errors import Busy, OtherRelease
@@ -19,6 +20,7 @@ from contender.values import KEY, TableVersion
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.dataset as ds
     from deltalake import DeltaTable
     from pyspark.sql import DataFrame
 
@@ -81,7 +83,10 @@ def read_small(
     delta = opened(settings, use_case, table, version)
     if delta is None:
         return None
-    return delta.to_pyarrow_table(columns=list(columns) if columns else None, filters=list(where) if where else None)
+    import pyarrow.parquet as pq
+
+    wanted = pq.filters_to_expression(list(where)) if where else None
+    return dataset_of(delta).to_table(columns=list(columns) if columns else None, filter=wanted)
 
 
 def read_key(settings: Settings, use_case: str, table: str, key: str, version: int | None = None) -> "pa.Table | None":
@@ -100,7 +105,7 @@ def read_key(settings: Settings, use_case: str, table: str, key: str, version: i
         return None
     import pyarrow.dataset as ds
 
-    return delta.to_pyarrow_dataset().to_table(filter=ds.field(KEY) == key, **_FRUGAL)
+    return dataset_of(delta).to_table(filter=ds.field(KEY) == key, **_FRUGAL)
 
 
 def read_newest(
@@ -120,7 +125,7 @@ def read_newest(
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    every, actions = delta.to_pyarrow_dataset(), log_of(delta)
+    every, actions = dataset_of(delta), log_of(delta)
     written = dict(zip(actions["path"].to_pylist(), actions["modification_time"].to_pylist(), strict=True))
     files, within = [], 0
     for file in sorted(every.get_fragments(), key=lambda file: (-written.get(file.path, 0), file.path)):
@@ -267,6 +272,24 @@ def changed_files(settings: Settings, table: TableVersion, since: int) -> list[s
     if any("://" not in uri and not Path(uri).exists() for uri in gone):
         return None
     return sorted(before ^ after)
+
+
+def dataset_of(delta: "Delta", *, where: str | None = None, schema: "pa.Schema | None" = None) -> "ds.Dataset":
+    """The Parquet files of a table, for Arrow to read.
+
+    Of a table on this machine Arrow opens the files itself. Through delta-rs each would be an object of Python, which
+    Arrow's threads let go of some time after the reading: in a process that just ends, that aborts it (exit code 134).
+
+    Args:
+        where: a condition in SQL; files that cannot meet it are left out.
+        schema: of the rows, in place of the table's own.
+    """
+    import pyarrow.fs as fs
+
+    place, files = delta.table_uri, None
+    if place.startswith("file://"):
+        files = fs.SubTreeFileSystem(url2pathname(place.removeprefix("file://")), fs.LocalFileSystem())
+    return delta.to_pyarrow_dataset(filesystem=files, file_pruning_predicate=where, schema=schema)
 
 
 def log_of(delta: "Delta") -> "pa.Table":

@@ -230,7 +230,7 @@ def _span(location: str) -> tuple[date, date]:
 def _read(location: str, wanted: "ds.Expression | None", columns: Sequence[str]) -> "pa.Table":
     delta = tables.opened_at(location)
     assert delta is not None
-    return delta.to_pyarrow_dataset().to_table(columns=list(columns), filter=wanted)
+    return tables.dataset_of(delta).to_table(columns=list(columns), filter=wanted)
 
 
 def _place(rows: "pa.Table", path: Path) -> None:

@@ -180,7 +180,7 @@ def _stream(
     import pyarrow.dataset as ds
 
     condition = None if least is None else ds.field(least[0]) >= least[1]
-    yield from delta.to_pyarrow_dataset().to_batches(columns=list(columns), filter=condition, **_FRUGAL)
+    yield from tables.dataset_of(delta).to_batches(columns=list(columns), filter=condition, **_FRUGAL)
 
 
 def _batches(delta: "tables.Delta", paths: set[str], columns: Sequence[str]) -> "Iterator[pa.RecordBatch]":
@@ -189,7 +189,7 @@ def _batches(delta: "tables.Delta", paths: set[str], columns: Sequence[str]) -> 
         return
     import pyarrow.dataset as ds
 
-    every = delta.to_pyarrow_dataset()
+    every = tables.dataset_of(delta)
     files = [file for file in every.get_fragments() if file.path in paths]
     yield from ds.FileSystemDataset(files, every.schema, every.format, every.filesystem).to_batches(
         columns=list(columns), **_FRUGAL

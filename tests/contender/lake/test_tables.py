@@ -2,7 +2,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, write_deltalake
+from pyarrow.fs import LocalFileSystem
 
 from contender.errors import Busy
 from contender.lake import tables
@@ -95,3 +98,15 @@ def test_of_two_that_write_one_transaction_at_once_one_writes_and_the_other_is_s
     assert "" in told
     assert all("Another process wrote to the table 'raced' of orders" in one for one in told if one)
     assert len(values(home, "raced")) == 2
+
+
+def test_arrow_opens_the_files_of_this_machine_itself(tmp_path):
+    place = tmp_path / "two words ü#%"
+    rows = pa.table({"value": [1, 2], "day": ["a b", "c/d%"]})
+    write_deltalake(place, rows, partition_by=["day"])
+
+    found = tables.dataset_of(DeltaTable(place), where="value > 1")
+
+    assert found.to_table().to_pylist() == [{"value": 2, "day": "c/d%"}]
+    # Not a file system in Python, whose files Arrow's threads let go while the process ends, which aborts it.
+    assert isinstance(found.filesystem.base_fs, LocalFileSystem)
