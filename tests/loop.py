@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,16 +16,11 @@ import psutil
 from deltalake import DeltaTable
 
 from flows.prefect_api.client import BUSY, ask
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONTENDER = Path(sys.executable).with_name("contender")
 Found = TypeVar("Found")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_until(found: Callable[[], Found], what: str, seconds: float, every: float = 0.2) -> Found:

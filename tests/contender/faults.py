@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.ports import free_port
+
 PAGE = b"<html><body>gateway</body></html>"
 PAGES = {"500": 500, "503": 503, "429": 429, "404 page": 404, "garbage": 200, "empty": 200}
 FAST = ("refuse", "503", "500", "429", "404 page", "garbage", "empty", "cut", "too short")
@@ -165,9 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def served(folder: Path) -> Iterator[Proxy]:
     """A proxy in front of a real MLflow server that keeps everything in a folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     # MLflow looks for its own variables, which the proxy's address in a test must not become.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}

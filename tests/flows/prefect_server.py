@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from flows.prefect_api import prefect_server
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 HASTE = {
@@ -44,10 +44,7 @@ class Prefect:
 
     def __init__(self, folder: Path, **variables: str) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("CONTENDER_", "PREFECT_"))}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.folder, self._variables = folder, variables
+        self.port, self.folder, self._variables = free_port(), folder, variables
         self.environment = (
             clean
             | prefect_server.ENVIRONMENT

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from contender.registry import model_files, model_versions
 from contender.settings import Settings
 from contender.values import Decision
 from flows.cli.main import main
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -368,9 +368,7 @@ class Server:
     """A Prefect server and a process worker of these tests' own, asked over HTTP as the UI does."""
 
     def __init__(self, folder: Path, home: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.url, self.folder = f"http://127.0.0.1:{port}/api", folder
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
         self.environment = {

@@ -34,6 +34,7 @@ from contender.operations import (
 from contender.promotion.locks import at_work
 from contender.redact import without_login
 from contender.settings import Settings
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 SECRET = "hush%2Fhush"
@@ -83,12 +84,6 @@ def silence():
         held.bind(("127.0.0.1", 0))
         held.listen()
         yield held.getsockname()[1]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def failed(found: findings.Finding) -> findings.Finding:

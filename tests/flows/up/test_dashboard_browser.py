@@ -24,6 +24,7 @@ from contender.promotion import ledger
 from contender.settings import Settings
 from contender.values import ModelVersion
 from tests.flows.browser import PATIENCE_SECONDS, browse, measure
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -245,9 +246,7 @@ class Served:
     """A server of these tests' own."""
 
     def __init__(self, settings):
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
+        self.port = free_port()
         told = settings.running / "dashboard.json"
         told.unlink(missing_ok=True)
         self.log = settings.home / "dashboard.log"

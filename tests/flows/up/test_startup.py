@@ -30,6 +30,7 @@ from flows.prefect_api.client import BUSY, ask
 from flows.up import processes
 from flows.up.services import Child
 from flows.up.supervisor import socket_of, start_supervisor
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -37,12 +38,6 @@ CONTENDER = Path(sys.executable).with_name("contender")
 # Ready in 40 s and ended in 10 on two cores of its own; what is above is for a machine that is busy with other things.
 READY_SECONDS, END_SECONDS, SOON_SECONDS = 700, 40, 120
 PREFECT_PASSWORD, MLFLOW_PASSWORD = "opensesame-prefect", "opensesame-mlflow"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def until(true: Callable[[], Any], seconds: float = SOON_SECONDS) -> Any:
@@ -115,7 +110,7 @@ def install(make_home, tmp_path_factory, **variables: str) -> Installation:
         ("min_gain = 0.01", "min_gain = 0.01\nmin_rows = 60\nmin_per_class = 5"),
         extra=QUICK,
     )
-    ports = {"prefect_port": free_port(), "mlflow_port": free_port()}
+    ports = {f"{name}_port": free_port() for name in ("prefect", "mlflow", "dashboard")}
     return Installation(made.settings.model_copy(update=ports), tmp_path_factory.mktemp("work"), variables)
 
 
@@ -302,7 +297,8 @@ def test_sigterm_ends_all_of_it_with_a_flow_run_in_progress(installation, up):
     deployment = next(
         one for one in ask(address, "/deployments/filter", {}, pauses=BUSY) if "ingest" in one["entrypoint"]
     )
-    run = ask(address, f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"use_case": "orders"}})
+    asked = f"/deployments/{deployment['id']}/create_flow_run"
+    run = ask(address, asked, {"parameters": {"use_case": "orders"}}, pauses=BUSY)
     until(lambda: ask(address, f"/flow_runs/{run['id']}", pauses=BUSY)["state_type"] not in ("SCHEDULED", "PENDING"))
 
     began = time.monotonic()

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from contender.retraining import triggers
 from contender.settings import Settings
 from flows.prefect_api.client import Away, Server
 from tests.flows.prefect_server import HASTE
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -53,12 +53,6 @@ def wait_for(found: Callable[[], Any], what: str, seconds: float = 120) -> Any:
         assert time.monotonic() < until, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.2)
     return answer
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def ended(process: subprocess.Popen) -> int:
