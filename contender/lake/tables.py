@@ -49,8 +49,7 @@ def count(settings: Settings, use_case: str, table: str) -> int:
     delta = opened(settings, use_case, table)
     if delta is None:
         return 0
-
-    return int(sum(log_of(delta).column("num_records").to_pylist()))
+    return sum(delta.get_add_actions(flatten=True).column("num_records").to_pylist())
 
 
 def last_transaction(settings: Settings, use_case: str, table: str, application: str) -> int:
@@ -296,7 +295,8 @@ def log_of(delta: "Delta") -> "pa.Table":
     """The log of a table: a row per Parquet file, with the counts, smallest and largest values that it states."""
     import pyarrow as pa
 
-    return pa.table(delta.get_add_actions(flatten=True))
+    # Not pa.table(), which loads pandas to see whether it was given one of its frames.
+    return pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all()
 
 
 def write_batches(

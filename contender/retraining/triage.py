@@ -20,14 +20,15 @@ Every limit is in `[triage]` and `[performance]` of the contract.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from contender.contracts.contract import Contract
 from contender.contracts.loop_sections import Performance, Triage
 from contender.contracts.sections import LOWER_IS_BETTER
-from contender.performance.quality_readings import Reading
-from contender.performance.score_counts import metric_of
 from contender.values import Interval
+
+if TYPE_CHECKING:
+    from contender.performance.quality_readings import Reading
 
 Name = Literal["broken feed", "decay", "season", "shift", "none", "not enough to tell"]
 
@@ -83,8 +84,8 @@ class Signs:
     by_source: tuple[ColumnSigns, ...] = ()
     drifted: bool = False
     only_source: str = ""
-    measured: Reading | None = None
-    estimated: Reading | None = None
+    measured: "Reading | None" = None
+    estimated: "Reading | None" = None
     same_season: bool | None = None
 
 
@@ -144,6 +145,8 @@ def quality_limits(contract: Contract) -> tuple[float | None, float]:
     Where accuracy stands in for a metric that cannot be read from predictions, a gain in that metric's units says
     nothing of it.
     """
+    from contender.performance.score_counts import metric_of
+
     floor, max_loss = contract.performance.floor, contract.performance.max_loss
     metric = metric_of(contract.kind, contract.judging.metric)
     threshold = contract.judging.thresholds.get(metric)
@@ -209,7 +212,7 @@ def unit_change(ratios: tuple[float, ...], tolerance: float) -> float | None:
 
 
 def _decay(
-    kind: str, metric: str, reading: Reading | None, rules: Performance, floor: float | None, max_loss: float
+    kind: str, metric: str, reading: "Reading | None", rules: Performance, floor: float | None, max_loss: float
 ) -> Iterator[str]:
     """Why a quality says decay; a fall is luck until shown otherwise.
 

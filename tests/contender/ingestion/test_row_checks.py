@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from contender.contracts.sections import Column
 from contender.ingestion import row_checks
-from contender.ingestion.expectations import row_expectations
+from contender.ingestion.expectations import Measured, row_expectations
 from contender.values import FILE, KEY, ROW, TIME
 
 pytestmark = pytest.mark.slow
@@ -72,7 +72,8 @@ def conformed(spark, make_home):
     return rows.persist(), [*checks, *row_checks.key_checks("id")]
 
 
-def test_great_expectations_finds_against_the_same_rows_what_spark_does(conformed):
+@pytest.mark.parametrize("engine", ["spark", "pandas"])
+def test_great_expectations_finds_against_the_same_rows_what_spark_does(conformed, engine):
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -81,11 +82,17 @@ def test_great_expectations_finds_against_the_same_rows_what_spark_does(conforme
     by_spark = {check.reason: sorted(n for n, found in reasons.items() if check.reason in found) for check in checks}
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    batch = context.data_sources.add_spark("rows", persist=False).add_dataframe_asset("rows")
-    batch = batch.add_batch_definition_whole_dataframe("rows").get_batch({"dataframe": rows})
+    measured = Measured.of(checks, "at")
+    frame = measured.on_spark(rows)
+    if engine == "pandas":
+        source, frame = context.data_sources.add_pandas("rows"), measured.in_process(frame)
+    else:
+        source = context.data_sources.add_spark("rows", persist=False)
+    batch = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("rows")
+    batch = batch.get_batch({"dataframe": frame})
     format_ = {"result_format": "COMPLETE", "unexpected_index_column_names": [ROW]}
     by_expectations = {}
-    for check, expectation in zip(checks, row_expectations(checks), strict=True):
+    for check, expectation in zip(checks, row_expectations(checks, measured), strict=True):
         found = batch.validate(expectation, result_format=format_)
         assert not (found.exception_info or {}).get("raised_exception"), found.exception_info
         by_expectations[check.reason] = sorted(one[ROW] for one in found.result["unexpected_index_list"] or [])
