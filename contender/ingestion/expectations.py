@@ -135,7 +135,8 @@ class Measured:
         import pyarrow as pa
 
         exact = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-        return frame.toArrow().to_pandas(types_mapper=exact.get)
+        found: pd.DataFrame = frame.toArrow().to_pandas(types_mapper=exact.get)
+        return found
 
 
 def _batch_expectations(facts: BatchFacts, rules: BatchRules, time: str | None, *, with_zone: bool) -> list[Any]:
