@@ -101,6 +101,13 @@ def unseen(settings: Settings, contract: Contract, landing: Path) -> tuple[Lande
     return tuple(_new_files(contract, landing, _read_log(settings, contract.name), _digest))
 
 
+def is_cut_off(settings: Settings, contract: Contract) -> bool:
+    """Whether a batch was planned and is not closed."""
+    log = _read_log(settings, contract.name)
+    closed = {row["batch"] for row in log if row["status"] != "planned"}
+    return any(row["batch"] not in closed for row in log)
+
+
 def close(
     settings: Settings,
     contract: Contract,

@@ -20,7 +20,10 @@ from flows.runtime.output import print_json
 from flows.runtime.warm_up import engines
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from contender.values import Verdict
+    from flows.pipeline import Done
 
 
 @command()
@@ -38,6 +41,15 @@ def run(use_case: str, landing: Path | None, json_: bool) -> None:
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
     _make_sure_there_is_data(settings, contract, landing)
+    if _has_nothing_to_do(settings, contract, landing):
+        document = _document(settings, contract, began)
+        if json_:
+            print_json(document)
+            return
+        click.echo(f"Nothing new for {use_case}: no file has landed, no challenger is due, every record is scored.")
+        tell_summary(settings, contract, document, None)
+        click.echo(f"{document['seconds']:.0f} s in all.")
+        return
     # Asked here as well as in the flow, because a second command should hear 'busy' before it starts Spark.
     with at_work(settings, use_case), engines(settings, contract, landing) as started:
         from flows.pipeline import pipeline
@@ -47,25 +59,17 @@ def run(use_case: str, landing: Path | None, json_: bool) -> None:
         with tags_of(settings, use_case):
             done = pipeline(use_case, str(landing) if landing else None)
         flow_seconds = time.perf_counter() - flow_began
-    total = time.perf_counter() - began
     spent = {
         "start": started.seconds,
         "prefect": flow_seconds - sum(clock.seconds.values()),
         "mlflow": clock.seconds["mlflow"],
     }
-    document = summary(settings, contract) | {
-        "ingested": [asdict(batch) for batch in done.ingested],
-        "due": asdict(done.due),
-        "scored": done.scored.predictions if done.scored else 0,
-        "seconds": total,
-        "overhead_seconds": sum(spent.values()),
-        "overhead": spent,
-    }
+    document = _document(settings, contract, began, done, spent)
     if json_:
         print_json(document)
         return
     tell_summary(settings, contract, document, done.verdict)
-    click.echo(f"{total:.0f} s in all; outside the work {sum(spent.values()):.1f} s:")
+    click.echo(f"{document['seconds']:.0f} s in all; outside the work {document['overhead_seconds']:.1f} s:")
     click.echo(
         f"  starting Spark and Prefect {spent['start']:.1f}, Prefect's runs {spent['prefect']:.1f}, "
         f"MLflow {spent['mlflow']:.1f}"
@@ -136,6 +140,42 @@ def retrain(use_case: str, reason: str, decayed: bool, queue: bool, json_: bool)
         print_json(summary(settings, contract))
     else:
         tell_summary(settings, contract, summary(settings, contract), verdict)
+
+
+def _has_nothing_to_do(settings: Settings, contract: Contract, landing: Path | None) -> bool:
+    """Whether no run is needed; the registry is looked at all the same. A server that runs is to see every run."""
+    from contender.promotion import title
+    from flows.prefect_api import prefect_server
+    from flows.runtime.pending_work import is_pending
+
+    folder = (landing or Path(contract.records.landing)).expanduser().absolute()
+    if prefect_server.find_server(settings) or is_pending(settings, contract, folder):
+        return False
+    with at_work(settings, contract.name):
+        title.repair(settings, contract.name)
+        title.holder(settings, contract.name)
+    return True
+
+
+def _document(
+    settings: Settings,
+    contract: Contract,
+    began: float,
+    done: "Done | None" = None,
+    spent: "Mapping[str, float] | None" = None,
+) -> dict[str, Any]:
+    """How things stand, and what a run did since `began`; None where there was nothing to do."""
+    from contender.retraining import next_action
+
+    spent = spent or {}
+    return summary(settings, contract) | {
+        "ingested": [asdict(batch) for batch in done.ingested] if done else [],
+        "due": asdict(done.due if done else next_action.due(settings, contract)),
+        "scored": done.scored.predictions if done and done.scored else 0,
+        "seconds": time.perf_counter() - began,
+        "overhead_seconds": sum(spent.values()),
+        "overhead": dict(spent),
+    }
 
 
 environment = click.Choice(["dev", "staging", "prod"])
