@@ -309,3 +309,19 @@ def test_the_lock_of_a_use_case_is_its_own_and_may_be_held_twice_by_one_process(
         pass
     with at_work(settings, "payments"):
         pass
+
+
+@pytest.mark.parametrize("command", ["status", "why", "history"])
+def test_what_only_reads_loads_nothing_heavy(command):
+    """They answer in half a second of the processor's time; each of these costs as much by itself."""
+    script = f"""if True:
+        import sys
+        from flows.cli.main import command_of
+        command_of("{command}")
+        from contender.retraining import next_action
+        heavy = {{"pandas", "scipy", "sklearn", "pyspark", "mlflow", "prefect", "great_expectations"}}
+        print(sorted(heavy & set(sys.modules)))
+    """
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.stdout.strip() == "[]", done.stderr
