@@ -6,7 +6,7 @@ from pathlib import Path
 from prefect import flow
 
 from contender.contracts.contract import Contract
-from contender.errors import BatchRefused
+from contender.errors import BatchRefused, ContenderError
 from contender.promotion.locks import at_work
 from contender.settings import Settings
 from contender.values import Ingested
@@ -15,7 +15,7 @@ from flows.runtime.warm_up import begin_on_worker
 from flows.score import score_what_is_new
 from tasks.announcements import tell_ingested, tell_refused
 from tasks.approvals import expire_requests, finish_approval
-from tasks.ingestion import find_batch, refresh_features, take_in
+from tasks.ingestion import fetch_sources, find_batch, refresh_features, take_in
 from tasks.retraining import ask_for_retraining
 
 
@@ -35,9 +35,15 @@ def ingest(use_case: UseCase, landing: str | None = None, go_on: bool = True) ->
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
     folder = Path(landing or contract.records.landing).expanduser().absolute()
-    ingested, refused = list[Ingested](), None
+    ingested, refused, unfetched = list[Ingested](), None, None
     with at_work(settings, use_case, wait_seconds=patience_seconds()):
         begin_on_worker(settings, contract, folder)
+        if contract.has_sources:
+            try:
+                fetch_sources(settings, contract, folder)
+            except ContenderError as error:
+                # What has landed all the same is taken in first.
+                unfetched = error
         while refused is None and (
             batch := find_batch(settings, contract, folder, datetime.now(UTC), settled_seconds())
         ):
@@ -55,6 +61,6 @@ def ingest(use_case: UseCase, landing: str | None = None, go_on: bool = True) ->
             if contract.approval.required:
                 finish_approval(settings, contract)
                 expire_requests(settings)
-        if refused:
-            raise refused
+        if refused or unfetched:
+            raise refused or unfetched
     return ingested

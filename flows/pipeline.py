@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from prefect import flow
 
 from contender.contracts.contract import Contract
-from contender.errors import BatchRefused, DataError, TooFewOutcomes
+from contender.errors import DataError, TooFewOutcomes, Unavailable
 from contender.promotion.locks import at_work
 from contender.retraining.policy import Due
 from contender.settings import Settings
@@ -39,11 +39,11 @@ def pipeline(use_case: UseCase, landing: str | None = None) -> Done:
     settings = Settings()
     contract = Contract.of(use_case, settings.use_cases)
     with at_work(settings, use_case, wait_seconds=patience_seconds()), tags_of(settings, use_case):
-        refused: DataError | None = None
+        refused: DataError | Unavailable | None = None
         ingested, verdict = list[Ingested](), None
         try:
             ingested = ingest(use_case, landing, go_on=False)
-        except BatchRefused as error:
+        except (DataError, Unavailable) as error:
             # What is in the lake is sound all the same, and is served first.
             refused = error
         due = decide_retraining(settings, contract)

@@ -6,13 +6,20 @@ from pathlib import Path
 from contender.contracts.contract import Contract
 from contender.errors import BatchRefused
 from contender.features import feature_tables
-from contender.ingestion import batches, intake
+from contender.ingestion import batches, intake, sources
 from contender.ingestion.batches import BatchPlan
 from contender.ingestion.expectations import ExpectationResult
 from contender.settings import Settings
 from contender.values import Ingested, TableVersion
 from tasks.run_log import show, step_log, table
 from tasks.steps import step
+
+
+@step
+def fetch_sources(settings: Settings, contract: Contract, folder: Path) -> None:
+    """Land what is new in the tables and queries that the contract names as sources."""
+    with step_log() as tell:
+        sources.fetch(settings, contract, folder, tell)
 
 
 @step

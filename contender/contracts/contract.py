@@ -121,6 +121,11 @@ class Contract(Strict):
         return self.outcome.key or self.records.key
 
     @property
+    def has_sources(self) -> bool:
+        """Whether rows are fetched from elsewhere, besides files that land."""
+        return self.records.source is not None or self.outcome.source is not None
+
+    @property
     def candidates(self) -> tuple[str, ...]:
         return self.training.candidates or CANDIDATES[self.kind]
 

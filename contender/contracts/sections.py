@@ -45,15 +45,64 @@ class Column(Strict):
 Columns = dict[str, Column]
 
 
+class Source(Strict):
+    """Where rows come from besides files that land: a Delta table, or a query of an SQL database.
+
+    What is new there is fetched into the landing folder, and goes on as any file that landed. `newer_than` names a
+    column whose values only rise, such as the time of a row's last change; rows with a value not seen yet are new.
+    Without it a Delta table's own log says what is new, and a query is fetched whole each time.
+    """
+
+    delta: str | None = Field(default=None, min_length=1, description="address of a Delta table")
+    sql: str | None = Field(default=None, min_length=1, description="SELECT statement, in the database's own dialect")
+    url_from: str | None = Field(
+        default=None,
+        pattern=r"^CONTENDER_[A-Z0-9_]+$",
+        description="environment variable that holds the database's address as SQLAlchemy reads it",
+    )
+    newer_than: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.delta is None) == (self.sql is None):
+            raise ValueError("expected exactly one of 'delta' and 'sql'")
+        if self.sql is not None and self.url_from is None:
+            raise ValueError("'sql' needs 'url_from', the variable that holds the database's address")
+        if self.delta is not None and self.url_from is not None:
+            raise ValueError("'url_from' belongs to 'sql'; a Delta table's address is 'delta' itself")
+        return self
+
+
+def fetched_files(kind: str) -> str:
+    """Pattern of the names of files that are fetched from a source, unless the contract says another."""
+    return f"fetched-{kind}-*.parquet"
+
+
+def _with_files(kind: str, section: object) -> object:
+    """A section that states a source needs no `files`; where it has them, fetched ones get such a name."""
+    if not isinstance(section, dict) or section.get("source") is None:
+        return section
+    files = section.get("files", fetched_files(kind))
+    if isinstance(files, str) and (files.count("*") != 1 or not files.endswith(".parquet")):
+        raise ValueError(f"files is '{files}'; with a source, expected a name such as 'sales-*.parquet', or none")
+    return section | {"files": files}
+
+
 class Records(Strict):
     """What is known when a prediction is wanted."""
 
     files: str = Field(min_length=1, description="pattern of file names")
+    source: Source | None = None
     landing: str = Field(min_length=1, description="folder where files arrive, relative to the working directory")
     key: str | None = None
     time: str | None = None
     missing: Names = ("",)
     columns: Columns = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _files_of_the_source(cls, section: object) -> object:
+        return _with_files("records", section)
 
 
 class Outcome(Strict):
@@ -65,6 +114,7 @@ class Outcome(Strict):
 
     target: str = Field(min_length=1, description="column, or SQL expression over the outcome's columns")
     files: str | None = None
+    source: Source | None = None
     key: str | None = None
     known_after: Duration | None = None
     known_at: str | None = None
@@ -72,6 +122,11 @@ class Outcome(Strict):
         default=timedelta(0), description="records younger than this are neither trained nor judged on"
     )
     columns: Columns = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _files_of_the_source(cls, section: object) -> object:
+        return _with_files("outcomes", section)
 
     @model_validator(mode="after")
     def _known_once(self) -> Self:

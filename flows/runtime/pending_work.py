@@ -16,11 +16,12 @@ from contender.settings import Settings
 def is_pending(settings: Settings, contract: Contract, landing: Path) -> bool:
     """Whether a run of the whole job would take in, train, score, ask or mend anything.
 
-    Look-ups are part of it: a contract that has some is looked at by a run.
+    Look-ups and sources are part of it: a contract that has some is looked at by a run.
     """
     name = contract.name
     return bool(
         contract.lookups
+        or contract.has_sources
         or ledger.head(settings, name) is None
         or notices.failing(settings, name)
         or approval_requests.waiting(settings, name)

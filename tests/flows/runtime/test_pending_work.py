@@ -35,7 +35,7 @@ def still(monkeypatch):
         monkeypatch.setattr(pending_work.tables, "note_of", lambda *_: replies["note"])
         monkeypatch.setattr(pending_work.tables, "last_transaction", lambda *a: replies["transactions"][a[2]])
         monkeypatch.setattr(pending_work, "definition_of", lambda _: "as it is")
-        contract = SimpleNamespace(name="orders", lookups=replies.get("lookups", {}))
+        contract = SimpleNamespace(name="orders", lookups=replies.get("lookups", {}), has_sources="sources" in replies)
         return pending_work.is_pending(None, contract, None)
 
     return stand
@@ -49,6 +49,7 @@ def test_without_any_news_no_run_is_needed(still):
     "news",
     [
         {"lookups": {"shops": object()}},
+        {"sources": True},
         {"head": None},
         {"failing": [object()]},
         {"waiting": object()},
