@@ -30,7 +30,9 @@ def find_batch(
     with step_log() as tell:
         batch = batches.plan(settings, contract, folder, at, settled_seconds=settled_seconds)
         tell(
-            f"batch {batch.batch}: {len(batch.files):,} new files in {folder}" if batch else f"no new files in {folder}"
+            f"batch {batch.batch}: {len(batch.files):,} new files in {folder}"
+            if batch
+            else f"all that landed in {folder} is taken in"
         )
         return batch
 

@@ -121,7 +121,7 @@ def follow_verdict(settings: Settings, contract: Contract, challenger: ModelVers
     """The registry's aliases, and the challenger's validation status, as verdict and ledger have them."""
     with step_log() as tell:
         title.follow_verdict(settings, contract.name, challenger, verdict.decision)
-        tell(f"{challenger} stands in the registry as {verdict.decision.value} left it")
+        tell(f"the registry's aliases follow the verdict on {challenger}")
 
 
 @step(**TRIES)
