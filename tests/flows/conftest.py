@@ -1,6 +1,6 @@
 import pytest
 
-from tests.flows.in_process import Here, here
+from tests.flows.in_process import Here, here, leave_nothing_to_tell
 from tests.flows.prefect_server import served
 
 
@@ -9,6 +9,7 @@ def prefect(tmp_path_factory):
     """The one Prefect server of this worker's tests, for all that is told apart by names of runs and use cases."""
     with served(tmp_path_factory.mktemp("prefect")) as server:
         yield server
+        leave_nothing_to_tell()
 
 
 @pytest.fixture(scope="module")

@@ -51,13 +51,15 @@ class Here:
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)
 
-    def __call__(self, *arguments: object) -> Done:
-        """Run a command with these arguments."""
+    def __call__(self, *arguments: object, **variables: str) -> Done:
+        """Run a command with these arguments, and these variables besides."""
         from flows.cli.main import main
 
         with pytest.MonkeyPatch.context() as patch:
             # A command leaves at once, without waiting for threads; here it must only end.
             patch.setattr("flows.runtime.exits.leave", sys.exit)
+            for name, value in variables.items():
+                patch.setenv(name, value)
             done = CliRunner().invoke(main, list(map(str, arguments)))
         return Done(done.exit_code, done.stdout, done.stderr)
 
@@ -83,3 +85,13 @@ def here(run: Here) -> Iterator[Here]:
         with SettingsContext(profile=get_settings_context().profile, settings=PrefectSettings()) as now:
             assert now.settings.api.url == os.environ["PREFECT_API_URL"]
             yield run
+
+
+def leave_nothing_to_tell() -> None:
+    """Have Prefect's server told all that flows of this process said: when it is gone, the process waits for it at its end."""
+    if "prefect.logging.handlers" in sys.modules:
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogWorker
+
+        for worker in (APILogWorker, EventsWorker):
+            worker.drain_all(timeout=10)
