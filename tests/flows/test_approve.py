@@ -1,10 +1,7 @@
 """A person's approval: by the command line, and in the form of a real Prefect server with a real process worker."""
 
 import json
-import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -21,15 +18,16 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
+from contender.contracts.contract import Contract
 from contender.promotion import approval_decisions, approval_requests, ledger, title
 from contender.registry import model_files, model_versions
 from contender.settings import Settings
-from contender.values import Decision
+from contender.values import Decision, Guardrail, Interval, Rows, TableVersion, Verdict
 from flows.cli.main import main
-from tests.ports import free_port
+from tests.flows.prefect_server import Prefect, eventually
 
 ROOT = Path(__file__).parents[2]
-PREFECT = Path(sys.executable).with_name("prefect")
+WORKER = Path(sys.executable).with_name("prefect")
 
 pytestmark = [
     pytest.mark.slow,
@@ -365,27 +363,19 @@ def test_of_two_people_at_once_one_changes_the_title(settings):
 
 
 class Server:
-    """A Prefect server and a process worker of these tests' own, asked over HTTP as the UI does."""
+    """The Prefect server with a process worker of these tests' own, asked over HTTP as the UI does."""
 
-    def __init__(self, folder: Path, home: Path) -> None:
-        port = free_port()
-        self.url, self.folder = f"http://127.0.0.1:{port}/api", folder
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
-        self.environment = {
-            **inherited,
-            "PREFECT_HOME": str(folder),
-            "PREFECT_API_URL": self.url,
-            "DO_NOT_TRACK": "1",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "PREFECT_TASKS_DEFAULT_NO_CACHE": "true",
-            "CONTENDER_HOME": str(home),
-            "OMP_NUM_THREADS": "1",
-            "CONTENDER_USE_CASES": str(ROOT / "data"),
-        }
-        self.processes = [self.start("server", "start", "--host", "127.0.0.1", "--port", str(port))]
-        wait_until(lambda: self.ask("GET", "health") is True, "the server answers")
-        self.processes.append(self.start("worker", "start", "--pool", "people", "--type", "process"))
+    def __init__(self, prefect: Prefect, folder: Path, home: Path) -> None:
+        self.url = prefect.environment["PREFECT_API_URL"]
+        environment = prefect.environment | {"PREFECT_WORKER_QUERY_SECONDS": "1", "CONTENDER_HOME": str(home)}
+        with (folder / "worker.log").open("w") as log:
+            self.worker = subprocess.Popen(
+                [WORKER, "worker", "start", "--pool", "people", "--type", "process"],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         wait_until(lambda: self.ask("GET", "work_pools/people"), "the worker has made its pool")
         flow = wait_until(lambda: self.ask("POST", "flows/", {"name": "approve"}), "the flow is made")["id"]
         steps = [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
@@ -400,12 +390,6 @@ class Server:
         # Creating it again changes nothing, and a server that has just begun may be busy.
         made = wait_until(lambda: self.ask("POST", "deployments/", deployment), "the deployment is made")
         self.deployment = made["id"]
-
-    def start(self, *arguments):
-        with (self.folder / f"{arguments[0]}.log").open("w") as log:
-            return subprocess.Popen(
-                [PREFECT, *arguments], env=self.environment, stdout=log, stderr=log, start_new_session=True
-            )
 
     def ask(self, method, path, body=None):
         """What the API answers; None when it refuses or cannot. One that is busy is asked again."""
@@ -448,13 +432,12 @@ class Server:
         return self.ask("POST", f"flow_runs/{run['id']}/resume", {"run_input": form})
 
     def stop(self):
-        for process in reversed(self.processes):
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        self.worker.terminate()
+        try:
+            self.worker.wait(30)
+        except subprocess.TimeoutExpired:
+            self.worker.kill()
+            self.worker.wait()
 
 
 def wait_until(true, what):
@@ -467,45 +450,50 @@ def wait_until(true, what):
 
 
 @pytest.fixture(scope="module")
-def served(registered, tmp_path_factory):
+def served(registered, prefect, tmp_path_factory):
     server = None
     try:
-        server = Server(tmp_path_factory.mktemp("prefect"), registered.home)
+        server = Server(prefect, tmp_path_factory.mktemp("worker"), registered.home)
         yield server
     finally:
         if server:
             server.stop()
 
 
-ASK = """
-import sys
-from datetime import datetime
-from prefect import flow
-from contender.promotion import ledger
-from contender.registry import model_versions
-from contender.contracts.contract import Contract
-from contender.settings import Settings
-from contender.values import Decision, Guardrail, Interval, Rows, TableVersion, Verdict
-from tasks.approvals import ask_approval
+@pytest.fixture
+def win(settings, served, at_home):
+    """Asks for approval of a version as a retrain does that it won."""
+    from prefect import flow
 
-@flow
-def won(version: int):
-    settings = Settings()
-    contract = Contract.of("payments", settings.use_cases)
-    verdict = Verdict(Decision.PROMOTE, "roc_auc", 0.8, 0.85, 0.05, Interval(0.02, 0.08), 1200,
-                      ("The gain of 0.05 is beyond luck.",), (Guardrail("latency", float("nan"), 200.0, True),))
-    day = datetime(2026, 1, 1)
+    from tasks.approvals import ask_approval
+
+    contract = Contract.of("payments", ROOT / "data")
+    day = datetime(2026, 1, 1, tzinfo=UTC)
     rows = Rows(day, day, day, (TableVersion("payments", "features", 3),))
-    ask_approval(settings, contract, model_versions.find(settings, "payments", version), ledger.head(settings, "payments"),
-                 verdict, rows)
+    verdict = Verdict(
+        Decision.PROMOTE,
+        "roc_auc",
+        0.8,
+        0.85,
+        0.05,
+        Interval(0.02, 0.08),
+        1200,
+        ("The gain of 0.05 is beyond luck.",),
+        (Guardrail("latency", float("nan"), 200.0, True),),
+    )
 
-won(int(sys.argv[1]))
-"""
+    @flow
+    def won(number: int):
+        version = model_versions.find(settings, "payments", number)
+        ask_approval(settings, contract, version, ledger.head(settings, "payments"), verdict, rows)
+
+    with at_home(settings, ROOT):
+        yield won
 
 
-def test_the_winner_is_shown_in_the_ui_and_its_form_gives_the_title(settings, served):
+def test_the_winner_is_shown_in_the_ui_and_its_form_gives_the_title(settings, served, win):
     crown(settings, 1)
-    subprocess.run([sys.executable, "-c", ASK, "2"], env=served.environment, cwd=ROOT, check=True, timeout=240)
+    win(2)
     filters = {"deployments": {"id": {"any_": [served.deployment]}}, "sort": "EXPECTED_START_TIME_DESC"}
     run = served.wait_for(served.ask("POST", "flow_runs/filter", filters)[0]["id"], "PAUSED")
 
@@ -518,7 +506,7 @@ def test_the_winner_is_shown_in_the_ui_and_its_form_gives_the_title(settings, se
     assert "| latency | unknown | 200 | yes |" in artifact
     asked = served.ask("GET", f"flow_runs/{run['id']}/input/suspended-answer-description")
     assert "waits for approval until" in asked
-    worker = psutil.Process(served.processes[1].pid)
+    worker = psutil.Process(served.worker.pid)
     waiting = lambda: [p for p in worker.children(recursive=True) if "approve" in " ".join(p.cmdline())]  # noqa: E731
     wait_until(lambda: not waiting(), "no process stays for a run that waits")
     assert versions(settings) == [1]
@@ -583,11 +571,11 @@ def test_the_command_ends_the_run_that_waits(settings, served, command, monkeypa
     assert late["status"] == "ABORT"
 
 
-def test_the_next_winner_ends_the_run_of_the_one_before(settings, served):
+def test_the_next_winner_ends_the_run_of_the_one_before(settings, served, win):
     ask(settings, 2)
     run = served.show(2)
 
-    subprocess.run([sys.executable, "-c", ASK, "3"], env=served.environment, cwd=ROOT, check=True, timeout=240)
+    win(3)
 
     ended = served.run(run["id"])["state"]
     assert (ended["type"], ended["name"]) == ("COMPLETED", "Superseded")
@@ -595,28 +583,19 @@ def test_the_next_winner_ends_the_run_of_the_one_before(settings, served):
     assert approval_requests.waiting(settings, "payments").version == 3
 
 
-SWEEP = """
-from datetime import UTC, datetime, timedelta
-from prefect import flow
-from contender.settings import Settings
-from tasks.approvals import expire_requests
-
-@flow
-def sweep():
-    now = datetime.now(UTC)
-    assert expire_requests(Settings(), now) == []
-    assert len(expire_requests(Settings(), now + timedelta(days=3))) == 1
-
-sweep()
-"""
-
-
-def test_the_sweep_ends_the_run_of_what_nobody_answered(settings, served):
+def test_the_sweep_ends_the_run_of_what_nobody_answered(settings, served, at_home):
     crown(settings, 1)
     ask(settings, 2)
     run = served.show(2)
 
-    subprocess.run([sys.executable, "-c", SWEEP], env=served.environment, cwd=ROOT, check=True, timeout=240)
+    from prefect import flow
+
+    from tasks.approvals import expire_requests
+
+    now = datetime.now(UTC)
+    sweep = flow(lambda later: len(expire_requests(settings, now + later)), name="sweep")
+    with at_home(settings, ROOT):
+        assert (sweep(timedelta()), sweep(timedelta(days=3))) == (0, 1)
 
     ended = served.run(run["id"])["state"]
     assert (ended["type"], ended["name"]) == ("COMPLETED", "Expired")
@@ -626,64 +605,42 @@ def test_the_sweep_ends_the_run_of_what_nobody_answered(settings, served):
 
 # A real retrain
 
-EDITS = (
-    (
-        'candidates = ["logistic", "random_forest", "boosting"]',
-        'candidates = ["logistic"]\ntrials = 1\nfolds = 2\nmin_rows = 300\nmin_per_class = 5',
-    ),
-    ("min_gain = 0.01", "min_gain = 0.001\nmin_rows = 100\nmin_per_class = 5"),
-    ("thresholds = { roc_auc = { min = 0.8 }, brier = { max = 0.02 } }", "thresholds = { roc_auc = { min = 0.5 } }"),
-)
+SMALL = """\
+[training]
+min_rows = 50
+candidates = ['logistic']
+trials = 1
+folds = 2
+min_per_class = 5
+"""
 
 
-def test_a_winner_that_nobody_has_approved_scores_nothing(tmp_path):
-    from contender.replay.payments_simulator import Simulation, write
+def test_a_winner_that_nobody_has_approved_scores_nothing(make_home, at_home, prefect, tmp_path):
+    home = make_home(
+        ("max_bad_share = 0.2", "max_bad_share = 0.2\n\n" + SMALL),
+        ("min_gain = 0.01", "min_gain = 0.01\nmin_rows = 50\nmin_per_class = 5"),
+        extra="\n[approval]\nrequired = true\n",
+    )
+    numbers = range(400)
+    home.land(
+        "orders-1.csv",
+        *[f"o{n},2026-01-{1 + n % 28:02}T{n % 24:02}:00:00,{'abc'[n % 3]},red,{n * 7 % 90},1,false" for n in numbers],
+    )
+    home.land("returns-1.csv", *[f"o{n},{str(n * 7 % 90 > 60 or n % 17 == 0).lower()},0" for n in numbers])
 
-    shutil.copytree(ROOT / "data" / "payments", tmp_path / "data" / "payments")
-    path = tmp_path / "data" / "payments" / "contract.toml"
-    text = path.read_text()
-    for old, new in EDITS:
-        assert old in text, f"the contract has no {old}"
-        text = text.replace(old, new)
-    asking = text.replace("[approval]\nrequired = false", "[approval]\nrequired = true")
-    assert asking != text
-    path.write_text(asking)
-    write(Simulation(seed=20_260_101, payments=8000, days=120), tmp_path / "landing" / "payments")
-    inherited = {name: v for name, v in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
-    environment = inherited | {
-        "CONTENDER_HOME": str(tmp_path / "home"),
-        "CONTENDER_USE_CASES": str(tmp_path / "data"),
-        "CONTENDER_SPARK_MEMORY": "1g",
-        "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-        # Nobody answers there, so the command starts a server of its own.
-        "CONTENDER_PREFECT_PORT": "9",
-    }
+    with at_home(home.settings, tmp_path) as run:
+        asked = run("run", "orders", "--landing", home.landing, "--json").document
 
-    def run(*arguments):
-        done = subprocess.run(
-            [PREFECT.with_name("contender"), *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=280,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done
+        assert (asked["last_verdict"], asked["champion"], asked["predictions"]) == ("PROMOTE", None, 0)
+        assert asked["approval"]["version"] == 1
+        assert asked["approval"]["sentence"].startswith("Version 1 of orders waits for approval until ")
+        logged = lambda: [one["message"] for one in prefect.ask("/logs/filter", {"limit": 200})]  # noqa: E731
+        eventually(lambda: [line for line in logged() if "so the command above decides" in line], "nobody shows it")
 
-    done = run("run", "payments", "--json")
-    asked = json.loads(done.stdout)
+        assert run("approve", "orders", "--reason", "looked at it", "--by", "ada").code == 0
+        scored = run("score", "orders", "--json").document
 
-    assert (asked["last_verdict"], asked["champion"], asked["predictions"]) == ("PROMOTE", None, 0)
-    assert asked["approval"]["version"] == 1
-    assert asked["approval"]["sentence"].startswith("Version 1 of payments waits for approval until ")
-    assert "so the command above decides" in " ".join(done.stderr.split())
-
-    run("approve", "payments", "--reason", "looked at it", "--by", "ada")
-    scored = json.loads(run("score", "payments", "--json").stdout)
-
-    head = ledger.head(Settings(home=tmp_path / "home"), "payments")
+    head = ledger.head(home.settings, "orders")
     assert (head.version, head.by, head.action) == (1, "person: ada", "crowned")
     assert {"verdict", "data", "git_revision", "as_of", "model_digest"} <= json.loads(head.evidence).keys()
     assert (scored["version"], scored["predictions"]) == (1, asked["records"])

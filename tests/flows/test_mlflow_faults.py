@@ -9,9 +9,9 @@ import pytest
 
 from contender.promotion import ledger
 from contender.registry import model_versions
+from tests.conftest import Home
 from tests.contender.faults import Proxy, served
-from tests.flows.beside import prefect_and_spark
-from tests.flows.test_pipeline import Done, Installation
+from tests.flows.in_process import Done, Here
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,10 +34,10 @@ SMALL = (
 
 @dataclass
 class Place:
-    """An installation of the small use case whose MLflow is behind the proxy."""
+    """A home of the small use case whose MLflow is behind the proxy."""
 
-    installation: Installation
-    home: object
+    home: Home
+    command: Here
     proxy: Proxy
 
     def land(self, month: int) -> None:
@@ -54,39 +54,34 @@ class Place:
             f"returns-{month}.csv", *[f"m{month}o{n},{str(n * 7 % 90 > 60 or n % 17 == 0).lower()},0" for n in numbers]
         )
 
-    def run(self, *arguments: str) -> Done:
-        return self.installation.run(*arguments, "--json")
+    def run(self, *arguments: object) -> Done:
+        return self.command(*arguments, "--json")
 
     def title(self) -> tuple[int, int | None]:
-        entry = ledger.head(self.installation.settings, "orders")
+        entry = ledger.head(self.home.settings, "orders")
         return entry.version, entry.previous_version
 
     def aliases(self) -> dict[str, int]:
-        return model_versions.aliases(self.installation.settings, "orders")
+        return model_versions.aliases(self.home.settings, "orders")
 
 
 @pytest.fixture(scope="module")
-def place(make_home, tmp_path_factory) -> Iterator[Place]:
-    """An installation with a champion, where a second month has landed."""
+def place(make_home, at_home, tmp_path_factory) -> Iterator[Place]:
+    """A home with a champion, where a second month has landed."""
     home = make_home(*SMALL)
-    installation = Installation(tmp_path_factory.mktemp("orders"))
-    with served(tmp_path_factory.mktemp("mlflow")) as proxy, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", proxy.address)
-        installation.environment |= {
-            "CONTENDER_USE_CASES": str(home.settings.use_cases),
-            "MLFLOW_TRACKING_URI": proxy.address.replace("//", "//someone:secret@"),
-        }
-        made = Place(installation, home, proxy)
-        made.land(1)
-        with prefect_and_spark(installation.settings, installation.environment, tmp_path_factory.mktemp("prefect")):
-            done = made.run("run", "orders", "--landing", str(home.landing))
+    with served(tmp_path_factory.mktemp("mlflow")) as proxy:
+        guarded = proxy.address.replace("//", "//someone:secret@")
+        with at_home(home.settings, tmp_path_factory.mktemp("orders"), MLFLOW_TRACKING_URI=guarded) as command:
+            made = Place(home, command, proxy)
+            made.land(1)
+            done = made.run("run", "orders", "--landing", home.landing)
             assert done.document["champion"]["version"] == 1
             made.land(2)
-            made.run("ingest", "orders", "--landing", str(home.landing))
+            assert made.run("ingest", "orders", "--landing", home.landing).code == 0
             yield made
 
 
-@pytest.mark.parametrize("fault", ["refuse", "503", "hang", "trickle"])
+@pytest.mark.parametrize("fault", ["refuse", "503", "hang", pytest.param("trickle", marks=pytest.mark.soak)])
 def test_a_fault_in_the_middle_of_a_retraining_ends_it_soon_and_the_champion_stays(place: Place, fault: str) -> None:
     place.proxy.switch_at(fault, lambda method, path: method == "POST" and path.endswith("/logged-models"))
 

@@ -1,10 +1,8 @@
 """`contender replay`: a history played again in worlds of its own, and told by the outcomes known in the end."""
 
-import json
-import os
-import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,9 @@ from flows.cli.main import main
 from flows.cli.replay import length_of, lines_of
 from tasks import announcements, run_log
 
-ROOT = Path(__file__).parents[2]
+# MLflow warns of its own type hints on import.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
+
 CONTRACT = """\
 name = "power"
 question = "How much power will be drawn in this hour?"
@@ -80,53 +80,45 @@ retrain = 3
 warning = 20
 critical = 30
 """
-FIRST, DAYS, CHANGED = date(2026, 1, 1), 72, 38
+FIRST = date(2026, 1, 1)
 
 
 @pytest.fixture
 def place(tmp_path):
-    """A folder with the use case; on day 38 the sun begins to count the other way round."""
+    """A folder with the use case, and nothing landed."""
     folder = tmp_path / "data" / "power"
     folder.mkdir(parents=True)
     (folder / "contract.toml").write_text(CONTRACT)
-    landing = tmp_path / "landing" / "power"
+    return tmp_path
+
+
+def land(place, days, changed):
+    """So many days; on one of them the sun begins to count the other way round."""
+    landing = place / "landing" / "power"
     landing.mkdir(parents=True)
-    rng, rows = np.random.default_rng(4), 24 * DAYS
+    rng, rows = np.random.default_rng(4), 24 * days
     hours = pd.date_range(FIRST.isoformat(), periods=rows, freq="h")
     frame = pd.DataFrame(
         {"hour_id": range(rows), "hour": hours, "warmth": rng.normal(10, 3, rows), "sun": rng.normal(5, 2, rows)}
     )
-    sign = np.where(np.arange(rows) < 24 * CHANGED, 1, -1)
+    sign = np.where(np.arange(rows) < 24 * changed, 1, -1)
     drawn = (20 - frame["warmth"] + sign * 2 * frame["sun"] + rng.normal(0, 1, rows)).round(3)
     frame.round(3).to_csv(landing / "power-all.csv", index=False)
     frame[["hour_id"]].assign(kilowatts=drawn).to_csv(landing / "drawn-all.csv", index=False)
-    return tmp_path
 
 
-def run(place, *arguments):
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("CONTENDER_", "PREFECT_", "MLFLOW_"))
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli.main", "replay", *arguments],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        timeout=1100,
-        env=environment
-        | {
-            "PYTHONPATH": str(ROOT),
-            "CONTENDER_HOME": str(place / "home"),
-            "CONTENDER_USE_CASES": str(place / "data"),
-            "CONTENDER_SPARK_MEMORY": "1g",
-        },
-    )
+@pytest.fixture
+def run(place, at_home):
+    """Plays again in this process."""
+    with at_home(Settings(home=place / "home", use_cases=place / "data"), place) as command:
+        yield partial(command, "replay")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_history_is_played_again_and_measured_by_what_was_known_in_the_end(place):
-    (ours,) = played(place, ["contender"], days=30, periods=2)
+def test_a_history_is_played_again_and_measured_by_what_was_known_in_the_end(place, run):
+    land(place, days=40, changed=26)
+    (ours,) = played(place, run, ["contender"], days=14, periods=2)
     assert ours["periods"][0]["version"] == 1
     assert ours["retrains"] >= 1
     assert {alarm["name"] for period in ours["periods"] for alarm in period["alarms"]}
@@ -134,8 +126,9 @@ def test_a_history_is_played_again_and_measured_by_what_was_known_in_the_end(pla
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-def test_who_retrains_after_a_change_gets_over_it_and_who_never_does_not(place):
-    never, ours = played(place, ["never", "contender"], days=20, periods=3)
+def test_who_retrains_after_a_change_gets_over_it_and_who_never_does_not(place, run):
+    land(place, days=72, changed=38)
+    never, ours = played(place, run, ["never", "contender"], days=20, periods=3)
     # All begin with the same champion.
     assert [one["periods"][0]["version"] for one in (never, ours)] == [1, 1]
     assert (never["retrains"], never["promotions"]) == (0, 0)
@@ -147,12 +140,10 @@ def test_who_retrains_after_a_change_gets_over_it_and_who_never_does_not(place):
     assert never["saved_interval"]["low"] > 0
 
 
-def played(place, policies, *, days, periods):
+def played(place, run, policies, *, days, periods):
     """What is told of these policies after so many periods, once it is seen to hold."""
     asked = [option for policy in policies for option in ("--policy", policy)]
-    done = run(place, "power", *asked, "--every", f"{days} days", "--keep", "--json")
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told = run("power", *asked, "--every", f"{days} days", "--keep", "--json").document
     courses = told["courses"]
     assert [course["policy"] for course in courses] == policies
 
@@ -185,10 +176,11 @@ def played(place, policies, *, days, periods):
 
 
 @pytest.mark.slow
-def test_a_history_that_is_too_short_is_refused_and_nothing_is_left_behind(place):
-    short = run(place, "power", "--to", "2026-01-10")
-    assert short.returncode == 2
-    assert "12 are needed before the first champion of power" in short.stderr
+def test_a_history_that_is_too_short_is_refused_and_nothing_is_left_behind(place, run):
+    land(place, days=20, changed=20)
+    short = run("power", "--to", "2026-01-10")
+    assert short.code == 2
+    assert "12 are needed before the first champion of power" in short.err
     assert not (place / "home" / "replays" / "power").exists()
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from contender.settings import Settings
+from tests.flows.beside import warm_spark
 from tests.flows.prefect_server import ROOT, Prefect, eventually, served
 
 pytestmark = [
@@ -63,6 +65,15 @@ def server(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def warm(server, tmp_path_factory):
+    """A home whose Spark is warm, for the scripts that need one."""
+    home = tmp_path_factory.mktemp("warm") / "home"
+    environment = server.environment | {"CONTENDER_HOME": str(home), "CONTENDER_SPARK_MEMORY": "1g"}
+    with warm_spark(Settings(home=home), environment):
+        yield home
+
+
 def run(server: Prefect, folder: Path, script: str, **variables: str) -> str:
     """What a script prints that runs flows on the server, with its home in the folder."""
     path = folder / "script.py"
@@ -84,10 +95,9 @@ def events(server: Prefect, **by: Any) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def failing(server, tmp_path_factory):
+def failing(server, warm):
     """What a script printed whose flows fail, its folder, and the runs by name."""
-    folder = tmp_path_factory.mktemp("failing")
-    return run(server, folder, FAILING), folder, runs(server)
+    return run(server, warm.parent, FAILING), warm.parent, runs(server)
 
 
 def test_a_failed_run_says_the_one_sentence(failing):
@@ -160,9 +170,9 @@ except Exception as error:
 
 
 @pytest.fixture(scope="module")
-def taken_in(server, make_home, tmp_path_factory):
+def taken_in(server, make_home, warm):
     """A use case without a champion after a good batch and a refused one; what the second printed."""
-    home, folder = make_home(), tmp_path_factory.mktemp("taken")
+    home, folder = make_home(), warm.parent
     rows = [f"o{n},2026-01-{1 + n % 9:02},a,red,{n},1,false" for n in range(40)]
     home.land("orders-1.csv", *rows)
     home.land("returns-1.csv", *[f"o{n},true,1" for n in range(20)])
@@ -266,8 +276,8 @@ story()
 """
 
 
-def test_long_scoring_shows_how_far_it_is(server, tmp_path):
-    run(server, tmp_path, PROGRESS)
+def test_long_scoring_shows_how_far_it_is(server, warm):
+    run(server, warm.parent, PROGRESS)
     (shown,) = server.ask("/artifacts/filter", {"artifacts": {"key": {"any_": ["payments-scoring"]}}})
 
     def told() -> list[str]:
