@@ -35,7 +35,7 @@ SIMULATED_BY_RUN = 200_000
 
 ENDS = {
     "simulate, start Spark and Prefect": "batch ",
-    "ingest": "no new files",
+    "ingest": "is taken in",
     "features": "a challenger is ",
     "train": "challenger: ",
     "judge": "verdict: ",
@@ -81,7 +81,7 @@ class Memory:
             return 0
 
 
-def run(folder: Path, *arguments: str) -> Ran:
+def run(folder: Path, *arguments: str, **variables: str) -> Ran:
     """Run `contender` in a folder that is its whole world, pass on what it tells, and measure it."""
     foreign = ("CONTENDER_", "MLFLOW_", "PREFECT_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
@@ -91,7 +91,7 @@ def run(folder: Path, *arguments: str) -> Ran:
     process = subprocess.Popen(
         [CONTENDER, *arguments],
         cwd=folder,
-        env=clean | ours,
+        env=clean | ours | variables,
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
