@@ -1,14 +1,21 @@
 """How well a simple fit of one feature tells the outcomes of rows that it has not seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
 from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from contender.contracts.sections import Kind
@@ -16,7 +23,13 @@ from contender.evaluation.ranking_metrics import Floats
 from contender.values import ModelColumn
 
 _LEAST = 5
-"""A class counts from so many rows on: below, a perfect order is easily luck."""
+"""A turn needs so many rows of the rarest class that counts."""
+
+_SUBSTANTIAL = 0.05
+"""Of several classes those count that hold this share of the rows: who knows a rarer one knows little."""
+
+_CERTAINTY = 1.645
+"""Standard errors of a one-sided bound of 95 %."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +77,42 @@ class Outcomes:
         older, newer = slice(0, half), slice(half, None)
         return [(older, newer), (newer, older)] if min(half, len(self.numbers) - half) >= _LEAST else []
 
-    def strength(self, rows: slice, predicted: Floats) -> float:
-        """R2 in the target's own units, or the Gini of the class that is told worst; 0 where the rows can't tell.
+    @property
+    def telling(self) -> NDArray[np.bool_]:
+        """The columns of `numbers` that count, shape (columns,)."""
+        return np.asarray((self.numbers.mean(0) >= _SUBSTANTIAL) | (self.numbers.shape[1] == 1))
+
+    def strengths(self, predict: Callable[[slice, slice], Floats]) -> Floats:
+        """How well what is fitted to one part of the rows reproduces each column of the outcomes in the other part.
+
+        Of numbers it is R2 in the target's own units, of a class the share of a plain guess's mistakes that the best
+        cut surely avoids (see `avoided`), by whichever turn tells more, or by both together; 0 where a class is too
+        small to count.
 
         Args:
-            predicted: shape (rows, columns of `numbers`).
+            predict: from rows to fit and rows to measure on to predictions, shape (measured rows, columns).
         """
-        truth = self.numbers[rows]
+        told = [(self.numbers[test], predict(fit, test)) for fit, test in self.turns]
+        if not told:
+            return np.zeros(self.numbers.shape[1])
         if self.kind == "regression":
-            if self.logarithms:
-                truth, predicted = np.exp(truth), np.exp(np.minimum(predicted, 300))
-            spread = float(((truth - truth.mean()) ** 2).sum())
-            return 1 - float(((truth - predicted) ** 2).sum()) / spread if spread > 0 else 0.0
-        found = [gini(truth[:, column] == 1, predicted[:, column]) for column in range(truth.shape[1])]
-        return min((value for value in found if value is not None), default=0.0)
+            return np.array([max(self._explained(truth, predicted) for truth, predicted in told)])
+        found = np.zeros(self.numbers.shape[1])
+        for column in np.flatnonzero(self.telling):
+            counts = [_counted(truth[:, column] == 1, predicted[:, column]) for truth, predicted in told]
+            counts.append((sum(wrong for wrong, _ in counts), sum(rarer for _, rarer in counts)))
+            found[column] = max(avoided(*count) for count in counts)
+        return found
+
+    def worst(self, strengths: Floats) -> float:
+        """The strength of the class that is told worst of those that count."""
+        return float(strengths[self.telling].min(initial=1.0))
+
+    def _explained(self, truth: Floats, predicted: Floats) -> float:
+        if self.logarithms:
+            truth, predicted = np.exp(truth), np.exp(np.minimum(predicted, 300))
+        spread = float(((truth - truth.mean()) ** 2).sum())
+        return 1 - float(((truth - predicted) ** 2).sum()) / spread if spread > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -96,58 +131,137 @@ class Feature:
     @classmethod
     def of(cls, values: pd.Series, column: ModelColumn) -> "Feature":
         if column.kind in ("number", "time"):
-            numbers = values.to_numpy(dtype=np.float64)
-            codes = np.unique(numbers, return_inverse=True)[1]
-            return cls(column.name, numbers, codes, numbers, np.isfinite(numbers))
+            return cls.number(column.name, values.to_numpy(dtype=np.float64))
         texts = values.to_numpy(dtype=object)
         codes = pd.factorize(texts, use_na_sentinel=False)[0]
         return cls(column.name, None, codes, texts, np.asarray(~pd.isna(texts)))
 
+    @classmethod
+    def number(cls, name: str, numbers: Floats) -> "Feature":
+        codes = np.unique(numbers, return_inverse=True)[1]
+        return cls(name, numbers, codes, numbers, np.isfinite(numbers))
 
-def gini(positive: NDArray[np.bool_], score: Floats) -> float | None:
-    """2 AUC - 1 of a score, shape (rows,); None with too few rows of either kind for it to mean anything."""
+    def at(self, rows: NDArray[np.bool_]) -> "Feature":
+        """The same in some of the rows."""
+        numbers = self.numbers[rows] if self.numbers is not None else None
+        return Feature(self.name, numbers, self.codes[rows], self.texts[rows], self.filled[rows])
+
+
+def avoided(wrong: int, rarer: int) -> float:
+    """Share of the mistakes of always guessing the commoner outcome that a score surely avoids; 1 is all of them.
+
+    The lower end of a one-sided 95 % interval, so that a few rows that happen to be right don't count as knowledge: of
+    26 rows of the rarer outcome, none wrong, it is 0.9.
+
+    Args:
+        wrong: rows on the wrong side of the score's best cut.
+        rarer: rows of the rarer outcome, which the plain guess gets wrong.
+
+    Source: Goodman & Kruskal (1954), Measures of Association for Cross Classifications, JASA 49; Wilson (1927).
+    """
+    if not rarer:
+        return 0.0
+    rows, square = 2 * rarer, _CERTAINTY**2
+    share = wrong / rows
+    spread = _CERTAINTY * float(np.sqrt(share * (1 - share) / rows + square / (4 * rows**2)))
+    return max(0.0, 1 - 2 * (share + square / (2 * rows) + spread) / (1 + square / rows))
+
+
+def _counted(positive: NDArray[np.bool_], score: Floats) -> tuple[int, int]:
+    """Rows on the wrong side of the cut where they are fewest, and rows of the rarer outcome."""
     ones = int(positive.sum())
-    zeros = len(positive) - ones
-    if min(ones, zeros) < _LEAST:
-        return None
-    above = rankdata(score)[positive].sum() - ones * (ones + 1) / 2
-    return float(2 * above / (ones * zeros) - 1)
+    rarer = min(ones, len(positive) - ones)
+    order = np.argsort(-score, kind="stable")
+    above = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    hits = np.cumsum(positive[order])[above]
+    return min(rarer, int((ones + above + 1 - 2 * hits).min())), rarer
 
 
-def of_feature(feature: Feature, outcomes: Outcomes) -> float:
+@dataclass(frozen=True)
+class Told:
+    """The best that a simple fit of one feature reaches, and the rows, shape (rows,): all, or those that are filled."""
+
+    strength: float
+    rows: NDArray[np.bool_]
+
+
+def of_whole(strengths: Floats) -> float:
+    """One strength of all that is told.
+
+    Of several classes the one that is told second best counts: whoever has no internet is known to have no online
+    backup, and no more than that.
+    """
+    return float(np.sort(strengths)[-min(2, len(strengths))])
+
+
+def of_feature(feature: Feature, outcomes: Outcomes) -> Told:
     """The best that a simple fit of one feature reaches."""
-    return of_category(feature.codes, outcomes) if feature.numbers is None else of_number(feature.numbers, outcomes)
+    if feature.numbers is not None:
+        return of_number(feature.numbers, outcomes)
+    return Told(of_whole(of_category(feature.codes, outcomes)), np.ones(len(feature.codes), dtype=bool))
 
 
-def of_number(values: Floats, outcomes: Outcomes) -> float:
+def of_number(values: Floats, outcomes: Outcomes) -> Told:
     """Best of a straight line, a monotone step function and a small tree, where it is filled and over all rows."""
     filled = np.isfinite(values)
-    found = [_of_filled(values[filled], outcomes.at(filled))] if filled.mean() > 0.05 else []
+    found = [Told(0.0, filled)]
+    if filled.mean() > 0.05:
+        found.append(Told(of_whole(_of_filled(values[filled], outcomes.at(filled))), filled))
     if not filled.all():
-        found.append(
-            best_turn(outcomes, lambda fit, test: by_tree(np.where(filled, values, np.nan), outcomes, fit, test))
-        )
-    return max(found, default=0.0)
+        gaps = np.where(filled, values, np.nan)
+        every = outcomes.strengths(lambda fit, test: by_tree(gaps, outcomes, fit, test))
+        found.append(Told(of_whole(every), np.ones(len(values), dtype=bool)))
+    return max(found, key=lambda told: told.strength)
 
 
-def _of_filled(values: Floats, outcomes: Outcomes) -> float:
-    found = [best_turn(outcomes, lambda fit, test: by_tree(values, outcomes, fit, test))]
+def _of_filled(values: Floats, outcomes: Outcomes) -> Floats:
+    found = [outcomes.strengths(lambda fit, test: by_tree(values, outcomes, fit, test))]
     if outcomes.kind == "regression":
         y = outcomes.numbers[:, 0]
-        found.append(best_turn(outcomes, lambda fit, test: _line(values[fit], y[fit], values[test])))
-        found.append(best_turn(outcomes, lambda fit, test: _steps(values[fit], y[fit], values[test])))
+        found.append(outcomes.strengths(lambda fit, test: _line(values[fit], y[fit], values[test])))
+        found.append(outcomes.strengths(lambda fit, test: _steps(values[fit], y[fit], values[test])))
     elif outcomes.kind == "binary":
-        found.append(abs(gini(outcomes.numbers[:, 0] == 1, values) or 0.0))
-    return max(found)
+        positive = outcomes.numbers[:, 0] == 1
+        found += [np.array([avoided(*_counted(positive, way * values))]) for way in (1, -1)]
+    return np.asarray(np.max(found, axis=0))
 
 
-def of_category(codes: NDArray[np.int64], outcomes: Outcomes) -> float:
+def of_category(codes: NDArray[np.int64], outcomes: Outcomes) -> Floats:
     """What the average outcome of each category tells; a category that is new in the measured rows gets the overall.
 
     Args:
         codes: shape (rows,), from 0 on; missing is a category of its own.
     """
-    return best_turn(outcomes, lambda fit, test: category_rates(codes, outcomes, fit)[codes[test]])
+    return outcomes.strengths(lambda fit, test: category_rates(codes, outcomes, fit)[codes[test]])
+
+
+def of_many(features: Sequence[Feature], outcomes: Outcomes) -> Floats:
+    """What boosted trees or a linear fit tell with all these features, shape (columns,) as `Outcomes.strengths`."""
+    varied = [feature for feature in features if feature.codes.max(initial=0) > 0]
+    if not varied:
+        return np.zeros(outcomes.numbers.shape[1])
+    table = np.column_stack([f.codes.astype(np.float64) if f.numbers is None else f.numbers for f in varied])
+    words = [place for place, feature in enumerate(varied) if feature.numbers is None]
+
+    def fitted(make: Callable[[], Any]) -> Floats:
+        def predict(fit: slice, test: slice) -> Floats:
+            told = []
+            for y in outcomes.numbers[fit].T:
+                filled = np.isfinite(table[fit]).any(0)
+                seen, new = np.where(filled, table[fit], 0.0), np.where(filled, table[test], 0.0)
+                if words:
+                    encoder = TargetEncoder(target_type="continuous", cv=KFold(3))
+                    seen[:, words] = encoder.fit_transform(seen[:, words], y)
+                    new[:, words] = encoder.transform(new[:, words])
+                told.append(make().fit(seen, y).predict(new))
+            return np.stack(told, axis=1)
+
+        return outcomes.strengths(predict)
+
+    trees = partial(HistGradientBoostingRegressor, max_iter=60, min_samples_leaf=5, random_state=outcomes.seed)
+    # Numbers of very different size lie side by side, and some features hold nothing in one of the turns.
+    line = partial(make_pipeline, SimpleImputer(keep_empty_features=True), StandardScaler(), Ridge(1e-6))
+    return np.maximum(fitted(trees), fitted(line))
 
 
 def category_rates(codes: NDArray[np.int64], outcomes: Outcomes, fit: slice) -> Floats:
@@ -156,11 +270,6 @@ def category_rates(codes: NDArray[np.int64], outcomes: Outcomes, fit: slice) -> 
     sums = np.stack([np.bincount(codes[fit], weights=column, minlength=size) for column in y.T], axis=1)
     counts = np.bincount(codes[fit], minlength=size)[:, None]
     return np.asarray((sums + y.mean(0)) / (counts + 1), dtype=np.float64)
-
-
-def best_turn(outcomes: Outcomes, predict: Callable[[slice, slice], Floats]) -> float:
-    """Strength of what is fitted to one part of the rows, on the other part, whichever way round is better."""
-    return max((outcomes.strength(test, predict(fit, test)) for fit, test in outcomes.turns), default=0.0)
 
 
 def _line(x: Floats, y: Floats, new: Floats) -> Floats:

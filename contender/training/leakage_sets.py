@@ -1,14 +1,15 @@
 """The fewest features that together reproduce an outcome in a simple fit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from contender.evaluation.ranking_metrics import Floats
-from contender.training.feature_strength import Feature, Outcomes, best_turn, by_tree, category_rates
+from contender.training.feature_strength import Feature, Outcomes, by_tree, category_rates
 
 FEW = 4
 """So many features that reproduce an outcome are a leak; of more, only an exact sum is."""
@@ -16,6 +17,12 @@ FEW = 4
 _EXACT = 0.99999
 _RIDGE = 1e-12
 _CATEGORIES = 50
+_ABOUT = 0.25
+"""Least squares finds a plane between classes only roughly; so much below the limit a set is looked at again."""
+
+
+_Sums = Mapping[int, tuple[Floats, Floats, Floats, Floats]]
+"""What least squares needs of the rows of a turn, by the first of them."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +39,15 @@ class Design:
         names = sorted(set(self.owners.tolist()))
         if not names or not self.outcomes.turns:
             return None
-        sums = [self._sums(fit) for fit, _ in self.outcomes.turns]
+        sums = {fit.start: self._sums(fit) for fit, _ in self.outcomes.turns}
         for start in (names, self._forward(names, sums[0])):
-            if self._linear(start, sums) < limit:
+            about = limit if self.outcomes.kind == "regression" else limit - _ABOUT
+            if self._linear(start, sums) < about:
                 continue
-            found, strength = self._pruned(start, sums, limit)
-            if len(found) <= FEW or (self.outcomes.kind == "regression" and strength >= _EXACT):
+            found, strength = self._pruned(start, sums, about)
+            if self.outcomes.kind != "regression":
+                strength = self._cut(found) if len(found) <= FEW else 0.0
+            if (len(found) <= FEW and strength >= limit) or (self.outcomes.kind == "regression" and strength >= _EXACT):
                 return tuple(found), strength
         return None if self.outcomes.kind == "regression" else self._by_tree(names, limit)
 
@@ -56,13 +66,36 @@ class Design:
         x = x - means
         return x.T @ x + _RIDGE * len(x) * np.eye(x.shape[1]), x.T @ (y - level), means, level
 
-    def _linear(self, names: Sequence[str], sums: Sequence[tuple[Floats, Floats, Floats, Floats]]) -> float:
-        columns, found = self._columns(names), []
-        for (_, test), (products, with_y, means, level) in zip(self.outcomes.turns, sums, strict=True):
+    def _linear(self, names: Sequence[str], sums: _Sums) -> float:
+        columns = self._columns(names)
+
+        def predict(fit: slice, test: slice) -> Floats:
+            products, with_y, means, level = sums[fit.start]
             weights = np.linalg.solve(products[np.ix_(columns, columns)], with_y[columns])
-            predicted = (self.table[test][:, columns] - means[columns]) @ weights + level
-            found.append(self.outcomes.strength(test, predicted))
-        return max(found)
+            line = np.asarray((self.table[:, columns] - means[columns]) @ weights + level)
+            # A class that lies between others on the line is no end of it.
+            return by_tree(line, self.outcomes, fit, test) if line.shape[1] > 1 else line[test]
+
+        return self._worst(predict)
+
+    def _cut(self, names: Sequence[str]) -> float:
+        """Strength of the best plane between the classes: least squares finds it only roughly where one is rare."""
+        table = self.table[:, self._columns(names)]
+
+        def predict(fit: slice, test: slice) -> Floats:
+            planes = []
+            for truth in self.outcomes.numbers[fit].T:
+                apart = 0 < truth.sum() < len(truth)
+                model = LogisticRegression(C=1e4, max_iter=200).fit(table[fit], truth) if apart else None
+                planes.append(model.decision_function(table) if model else np.zeros(len(table)))
+            line = np.stack(planes, axis=1)
+            return by_tree(line, self.outcomes, fit, test) if line.shape[1] > 1 else line[test]
+
+        return self._worst(predict)
+
+    def _worst(self, predict: Callable[[slice, slice], Floats]) -> float:
+        """Of more than two classes the one that is told worst: several features often tell one class from the rest."""
+        return self.outcomes.worst(self.outcomes.strengths(predict))
 
     def _forward(self, names: Sequence[str], sums: tuple[Floats, Floats, Floats, Floats]) -> list[str]:
         """Features that lower the squared error most, one after the other; two more than few, to be pruned."""
@@ -78,9 +111,7 @@ class Design:
             found.append(max((name for name in names if name not in found), key=lambda name: explained([*found, name])))
         return found
 
-    def _pruned(
-        self, names: Sequence[str], sums: Sequence[tuple[Floats, Floats, Floats, Floats]], limit: float
-    ) -> tuple[list[str], float]:
+    def _pruned(self, names: Sequence[str], sums: _Sums, limit: float) -> tuple[list[str], float]:
         """Drop the feature that the fit misses least, while what is left still reaches the limit."""
         found, strength = list(names), self._linear(names, sums)
         while len(found) > 1:
@@ -100,7 +131,7 @@ class Design:
     def _by_tree(self, names: Sequence[str], limit: float) -> tuple[tuple[str, ...], float] | None:
         def reached(chosen: Sequence[str]) -> float:
             table = self.table[:, self._columns(chosen)]
-            return best_turn(self.outcomes, lambda fit, test: by_tree(table, self.outcomes, fit, test, depth=4))
+            return self._worst(lambda fit, test: by_tree(table, self.outcomes, fit, test, depth=4))
 
         if reached(names) < limit:
             return None
