@@ -38,6 +38,7 @@ _BUILT_BY: Mapping[str, frozenset[str]] = {
         {
             "contender.training.calibration.Calibrated",
             "contender.training.candidates.LogTarget",
+            "contender.training.candidates.ManyRates",
             "contender.features.row_transformers.CategoryCodes",
             "contender.features.row_transformers.OwnFeatures",
             "contender.features.row_transformers.RecordFeatures",

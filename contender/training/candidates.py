@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -27,6 +28,9 @@ _TREE_CATEGORIES = 250
 """Histogram gradient boosting takes 255 bins at most; rarer categories share one code."""
 
 _LINEAR_CATEGORIES = 40
+
+_MANY = 60
+"""Trees cut codes of so many categories into groups by themselves; of more, a rate each says what they have to."""
 
 _USUAL: Mapping[str, Mapping[str, Any]] = {
     "logistic": {"C": 0.1, "scale": "standard"},
@@ -54,6 +58,40 @@ _USUAL_REGRESSION: Mapping[str, Mapping[str, Any]] = {
 def usual(candidate: str, kind: Kind) -> dict[str, Any]:
     """Settings that do well on most tables, by name; the search tries them first."""
     return {**_USUAL[candidate], **(_USUAL_REGRESSION.get(candidate, {}) if kind == "regression" else {})}
+
+
+class ManyRates(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Average target per category for columns of so many values that their places tell little; no column for others.
+
+    In training each block of rows is encoded by the other blocks, so that no row sees its own outcome.
+
+    Args:
+        encoder: what encodes, unfitted.
+        more_than: values from which on a column is one of many.
+    """
+
+    def __init__(self, encoder: TargetEncoder, more_than: int = _MANY) -> None:
+        self.encoder = encoder
+        self.more_than = more_than
+
+    def fit(self, X: pd.DataFrame, y: NDArray[Any]) -> Self:
+        """Learn the rates from codes, shape (rows, columns), and targets, shape (rows,)."""
+        self.fit_transform(X, y)
+        return self
+
+    def fit_transform(self, X: pd.DataFrame, y: NDArray[Any]) -> NDArray[np.float64]:
+        """Learn the rates, and give those of the training rows, each by the blocks that it is not in."""
+        self.columns_ = [str(name) for name in X if X[name].nunique() > self.more_than]
+        self.encoder_ = clone(self.encoder)
+        if not self.columns_:
+            return np.empty((len(X), 0))
+        return np.asarray(self.encoder_.fit_transform(X[self.columns_], y), dtype=np.float64)
+
+    def transform(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """The rates, shape (rows, columns of many values), times the classes if there are more than two."""
+        if not self.columns_:
+            return np.empty((len(X), 0))
+        return np.asarray(self.encoder_.transform(X[self.columns_]), dtype=np.float64)
 
 
 class LogTarget(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -127,6 +165,8 @@ def build(
         encoders, rest = [("codes", codes, categories)], "passthrough"
         if rates:
             encoders.append(("rates", _rates(kind), categories))
+        else:
+            encoders.append(("many", ManyRates(_rates(kind)), categories))
 
     if target == "log":
         model = LogTarget(model)

@@ -12,7 +12,7 @@ from contender.contracts.sections import CANDIDATES
 from contender.errors import ModelError
 from contender.features.row_transformers import CategoryCodes, OwnFeatures, RecordFeatures
 from contender.training.calibration import Calibrated, fit_sigmoid
-from contender.training.candidates import build
+from contender.training.candidates import ManyRates, _rates, build
 from contender.values import ModelColumn
 
 COLUMNS = (
@@ -186,3 +186,46 @@ def test_probabilities_of_several_classes_sum_to_one():
     raw = random.dirichlet([1, 1, 1], 500)
     found = Calibrated.on(Stub([0, 1, 2]), raw, raw.argmax(axis=1)).predict_proba(raw)
     assert found.sum(axis=1) == pytest.approx(np.ones(500))
+
+
+@pytest.mark.parametrize(("kind", "candidate"), [(kind, name) for kind, names in CANDIDATES.items() for name in names])
+def test_a_gap_or_a_category_that_training_never_saw_is_scored_as_nothing_unusual(kind, candidate):
+    """Neither column has a gap in training; what is not known must not count as an extreme."""
+    random = np.random.default_rng(5)
+    frame = pd.DataFrame({"size": random.normal(50, 5, 600), "shop": random.choice(list("abc"), 600)}).astype(
+        {"shop": object}
+    )
+    told = frame["size"].to_numpy() + 3 * (frame["shop"] == "a").to_numpy() + random.normal(0, 4, 600)
+    y = {"binary": (told > 51) * 1, "multiclass": np.digitize(told, [48, 54]), "regression": told}[kind]
+    columns = (ModelColumn("size", "number"), ModelColumn("shop", "category"))
+    model = build(candidate, kind, columns, None, {}, seed=0).fit(frame, y)
+    gaps = pd.DataFrame(
+        {"size": [np.nan, 50.0, 50.0, np.nan], "shop": pd.Series(["b", None, "new", None], dtype=object)}
+    )
+
+    said = model.predict(gaps) if kind == "regression" else model.predict_proba(gaps)
+
+    assert np.isfinite(said).all()
+    if kind == "regression":
+        assert (abs(said - told.mean()) < 8).all(), "within the middle of what training saw"
+    else:
+        assert said.max() < 0.999, "not as sure as of an extreme"
+
+
+@pytest.mark.parametrize(("kind", "classes"), [("binary", 1), ("multiclass", 3), ("regression", 1)])
+def test_many_values_get_a_rate_each_that_no_row_leaks_into(kind, classes):
+    random = np.random.default_rng(6)
+    codes = pd.DataFrame({"place": random.integers(0, 300, 900), "few": random.integers(0, 5, 900)})
+    y = {"binary": random.integers(0, 2, 900), "multiclass": random.integers(0, 3, 900)}.get(
+        kind, random.normal(size=900)
+    )
+    rates = ManyRates(_rates(kind))
+
+    seen = rates.fit_transform(codes, y)
+
+    assert rates.columns_ == ["place"]
+    assert seen.shape == rates.transform(codes).shape == (900, classes)
+    told = (y == 0) if kind == "multiclass" else y
+    assert abs(np.corrcoef(seen[:, 0], told)[0, 1]) < 0.12, "noise stays noise"
+    assert np.isfinite(rates.transform(codes.assign(place=-1))).all(), "a place never seen gets the average"
+    assert ManyRates(_rates(kind)).fit_transform(codes[["few"]], y).shape == (900, 0)
