@@ -752,7 +752,9 @@ def _(_: Path) -> None:
         doubted({"leak": np.where(filled, NOISE[:, 0], np.nan)}, HALF)
 
 
-@guarded("what alone tells the outcome is refused", without(leakage._alone, ("if told.strength < limits.alone:", "if True:")))
+@guarded(
+    "what alone tells the outcome is refused", without(leakage._alone, ("if told.strength < limits.alone:", "if True:"))
+)
 def _(_: Path) -> None:
     codes = [f"{outcome}{detail}" for outcome, detail in zip(HALF, np.arange(ROWS) % 60, strict=True)]
     with pytest.raises(LeakFound, match="'leak' alone predicts"):
