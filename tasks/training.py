@@ -40,7 +40,11 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
         frame = dataset.load(settings, contract, rows, newest=contract.training.max_rows)
         columns = contract.model_columns
         inputs, y = frame[[column.name for column in columns]], outcomes_of(contract, frame[TARGET].to_numpy())
-        tell(f"training on {len(frame):,} rows x {len(columns)} columns")
+        learnt = trainer.learnable(y, contract.kind, contract.training)
+        inputs, y = inputs[learnt.rows], y[learnt.rows]
+        tell(f"training on {len(y):,} rows x {len(columns)} columns")
+        if learnt.sentence:
+            tell(learnt.sentence)
         trainer.refuse_too_little(y, contract.kind, contract.training)
         suspects = leakage.refuse_leaks(
             inputs,
@@ -66,6 +70,7 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
             seed=settings.seed,
             progress=tell,
             gap=_gap(contract, frame[TIME].to_numpy()),
+            drawn=contract.records.time is None,
         )
         weights = trainer.importance(trained.model, inputs, y, contract.judging.metric, settings.seed)
         names = trained.folds[0].keys() - {"rows"}
@@ -92,6 +97,7 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
                 "rows": str(trained.rows),
                 "trained_from": frame[TIME].min().isoformat(),
                 "trained_on": ", ".join(map(str, rows.versions)),
+                **({"left_out": learnt.sentence} if learnt.sentence else {}),
                 **reasons_of(contract),
             },
         )
