@@ -24,7 +24,11 @@ def split_rows(settings: Settings, contract: Contract, as_of: datetime) -> Split
     """The rows to train on and the newer ones to judge on."""
     with step_log() as tell:
         found = dataset.split(settings, contract, as_of)
-        tell(f"training ends {found.training.end:%Y-%m-%d %H:%M}, judging starts {found.judging.start:%Y-%m-%d %H:%M}")
+        if contract.records.time is None:
+            tell("records have no time: judging takes the newest delivery, or a part of it drawn by a hash")
+        else:
+            ends, starts = (f"{moment:%Y-%m-%d %H:%M}" for moment in (found.training.end, found.judging.start))
+            tell(f"training ends {ends}, judging starts {starts}")
         return found
 
 

@@ -132,7 +132,9 @@ class Contract(Strict):
             found, needed = f"history.{next(iter(self.history))} asks what came before a record", "none"
         else:
             return
-        raise ValueError(f"{found}, but records.time names no column; expected {needed}, or the column that is the time")
+        raise ValueError(
+            f"{found}, but records.time names no column; expected {needed}, or the column that is the time"
+        )
 
     @property
     def outcome_key(self) -> str | None:

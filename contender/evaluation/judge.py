@@ -25,7 +25,7 @@ from contender.evaluation.guardrails import (
 from contender.evaluation.metrics import check_enough, check_scores, metrics
 from contender.evaluation.promotion_rule import Bar, Opinion
 from contender.evaluation.ranking_metrics import Floats
-from contender.evaluation.significance_tests import delong, mcnemar
+from contender.evaluation.significance_tests import delong, mcnemar, permuted
 from contender.evaluation.weighted_metrics import decisions
 from contender.values import Decision, Interval, Verdict
 
@@ -109,7 +109,13 @@ def judge(
         if too_small:
             notes.append(f"too small to tell: {', '.join(too_small)}")
 
-    opinion = _second_opinion(contest, rules.metric, bar)
+    if champion is None:
+        # A generator of its own: what else is drawn stays as it was.
+        dealer = np.random.default_rng([seed, 1])
+        check = permuted(kind, rules.metric, y, challenger, threshold, bar.alpha, dealer)
+        opinion = Opinion(check, bar.alpha, binding=clusters is None)
+    else:
+        opinion = _second_opinion(contest, rules.metric, bar)
     verdict = _verdict(rules.metric, bar, gains, checks, opinion, notes, against, len(y))
     return replace(
         verdict, slice_gains=tuple(slice_gain(one.name, one.rows, one.gains, rules.slice_margin) for one in found)

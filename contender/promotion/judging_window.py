@@ -40,8 +40,8 @@ def unseen(contract: Contract, rows: Rows, champion: ModelVersion | None) -> Row
     return replace(rows, start=max(rows.start, start))
 
 
-def refuse_too_little(settings: Settings, contract: Contract, rows: Rows) -> None:
-    """Return only if a verdict on these rows would mean something; asked before anything is trained for them.
+def refuse_too_little(settings: Settings, contract: Contract, rows: Rows) -> int:
+    """How many rows will judge, if a verdict on them would mean something; asked before anything is trained for them.
 
     Raises:
         TooFewOutcomes: they are too few, too much alike, from too few entities, or were looked at too often.
@@ -60,6 +60,7 @@ def refuse_too_little(settings: Settings, contract: Contract, rows: Rows) -> Non
     for metric in (rules.metric, *rules.thresholds):
         if metric not in defined:
             raise TooFewOutcomes.to_measure(metric, rows=len(y))
+    return len(y)
 
 
 def refuse_seen_rows(settings: Settings, contract: Contract, rows: Rows, models: Iterable[ModelVersion]) -> None:
@@ -89,9 +90,7 @@ def looks_at(settings: Settings, contract: Contract, rows: Rows) -> int:
 
 def _looks_so_far(settings: Settings, contract: Contract, rows: Rows) -> int:
     window, looked = name_of(rows), ledger.windows_looked_at(settings, contract.name)
-    return sum(
-        count for other, count in looked.items() if other == window or _shared(other, rows) >= _SAME_WINDOW
-    )
+    return sum(count for other, count in looked.items() if other == window or _shared(other, rows) >= _SAME_WINDOW)
 
 
 def of_a_year(verdicts: Sequence[Mapping[str, Any]], as_of: datetime) -> int:

@@ -99,8 +99,8 @@ def train(
     cuts = folds_of(y[chosen], rules.folds, gap=thinned_gap, drawn=drawn)
     if not cuts:
         raise TooFewOutcomes(
-            f"In {'drawn' if drawn else 'time'} order, none of {rules.folds} folds of {len(chosen):,} records holds two outcomes that differ; "
-            "wait for more outcomes, or ask for fewer folds in the contract."
+            f"In {'drawn' if drawn else 'time'} order, none of {rules.folds} folds of {len(chosen):,} records holds "
+            "two outcomes that differ; wait for more outcomes, or ask for fewer folds in the contract."
         )
     count_cores()
     with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
@@ -271,8 +271,8 @@ def refuse_too_little(y: NDArray[Any], kind: Kind, rules: Training) -> None:
     if counts[second] < rules.fewest_of_two:
         raise TooFewOutcomes(
             f"Of {len(y):,} outcomes too few are {values[second]} ({counts[second]:,}); training needs "
-            f"{rules.fewest_of_two:,} of at least two classes: wait for more outcomes, or widen or merge the classes in "
-            "the contract's target."
+            f"{rules.fewest_of_two:,} of at least two classes: wait for more outcomes, or widen or merge the classes "
+            "in the contract's target."
         )
 
 

@@ -707,7 +707,7 @@ def _(home: Path) -> None:
 
 @guarded(
     "a window is not fresh because it was moved a little",
-    without(judging_window.looks_at, ("if _shared(other, rows) >= _SAME_WINDOW", "if other == window")),
+    without(judging_window._looks_so_far, (" or _shared(other, rows) >= _SAME_WINDOW", "")),
 )
 def _(home: Path) -> None:
     contract, settings = contract_in(home, EMBARGO), Settings(home=home)
