@@ -228,8 +228,8 @@ class Judging(Strict):
     newest: Newest
     embargo: Duration = timedelta(0)
     min_gain: float = Field(ge=0, description="smallest worthwhile gain, in units of the metric")
-    min_rows: int = Field(default=20, ge=20, description="records with outcomes below which nothing is judged")
-    min_per_class: int = Field(default=5, ge=3, description="outcomes of the rarer class below which nothing is judged")
+    min_rows: int | None = Field(default=None, ge=20, description="records with outcomes needed to judge; else 20")
+    min_per_class: int | None = Field(default=None, ge=3, description="of the second largest class; else 5")
     cluster: str | None = Field(default=None, description="record column whose rows are not independent")
     slices: Names = ()
     slice_margin: float = Field(default=0.05, gt=0, description="a slice may lose this much of the metric, at most")
@@ -245,6 +245,16 @@ class Judging(Strict):
         description="what non-inferior successors may lose in all since the last clear win; else min_gain",
     )
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
+
+    @property
+    def fewest_rows(self) -> int:
+        """Records with outcomes that a verdict needs: what so few prove is little, and the bounds say so."""
+        return self.min_rows or 20
+
+    @property
+    def fewest_of_a_class(self) -> int:
+        """Outcomes of the second largest class that a verdict needs: with fewer, a perfect order is easily luck."""
+        return self.min_per_class or _CLASS_COUNTS_FROM
 
 
 class Scoring(Strict):

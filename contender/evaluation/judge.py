@@ -84,7 +84,7 @@ def judge(
         raise ValueError(
             f"{looks=}, {looks_in_year=}, {non_inferiority=}; expected at least 1 look, and a loss of 0 or more"
         )
-    check_enough(kind, y, min_rows=rules.min_rows, min_per_class=rules.min_per_class)
+    check_enough(kind, y, min_rows=rules.fewest_rows, min_per_class=rules.fewest_of_a_class)
     against, opponent = ("dummy", dummy) if champion is None else ("champion", champion)
     for who, scores in ((against, opponent), ("challenger", challenger)):
         check_scores(kind, y, scores, who=who)

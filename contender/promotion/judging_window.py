@@ -36,7 +36,7 @@ def unseen(contract: Contract, rows: Rows, champion: ModelVersion | None) -> Row
         return rows
     start = champion.trained_until + timedelta(microseconds=1) + contract.judging.embargo
     if start >= rows.end:
-        raise TooFewOutcomes.to_judge(found=0, needed=contract.judging.min_rows)
+        raise TooFewOutcomes.to_judge(found=0, needed=contract.judging.fewest_rows)
     return replace(rows, start=max(rows.start, start))
 
 
@@ -52,7 +52,7 @@ def refuse_too_little(settings: Settings, contract: Contract, rows: Rows) -> int
         raise TooFewOutcomes.window_spent(looks=looks, allowed=allowed, window=name_of(rows))
     rules, target = contract.judging, frame[TARGET].to_numpy()
     y = np.unique(target, return_inverse=True)[1] if contract.kind == "multiclass" else target.astype(np.float64)
-    check_enough(contract.kind, y, min_rows=rules.min_rows, min_per_class=rules.min_per_class)
+    check_enough(contract.kind, y, min_rows=rules.fewest_rows, min_per_class=rules.fewest_of_a_class)
     constant = dummy_scores(contract.kind, y, len(y))
     clusters = frame[f"by:{rules.cluster}"].to_numpy().astype(str) if rules.cluster else None
     check_entities(Contest(contract.kind, y, constant, constant, clusters=clusters))

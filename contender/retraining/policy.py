@@ -42,7 +42,7 @@ def retraining_due(rules: Retraining, *, outcomes: int, seen: int | None, kept: 
     if seen is None:
         return Due(True, "no challenger has been judged yet")
     least = min(seen, _ENOUGH) if rules.min_new_outcomes is None else rules.min_new_outcomes
-    needed = max(least, math.ceil(rules.min_new_share * seen)) * (_AFTER_KEEP if kept else 1)
+    needed = max(least, math.ceil(rules.min_new_share * seen), 1) * (_AFTER_KEEP if kept else 1)
     new = outcomes - seen
     after = " after a challenger that was no better" if kept else ""
     if new >= needed:
