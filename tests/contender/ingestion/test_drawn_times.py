@@ -88,21 +88,6 @@ def test_a_later_delivery_judges_as_a_whole_before_it_is_learnt_from(make_home, 
     assert judging["_target"].mean() == pytest.approx(0.2, abs=0.01)
 
 
-def test_a_batch_that_is_taken_up_again_draws_the_same(make_home, spark):
-    home = make_home(*TIMELESS)
-    home.land("orders-1.csv", *lines(range(30)), "o999,never,a,red,x,1,true,yes,", header=HEADER)
-    batch = home.plan()
-    home.take_in()
-    before = home.rows("records")
-    from contender.ingestion import batches
-
-    batches.abandon(home.settings, home.contract, batch, "again")
-    home.take_in()
-    assert {(row["_key"], row["_time"]) for row in home.rows("records")} == {
-        (row["_key"], row["_time"]) for row in before
-    }
-
-
 def test_outcomes_that_come_in_files_of_their_own_are_known_when_they_arrive(make_home, spark):
     home = make_home(*TIMELESS[:2], TIMELESS[3])
     orders = [line.rsplit(",", 2)[0] for line in lines(range(100))]

@@ -123,7 +123,7 @@ def test_a_class_that_nothing_can_be_learnt_about_is_left_out_and_named():
     assert learnt.sentence == "left out of training, as too few to learn from: owl (4), yak (1)"
     assert learnable(y, "multiclass", Training(min_per_class=31)).left_out.keys() == {"dog", "bat", "owl", "yak"}
     many = learnable(np.array([f"class {n}" for n in range(20)]), "multiclass", Training())
-    assert many.sentence.endswith("class 18 (1) and 8 more")
+    assert many.sentence.endswith("class 19 (1) and 8 more")
 
 
 @pytest.mark.parametrize("kind", ["binary", "regression"])
