@@ -113,7 +113,7 @@ def judge(
         # A generator of its own: what else is drawn stays as it was.
         dealer = np.random.default_rng([seed, 1])
         check = permuted(kind, rules.metric, y, challenger, threshold, bar.alpha, dealer)
-        opinion = Opinion(check, bar.alpha, binding=clusters is None)
+        opinion: Opinion | None = Opinion(check, bar.alpha, binding=clusters is None)
     else:
         opinion = _second_opinion(contest, rules.metric, bar)
     verdict = _verdict(rules.metric, bar, gains, checks, opinion, notes, against, len(y))
