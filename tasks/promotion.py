@@ -41,7 +41,9 @@ def hold_out(settings: Settings, contract: Contract, rows: Rows, champion: Model
     with step_log() as tell:
         judging = judging_window.unseen(contract, rows, champion)
         judging_window.refuse_seen_rows(settings, contract, judging, [champion] if champion else [])
-        tell(f"judging rows start {judging.start:%Y-%m-%d %H:%M}; the champion, if any, has seen none of them")
+        found = judging_window.refuse_too_little(settings, contract, judging)
+        begin = f" from {judging.start:%Y-%m-%d %H:%M} on" if contract.records.time else ""
+        tell(f"{found:,} records with outcomes{begin} will judge; the champion, if any, has seen none of them")
         return judging
 
 

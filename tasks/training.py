@@ -24,7 +24,11 @@ def split_rows(settings: Settings, contract: Contract, as_of: datetime) -> Split
     """The rows to train on and the newer ones to judge on."""
     with step_log() as tell:
         found = dataset.split(settings, contract, as_of)
-        tell(f"training ends {found.training.end:%Y-%m-%d %H:%M}, judging starts {found.judging.start:%Y-%m-%d %H:%M}")
+        if contract.records.time is None:
+            tell("records have no time: judging takes the newest delivery, or a part of it drawn by a hash")
+        else:
+            ends, starts = (f"{moment:%Y-%m-%d %H:%M}" for moment in (found.training.end, found.judging.start))
+            tell(f"training ends {ends}, judging starts {starts}")
         return found
 
 
@@ -40,7 +44,11 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
         frame = dataset.load(settings, contract, rows, newest=contract.training.max_rows)
         columns = contract.model_columns
         inputs, y = frame[[column.name for column in columns]], outcomes_of(contract, frame[TARGET].to_numpy())
-        tell(f"training on {len(frame):,} rows x {len(columns)} columns")
+        learnt = trainer.learnable(y, contract.kind, contract.training)
+        inputs, y = inputs[learnt.rows], y[learnt.rows]
+        tell(f"training on {len(y):,} rows x {len(columns)} columns")
+        if learnt.sentence:
+            tell(learnt.sentence)
         trainer.refuse_too_little(y, contract.kind, contract.training)
         suspects = leakage.refuse_leaks(
             inputs,
@@ -66,6 +74,7 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
             seed=settings.seed,
             progress=tell,
             gap=_gap(contract, frame[TIME].to_numpy()),
+            drawn=contract.records.time is None,
         )
         weights = trainer.importance(trained.model, inputs, y, contract.judging.metric, settings.seed)
         names = trained.folds[0].keys() - {"rows"}
@@ -92,6 +101,7 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
                 "rows": str(trained.rows),
                 "trained_from": frame[TIME].min().isoformat(),
                 "trained_on": ", ".join(map(str, rows.versions)),
+                **({"left_out": learnt.sentence} if learnt.sentence else {}),
                 **reasons_of(contract),
             },
         )

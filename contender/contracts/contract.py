@@ -6,6 +6,7 @@ and the nearest right one.
 
 import re
 import tomllib
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -78,6 +79,10 @@ class Contract(Strict):
         _must_be_in(self.records.time, record, "records.time")
         if self.records.time is not None and record[self.records.time].type != "timestamp":
             raise ValueError(f"records.time is '{self.records.time}', which is not a timestamp")
+        if self.records.time is None:
+            self._needs_no_time()
+        elif self.outcome.known_after is None and self.outcome.known_at is None:
+            raise ValueError("outcome: expected exactly one of 'known_after' and 'known_at'")
         if self.outcome.files is not None:
             if self.records.key is None:
                 raise ValueError("outcome.files needs records.key: without a key nothing ties an outcome to its record")
@@ -114,6 +119,22 @@ class Contract(Strict):
             if getattr(self.costs, mistake) > 0:
                 raise ValueError(f"costs.{mistake} is not for the kind '{self.kind}'; expected {' and '.join(fit)}")
         return self
+
+    def _needs_no_time(self) -> None:
+        """Without a time nothing in a delivery came before anything else, and no clause may ask what did."""
+        if not isinstance(self.judging.newest, float):
+            found, needed = f"judging.newest is {_told(self.judging.newest)}", "a share of the records, such as '20 %'"
+        elif self.judging.embargo:
+            found, needed = f"judging.embargo is {_told(self.judging.embargo)}", "none"
+        elif self.outcome.matures_after:
+            found, needed = f"outcome.matures_after is {_told(self.outcome.matures_after)}", "none"
+        elif self.history:
+            found, needed = f"history.{next(iter(self.history))} asks what came before a record", "none"
+        else:
+            return
+        raise ValueError(
+            f"{found}, but records.time names no column; expected {needed}, or the column that is the time"
+        )
 
     @property
     def outcome_key(self) -> str | None:
@@ -205,6 +226,10 @@ class Contract(Strict):
 def known_use_cases(folder: Path) -> list[str]:
     """Names of the folders that hold a contract, sorted."""
     return sorted(path.parent.name for path in folder.glob("*/contract.toml"))
+
+
+def _told(duration: timedelta) -> str:
+    return f"{duration.days} days" if duration.days else f"{duration.seconds // 60} minutes"
 
 
 def _must_be_in(name: str | None, known: Any, where: str) -> None:

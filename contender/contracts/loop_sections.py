@@ -52,7 +52,11 @@ class Compliance(Strict):
 class Retraining(Strict):
     """When a new challenger is worth its training, and how often alarms may ask for one."""
 
-    min_new_outcomes: int = Field(default=1000, ge=1, description="outcomes known since the last challenger")
+    min_new_outcomes: int | None = Field(
+        default=None,
+        ge=1,
+        description="outcomes known since the last challenger; else as many as there were then, at most 1,000",
+    )
     min_new_share: Share = Field(default=0.1, description="the same, as a share of what that challenger was given")
     cool_down: Duration = Field(default=timedelta(hours=12), description="after an alarm's retrain, the next may start")
     max_per_day: int = Field(default=2, ge=1, description="retrains that alarms may start within 24 hours")

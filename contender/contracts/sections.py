@@ -109,7 +109,8 @@ class Outcome(Strict):
     """What is known later. Without `files`, the records' own files carry it.
 
     `known_after` (since the record's time) or `known_at` (an SQL expression over the columns of outcome and record)
-    states when outcomes of history loaded in bulk were known; what arrives live is known when it is received.
+    states when outcomes of history loaded in bulk were known; what arrives live is known when it is received. Where
+    records have no time there is nothing to count from: without `known_at` an outcome is known when it arrives.
     """
 
     target: str = Field(min_length=1, description="column, or SQL expression over the outcome's columns")
@@ -130,7 +131,7 @@ class Outcome(Strict):
 
     @model_validator(mode="after")
     def _known_once(self) -> Self:
-        if (self.known_after is None) == (self.known_at is None):
+        if self.known_after is not None and self.known_at is not None:
             raise ValueError("expected exactly one of 'known_after' and 'known_at'")
         return self
 
@@ -176,6 +177,9 @@ class BatchRules(Strict):
     clock_skew: Duration = timedelta(hours=1)
 
 
+_CLASS_COUNTS_FROM = 5
+
+
 class Training(Strict):
     """Which candidates are searched, on what, and how hard."""
 
@@ -186,8 +190,22 @@ class Training(Strict):
     trials: int = Field(default=4, ge=1, le=200, description="settings tried per candidate")
     search_rows: int = Field(default=30_000, ge=500, description="rows used by the search, spread evenly over all")
     max_rows: int = Field(default=500_000, ge=1000, description="rows used by the final fit, newest first")
-    min_rows: int = Field(default=500, ge=50)
-    min_per_class: int = Field(default=30, ge=5)
+    min_rows: int = Field(default=50, ge=20, description="records with outcomes below which nothing is trained")
+    min_per_class: int | None = Field(
+        default=None,
+        ge=2,
+        description="outcomes below which a class of several is left out; else 5. Of the two largest 10 are needed",
+    )
+
+    @property
+    def fewest_of_a_class(self) -> int:
+        """Outcomes from which on one of several classes is learnt; with fewer, a perfect order is easily luck."""
+        return self.min_per_class or _CLASS_COUNTS_FROM
+
+    @property
+    def fewest_of_two(self) -> int:
+        """Outcomes that two classes must have, or the two largest of several."""
+        return self.min_per_class or 2 * _CLASS_COUNTS_FROM
 
 
 class Threshold(Strict):
@@ -210,8 +228,8 @@ class Judging(Strict):
     newest: Newest
     embargo: Duration = timedelta(0)
     min_gain: float = Field(ge=0, description="smallest worthwhile gain, in units of the metric")
-    min_rows: int = Field(default=300, ge=50)
-    min_per_class: int = Field(default=20, ge=5)
+    min_rows: int | None = Field(default=None, ge=20, description="records with outcomes needed to judge; else 20")
+    min_per_class: int | None = Field(default=None, ge=3, description="of the second largest class; else 5")
     cluster: str | None = Field(default=None, description="record column whose rows are not independent")
     slices: Names = ()
     slice_margin: float = Field(default=0.05, gt=0, description="a slice may lose this much of the metric, at most")
@@ -227,6 +245,16 @@ class Judging(Strict):
         description="what non-inferior successors may lose in all since the last clear win; else min_gain",
     )
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
+
+    @property
+    def fewest_rows(self) -> int:
+        """Records with outcomes that a verdict needs: what so few prove is little, and the bounds say so."""
+        return self.min_rows or 20
+
+    @property
+    def fewest_of_a_class(self) -> int:
+        """Outcomes of the second largest class that a verdict needs: with fewer, a perfect order is easily luck."""
+        return self.min_per_class or _CLASS_COUNTS_FROM
 
 
 class Scoring(Strict):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from contender.contracts.sections import Judging
 from contender.errors import ModelError, TooFewOutcomes
 from contender.evaluation.bootstrap import Contest, Gains, sigmas
-from contender.evaluation.metrics import SLICE_ROWS, check_enough, slices_of
+from contender.evaluation.metrics import SLICE_OF_A_CLASS, SLICE_ROWS, check_enough, slices_of
 from contender.evaluation.multiple_testing import holm_levels
 from contender.evaluation.weighted_metrics import decisions
 from contender.values import Guardrail
@@ -102,10 +102,11 @@ def gains_of_slices(
 ) -> list[Slice]:
     """Every "column=value" with its gains."""
     found = []
+    least = min(rules.min_rows or SLICE_ROWS, SLICE_ROWS)
     for name, rows in slices_of(columns):
         part = contest.within(rows)
         try:
-            check_enough(part.kind, part.y, min_rows=min(rules.min_rows, SLICE_ROWS), min_per_class=rules.min_per_class)
+            check_enough(part.kind, part.y, min_rows=least, min_per_class=rules.min_per_class or SLICE_OF_A_CLASS)
             check_entities(part)
             found.append(Slice(name, len(rows), part.gains(rules.metric, rng, draws)))
         except TooFewOutcomes:

@@ -25,7 +25,7 @@ from contender.evaluation.guardrails import (
 from contender.evaluation.metrics import check_enough, check_scores, metrics
 from contender.evaluation.promotion_rule import Bar, Opinion
 from contender.evaluation.ranking_metrics import Floats
-from contender.evaluation.significance_tests import delong, mcnemar
+from contender.evaluation.significance_tests import delong, mcnemar, permuted
 from contender.evaluation.weighted_metrics import decisions
 from contender.values import Decision, Interval, Verdict
 
@@ -84,7 +84,7 @@ def judge(
         raise ValueError(
             f"{looks=}, {looks_in_year=}, {non_inferiority=}; expected at least 1 look, and a loss of 0 or more"
         )
-    check_enough(kind, y, min_rows=rules.min_rows, min_per_class=rules.min_per_class)
+    check_enough(kind, y, min_rows=rules.fewest_rows, min_per_class=rules.fewest_of_a_class)
     against, opponent = ("dummy", dummy) if champion is None else ("champion", champion)
     for who, scores in ((against, opponent), ("challenger", challenger)):
         check_scores(kind, y, scores, who=who)
@@ -109,7 +109,13 @@ def judge(
         if too_small:
             notes.append(f"too small to tell: {', '.join(too_small)}")
 
-    opinion = _second_opinion(contest, rules.metric, bar)
+    if champion is None:
+        # A generator of its own: what else is drawn stays as it was.
+        dealer = np.random.default_rng([seed, 1])
+        check = permuted(kind, rules.metric, y, challenger, threshold, bar.alpha, dealer)
+        opinion: Opinion | None = Opinion(check, bar.alpha, binding=clusters is None)
+    else:
+        opinion = _second_opinion(contest, rules.metric, bar)
     verdict = _verdict(rules.metric, bar, gains, checks, opinion, notes, against, len(y))
     return replace(
         verdict, slice_gains=tuple(slice_gain(one.name, one.rows, one.gains, rules.slice_margin) for one in found)

@@ -30,6 +30,9 @@ precision. Several classes agree with ours only under `evaluator_config={"averag
 SLICE_ROWS = 100
 """A slice with fewer rows says nothing about a model."""
 
+SLICE_OF_A_CLASS = 20
+"""Nor does one with fewer outcomes of its second largest class."""
+
 
 def metrics(
     kind: Kind,
@@ -122,7 +125,7 @@ def per_slice(
     slices: Mapping[str, NDArray[Any]],
     *,
     min_rows: int = SLICE_ROWS,
-    min_per_class: int = 20,
+    min_per_class: int = SLICE_OF_A_CLASS,
 ) -> dict[str, dict[str, float]]:
     """Metrics and `rows` of every slice, by "column=value"; of a slice that is too small, `rows` alone."""
     found: dict[str, dict[str, float]] = {}

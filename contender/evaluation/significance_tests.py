@@ -1,13 +1,22 @@
 """Second opinions on a gain, by other arithmetic than the bootstrap's."""
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, rankdata
 
+from contender.contracts.sections import Kind
+from contender.evaluation.metrics import measure, sign
 from contender.evaluation.ranking_metrics import Floats
+
+_MOST_PERMUTED = 5_000
+"""Rows that are dealt out, at most: on more the bootstrap's bound is as good as exact."""
+
+_MOST_DEALS = 4_000
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,32 @@ def mcnemar(right_before: NDArray[np.bool_], right_now: NDArray[np.bool_]) -> Cr
     lost = int((right_before & ~right_now).sum())
     p_value = float(binom.sf(gained - 1, gained + lost, 0.5)) if gained + lost else 1.0
     return CrossCheck("McNemar", (gained - lost) / len(right_now), p_value)
+
+
+def permuted(
+    kind: Kind, metric: str, y: NDArray[Any], scores: Floats, threshold: float, alpha: float, rng: np.random.Generator
+) -> CrossCheck:
+    """Whether scores know anything of the outcomes: how rarely outcomes dealt out at random would fit them as well.
+
+    Exact on however few rows, and for any metric, also one that a constant answer cannot reach, such as F1.
+
+    Args:
+        y: as in `metrics.metrics`.
+        scores: likewise.
+        alpha: the error for which it is asked; a smaller one needs more deals.
+
+    Source: Pitman (1937), Significance Tests Which May Be Applied to Samples from Any Populations, Supplement to the
+    Journal of the Royal Statistical Society 4(1); Phipson & Smyth (2010), Permutation P-values Should Never Be Zero,
+    Statistical Applications in Genetics and Molecular Biology 9(1).
+    """
+    if len(y) > _MOST_PERMUTED:
+        rows = rng.choice(len(y), _MOST_PERMUTED, replace=False)
+        y, scores = y[rows], scores[rows]
+    better, deals = sign(metric), min(_MOST_DEALS, math.ceil(20 / alpha))
+    reached = better * measure(kind, metric, y, scores, threshold)
+    dealt = [better * measure(kind, metric, rng.permutation(y), scores, threshold) for _ in range(deals)]
+    as_good = int(np.sum(np.asarray(dealt) >= reached - 1e-12))
+    return CrossCheck("Pitman", reached - float(np.mean(dealt)), (1 + as_good) / (1 + deals))
 
 
 def _placements(y: NDArray[np.int64], scores: Floats) -> tuple[Floats, Floats]:

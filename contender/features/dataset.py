@@ -2,6 +2,7 @@
 
 The newest part of the mature rows is held out for judging; training ends an embargo before it, and sees only outcomes
 that were known when the judging window began. So nothing of the judging window, not even a late outcome, is learnt.
+Records without a time of their own have a drawn one, so that a cut within their delivery is a random one.
 Batches and windows that are held out, because what brought them was broken, are in neither.
 """
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 BEGINNING = datetime(1, 1, 1)  # noqa: DTZ001 - naive UTC, as all times of `Rows` are
 """Start of rows that reach back as far as there are any."""
+
+_MOST_TO_JUDGE = 2 / 3
+"""Share of all records that a delivery may be and still judge as a whole."""
 
 TABLES = ("records", "outcomes", "features")
 """What rows are made of, in the order of `Rows.versions`; where something is held out, `held_out` is there too."""
@@ -61,14 +65,32 @@ def split(settings: Settings, contract: Contract, as_of: datetime) -> Split:
         start = _moment(int(cut[0])) if cut and cut[0] is not None else end
     else:
         start = end - contract.judging.newest
+    timeless = contract.records.time is None
+    if timeless:
+        start = min(start, _newest_delivery(known) or start)
     gap = max(contract.judging.embargo, contract.outcome.matures_after)
     first = start - gap - contract.training.window if contract.training.window else None
-    training = Rows(_naive(first) if first else BEGINNING, _naive(start - gap), _naive(min(start, as_of)), versions)
+    # Where nothing tells what came first, what is known by now is what is known.
+    known_by = as_of if timeless else min(start, as_of)
+    training = Rows(_naive(first) if first else BEGINNING, _naive(start - gap), _naive(known_by), versions)
     return Split(
         training,
         Rows(_naive(start), _naive(end), _naive(as_of), versions),
         tables.count(settings, contract.name, "outcomes"),
     )
+
+
+def _newest_delivery(known: "DataFrame") -> datetime | None:
+    """Where the newest delivery of records without a time begins: it judges as a whole before it is learnt from.
+
+    None for the first delivery, and for one that is so much larger than all before it that too little would be left to
+    learn from; a random part of it judges then.
+    """
+    found = known.groupBy(BATCH).agg(F.count("*").alias("rows"), F.unix_micros(F.min(TIME)).alias("first")).collect()
+    deliveries = sorted((row["first"], row["rows"]) for row in found)
+    if len(deliveries) < 2 or deliveries[-1][1] > _MOST_TO_JUDGE * sum(rows for _, rows in deliveries):
+        return None
+    return _moment(deliveries[-1][0])
 
 
 def load(settings: Settings, contract: Contract, rows: Rows, *, newest: int | None = None) -> "pd.DataFrame":

@@ -33,7 +33,7 @@ def known_outcomes(records: DataFrame, outcomes: DataFrame, contract: Contract) 
 
     What arrives live is known when it is received. A record that was itself received after its outcome would have
     been known is history loaded in bulk: then the contract says when the outcome was known. Without a time column
-    there is no live: the order of arrival is all there is.
+    all that tells is when something arrived, unless the contract has an expression for it.
     """
     records = complete(records, contract.records.columns)
     outcomes = complete(outcomes, contract.outcome.columns)
@@ -59,6 +59,8 @@ def every_outcome(records: DataFrame, outcomes: DataFrame, contract: Contract) -
 
 
 def _with_known_at(joined: DataFrame, records: DataFrame, contract: Contract) -> DataFrame:
+    if contract.records.time is None and contract.outcome.known_at is None:
+        return joined.withColumn(KNOWN_AT, F.col("_outcome_received"))
     if contract.outcome.known_after is not None:
         stated = F.col(TIME) + F.make_dt_interval(secs=F.lit(contract.outcome.known_after.total_seconds()))
     else:

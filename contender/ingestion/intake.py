@@ -18,6 +18,7 @@ from contender.contracts.contract import Contract
 from contender.errors import BatchRefused, ContractError
 from contender.ingestion import batch_report, batches, quarantine, staging
 from contender.ingestion.batches import BatchPlan, Source
+from contender.ingestion.drawn_times import with_drawn_times
 from contender.ingestion.expectations import ExpectationResult
 from contender.ingestion.staging import Staged
 from contender.ingestion.validation import ConformedRows, conform_rows
@@ -136,20 +137,21 @@ def _append(settings: Settings, contract: Contract, table: str, rows: DataFrame,
 def _accept(settings: Settings, contract: Contract, parts: list[ConformedRows], batch: BatchPlan) -> dict[str, int]:
     accepted = {"records": 0, "outcomes": 0}
     with_outcome = contract.outcome.files is None
+    good = {part.source: part.rows.where(F.size("_reasons") == 0) for part in parts}
     frames: dict[Source, DataFrame] = {}
-    for part in parts:
-        good = part.rows.where(F.size("_reasons") == 0)
-        if part.source == "outcomes" or with_outcome:
-            outcomes = good.withColumn(TARGET, target_of(contract, good))
-            if with_outcome:
-                # A record whose outcome is not in yet has none of its columns filled.
-                outcomes = outcomes.where(
-                    F.coalesce(*[F.col(f"`{n}`").cast("string") for n in contract.outcome.columns]).isNotNull()
-                )
-            frames["outcomes"] = outcomes.select(KEY, TARGET, FILE, ROW, *_named(contract.outcome.columns))
-        if part.source == "records":
-            accepted["records"] = part.total - part.bad
-            frames["records"] = good.select(KEY, TIME, FILE, ROW, *_named(contract.records.columns))
+    landed = good.get("records" if with_outcome else "outcomes")
+    if landed is not None:
+        outcomes = landed.withColumn(TARGET, target_of(contract, landed))
+        if with_outcome:
+            # A record whose outcome is not in yet has no target, and what has none is no outcome.
+            outcomes = outcomes.where(F.col(TARGET).isNotNull())
+        frames["outcomes"] = outcomes.select(KEY, TARGET, FILE, ROW, *_named(contract.outcome.columns))
+    if "records" in good:
+        accepted["records"] = sum(part.total - part.bad for part in parts if part.source == "records")
+        records = good["records"]
+        if contract.records.time is None:
+            records = _draw(settings, contract, records, frames.get("outcomes"), batch)
+        frames["records"] = records.select(KEY, TIME, FILE, ROW, *_named(contract.records.columns))
 
     def write(source: Source) -> None:
         _append(settings, contract, source, frames[source], batch)
@@ -159,6 +161,21 @@ def _accept(settings: Settings, contract: Contract, parts: list[ConformedRows], 
 
     _side_by_side(write, list(frames))
     return accepted
+
+
+def _draw(
+    settings: Settings, contract: Contract, records: DataFrame, outcomes: DataFrame | None, batch: BatchPlan
+) -> DataFrame:
+    """Records without a time, in drawn order; where their classes came with them, spread evenly by class."""
+    stratum = None
+    if contract.kind != "regression" and contract.outcome.files is None:
+        stratum = target_of(contract, records)
+    elif contract.kind != "regression" and outcomes is not None:
+        classes = outcomes.groupBy(F.col(KEY).alias("_outcome_of")).agg(F.max(TARGET).alias(TARGET))
+        records = records.join(classes, on=F.col(KEY) == F.col("_outcome_of"), how="left")
+        stratum = F.col(TARGET)
+    keyed = contract.records.key is not None
+    return with_drawn_times(records, keyed=keyed, stratum=stratum, at=batch.at, seed=settings.seed)
 
 
 def _side_by_side(work: Callable[[Source], T], sources: Sequence[Source]) -> list[T]:

@@ -35,8 +35,9 @@ def measure(
     from contender.registry import mlflow_evaluation
     from contender.training import trainer
 
-    frame, y, slices = judging_rows(contract, dataset.load(settings, contract, rows))
     loaded = model_versions.load(settings, model, model.digest)
+    whole, _ = known_rows(contract, dataset.load(settings, contract, rows), classes_of(loaded))
+    frame, y, slices = judging_rows(contract, whole)
     name = dataset.name_of(rows, rows.versions[-1])
     mine, dummy = mlflow_evaluation.evaluate(settings, contract, loaded, frame, y, rows=name)
     scores, indices = scores_and_outcomes(contract, loaded, frame, y, classes_of(loaded))
@@ -51,12 +52,16 @@ def measure(
     return scorecard, mine, dummy
 
 
+_NAMED = 12
+
+
 @dataclass(frozen=True)
 class Answers:
     """What both models say of the same rows, and all else that the judge needs to know of them.
 
     `y` and the scores are as evaluation wants them, by the order of `classes`; `champion_scores` is None where nobody
     holds the title. `frame` holds the rows with all that they are grouped by. `looks` count this comparison too.
+    `left_out` names the classes of rows that neither model was trained on, and that no verdict is about.
     """
 
     challenger: Scorecard
@@ -70,6 +75,7 @@ class Answers:
     leniency: Leniency
     looks: int
     looks_in_year: int
+    left_out: str = ""
 
 
 def compare(
@@ -111,17 +117,14 @@ def gather(
     """Both models loaded and asked, and the look at their window counted."""
     assert challenger.model is not None
     judging_window.refuse_seen_rows(settings, contract, rows, filter(None, (challenger.model, champion)))
-    whole = dataset.load(settings, contract, rows)
-    frame, y, _ = judging_rows(contract, whole)
     earlier = ledger.verdicts(settings, contract.name, newest=None)
     mine = model_versions.load(settings, challenger.model, challenger.model.digest)
-    classes = classes_of(mine)
+    other = model_versions.load(settings, champion, champion.digest) if champion is not None else None
+    classes = classes_of(mine) if other is None else np.union1d(classes_of(mine), classes_of(other))
+    whole, left_out = known_rows(contract, dataset.load(settings, contract, rows), classes)
+    frame, y, _ = judging_rows(contract, whole)
     scores, indices = scores_and_outcomes(contract, mine, frame, y, classes)
-    theirs = None
-    if champion is not None:
-        theirs = scores_and_outcomes(
-            contract, model_versions.load(settings, champion, champion.digest), frame, y, classes
-        )[0]
+    theirs = scores_and_outcomes(contract, other, frame, y, classes)[0] if other is not None else None
     # Both have answered and nothing was seen yet: a registry that is away costs no look.
     looks = judging_window.looks_at(settings, contract, rows)
     return Answers(
@@ -138,6 +141,7 @@ def gather(
         ),
         looks=looks,
         looks_in_year=1 + judging_window.of_a_year(earlier, rows.as_of),
+        left_out=left_out,
     )
 
 
@@ -166,7 +170,8 @@ def decide(
         clusters=clusters,
         fairness=fair,
     )
-    verdict = replace(verdict, reasons=(*verdict.reasons, *too_small, *filter(None, [answered.leniency.reason])))
+    more = (*too_small, *filter(None, [answered.left_out, answered.leniency.reason]))
+    verdict = replace(verdict, reasons=(*verdict.reasons, *more))
     if failures:
         verdict = replace(verdict, decision=Decision.KEEP, reasons=(*failures, *verdict.reasons))
     return verdict, groups
@@ -274,6 +279,17 @@ def judging_rows(
     )
     slices = {name: frame[f"by:{name}"].fillna("missing").to_numpy().astype(str) for name in contract.judging.slices}
     return frame[[column.name for column in contract.model_columns]], outcomes, slices
+
+
+def known_rows(contract: Contract, frame: "pd.DataFrame", classes: NDArray[Any]) -> "tuple[pd.DataFrame, str]":
+    """The rows of classes that were trained on, and one line that names the others: no model can say what they are."""
+    if contract.kind != "multiclass":
+        return frame, ""
+    known = frame[TARGET].astype(str).isin(classes.tolist())
+    others = frame.loc[~known, TARGET].value_counts()
+    named = ", ".join(f"{name} ({count:,})" for name, count in others.head(_NAMED).items())
+    more = f" and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
+    return frame[known], f"not judged on, as no model was trained on them: {named}{more}" if named else ""
 
 
 def classes_of(loaded: "Loaded") -> NDArray[Any]:

@@ -85,7 +85,7 @@ def evaluate(
         rows: name of the rows, such as "payments judging 2026-04-01..2026-05-01 as of …".
 
     Raises:
-        TooFewOutcomes: there are no rows, or a class of the model does not occur in them.
+        TooFewOutcomes: there are no rows, or their outcomes are all the same.
         ModelError: the model's answers are not finite.
         Unavailable: MLflow does not answer.
     """
@@ -170,20 +170,28 @@ def _check_enough(y: NDArray[Any], classes: NDArray[Any] | None, rows: str) -> N
         raise TooFewOutcomes(f"{rows} holds no rows with outcomes; judging on nothing is refused.")
     if classes is None:
         return
-    absent = [str(name) for name in classes if not (y == name).any()]
-    if absent:
+    if not (y != y[0]).any():
         raise TooFewOutcomes(
-            f"{rows} holds no outcome '{absent[0]}', which the model knows; widen the judging window in the contract, "
-            "or wait for more outcomes."
+            f"All {len(y):,} outcomes of {rows} are '{y[0]}'; widen the judging window in the contract, or wait for "
+            "other outcomes."
         )
 
 
 def _of_dummy(contract: Contract, y: NDArray[Any], classes: NDArray[Any] | None) -> dict[str, float]:
     """The metrics of the best constant answer for these rows, by MLflow's names."""
-    truth = y if classes is None else (y[:, None] == classes).argmax(axis=1)
+    truth = _truth(y, classes)
     scores = metrics.dummy_scores(contract.kind, truth, len(truth), None if classes is None else len(classes))
+    return _by_our_formulas(contract, truth, scores)
+
+
+def _by_our_formulas(contract: Contract, truth: NDArray[Any], scores: Floats) -> dict[str, float]:
     found = metrics.metrics(contract.kind, truth, scores, contract.scoring.threshold)
     return {_mlflow_name(name): value for name, value in found.items()}
+
+
+def _truth(y: NDArray[Any], classes: NDArray[Any] | None) -> NDArray[Any]:
+    """Outcomes as evaluation wants them, classes by their index."""
+    return y if classes is None else (y[:, None] == classes).argmax(axis=1)
 
 
 def _mlflow_name(metric: str) -> str:
@@ -199,8 +207,14 @@ def _measure(
     predicted: Floats,
     rows: str,
 ) -> dict[str, float]:
-    import matplotlib
     import mlflow
+
+    if contract.kind == "multiclass" and classes is not None and len(np.unique(y)) < len(classes):
+        # MLflow's evaluator fails where a class does not come up, as a rare one may.
+        ours = _by_our_formulas(contract, _truth(y, classes), predicted)
+        mlflow.log_metrics(ours, model_id=loaded.version.model_id or None)
+        return ours
+    import matplotlib
     from mlflow.data.pandas_dataset import from_pandas
     from mlflow.pyfunc import PyFuncModel
     from sklearn.exceptions import UndefinedMetricWarning

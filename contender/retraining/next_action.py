@@ -39,7 +39,7 @@ def next_action(
         due=due_with_outcomes(settings, contract),
         new_outcomes=None if seen is None else outcomes - seen,
         mature=max(outcomes - _rows_of(settings, name, [one.batch for one in held]), 0),
-        min_mature=contract.training.min_rows + contract.judging.min_rows,
+        min_mature=contract.training.min_rows + contract.judging.fewest_rows,
         held_out=len(held),
         started=_started(settings, name),
         in_flight=in_flight(settings, name),

@@ -24,6 +24,10 @@ _AFTER_KEEP = 2
 """So many times as many outcomes are needed after a challenger that was no better."""
 
 
+_ENOUGH = 1000
+"""New outcomes that are worth a training, whatever there was before; a small table has to double."""
+
+
 def retraining_due(rules: Retraining, *, outcomes: int, seen: int | None, kept: bool = False) -> Due:
     """Whether enough outcomes have come in since the last challenger was trained.
 
@@ -37,7 +41,8 @@ def retraining_due(rules: Retraining, *, outcomes: int, seen: int | None, kept: 
     """
     if seen is None:
         return Due(True, "no challenger has been judged yet")
-    needed = max(rules.min_new_outcomes, math.ceil(rules.min_new_share * seen)) * (_AFTER_KEEP if kept else 1)
+    least = min(seen, _ENOUGH) if rules.min_new_outcomes is None else rules.min_new_outcomes
+    needed = max(least, math.ceil(rules.min_new_share * seen), 1) * (_AFTER_KEEP if kept else 1)
     new = outcomes - seen
     after = " after a challenger that was no better" if kept else ""
     if new >= needed:

@@ -183,7 +183,8 @@ def build(
 
 def _rates(kind: Kind) -> TargetEncoder:
     """Average target per category, each block of rows encoded by the other blocks, so that no row sees its own."""
-    return TargetEncoder(target_type="continuous" if kind == "regression" else kind, cv=KFold(5))
+    # By what is there: of several classes a fold may hold two.
+    return TargetEncoder(target_type="continuous" if kind == "regression" else "auto", cv=KFold(5))
 
 
 def _numbers(scale: str, seed: int) -> Pipeline:

@@ -1,4 +1,4 @@
-"""The search for the best candidate: bounded, seeded, judged on time-ordered folds."""
+"""The search for the best candidate: bounded, seeded, judged on folds that each trial shares."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from contender.evaluation.metrics import sign
 from contender.evaluation.ranking_metrics import Floats
 from contender.features.row_transformers import OwnFeatures
 from contender.training.candidates import build, usual
-from contender.training.folds import time_folds
+from contender.training.folds import Fold
 from contender.values import ModelColumn
 
 _TREE_ROWS = 10_000
@@ -120,8 +120,7 @@ def search(
     frame: pd.DataFrame,
     y: NDArray[Any],
     *,
-    folds: int,
-    gap: int,
+    cuts: Sequence[Fold],
     trials: int,
     progress: Callable[[str], None],
 ) -> list[Trial]:
@@ -131,10 +130,10 @@ def search(
     Args:
         frame: shape (rows, columns), oldest first.
         y: shape (rows,).
+        cuts: what is trained on and what is tested, at least one.
         trials: settings per candidate, at most.
     """
     classes = None if task.kind == "regression" else np.unique(y)
-    cuts = list(time_folds(y, folds, gap))
     better = sign(task.metric)
 
     def score(candidate: str, params: Mapping[str, Any]) -> Trial:

@@ -19,7 +19,7 @@ from contender.evaluation.metrics import sign
 from contender.evaluation.ranking_metrics import Floats
 from contender.features.row_transformers import OwnFeatures
 from contender.training.calibration import Calibrated
-from contender.training.folds import time_folds
+from contender.training.folds import Fold, folds_of
 from contender.training.search import Task, Trial, search
 from contender.values import ModelColumn
 
@@ -27,11 +27,14 @@ _RARE = 0.1
 """The search wants this share of a rare class, and thins the others for it."""
 
 
+_NAMED = 12
+
+
 @dataclass(frozen=True)
 class TrainedModel:
     """A model, and how it was found.
 
-    `folds` holds every metric of the chosen setting on each time-ordered fold of the training rows, before
+    `folds` holds every metric of the chosen setting on each fold of the training rows, before
     calibration, with `rows` tested; `trials` all settings that were tried, best first; `classes` are in the order of
     the model's probabilities, empty for regression; `seconds` the time it took.
     """
@@ -61,6 +64,7 @@ def train(
     progress: Callable[[str], None] = lambda _: None,
     n_jobs: int = 2,
     gap: int = 0,
+    drawn: bool = False,
 ) -> TrainedModel:
     """The best candidate with its best setting, fitted on the newest rows that the rules allow.
 
@@ -75,6 +79,7 @@ def train(
         n_jobs: fits that run at once.
         gap: newest rows of each fold's training left out, as outcomes of the last rows before a moment were not
             known at that moment.
+        drawn: the rows are in drawn order, and none came before another.
 
     Raises:
         TooFewOutcomes: too few rows, or outcomes too much alike to learn from.
@@ -91,10 +96,11 @@ def train(
 
     chosen = rows_to_search(y, contract_kind, rules.search_rows)
     thinned_gap = round(gap * len(chosen) / len(y))
-    if not list(time_folds(y[chosen], rules.folds, thinned_gap)):
+    cuts = folds_of(y[chosen], rules.folds, gap=thinned_gap, drawn=drawn)
+    if not cuts:
         raise TooFewOutcomes(
-            f"In time order, none of {rules.folds} folds of {len(chosen):,} records holds two outcomes that differ; "
-            "wait for more outcomes, or ask for fewer folds in the contract."
+            f"In {'drawn' if drawn else 'time'} order, none of {rules.folds} folds of {len(chosen):,} records holds "
+            "two outcomes that differ; wait for more outcomes, or ask for fewer folds in the contract."
         )
     count_cores()
     with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
@@ -107,21 +113,21 @@ def train(
             candidates,
             frame.iloc[chosen],
             y[chosen],
-            folds=rules.folds,
-            gap=thinned_gap,
+            cuts=cuts,
             trials=rules.trials,
             progress=progress,
         )
         classes = None if contract_kind == "regression" else np.unique(y)
         whole = len(chosen) == len(y)
-        rounds = [_face(task, trial, frame, y, classes, rules.folds, gap) for trial in finalists(tried, whole, metric)]
+        cuts = folds_of(y, rules.folds, gap=gap, drawn=drawn)
+        rounds = [_face(task, trial, frame, y, classes, cuts) for trial in finalists(tried, whole, metric)]
         last = max(rounds, key=lambda one: sign(metric) * float(np.mean([fold[metric] for fold in one.folds])))
         best, folds = last.trial, last.folds
         model: Any = task.fit(best.candidate, best.params, frame, y)
         if classes is not None:
             # The newest fold's model has seen almost as much as the final one; those before it were weaker, and what
-            # they overstated would shrink the final model's scores.
-            newest = slice(-int(folds[-1]["rows"]), None)
+            # they overstated would shrink the final model's scores. Drawn folds have all seen as much.
+            newest = slice(None if drawn else -int(folds[-1]["rows"]), None)
             if set(np.unique(y[last.tested[newest]])) != set(classes):
                 newest = slice(None)
             model = Calibrated.on(model, last.predicted[newest], y[last.tested[newest]])
@@ -151,9 +157,13 @@ class _Round:
 
 
 def _face(
-    task: Task, trial: Trial, frame: pd.DataFrame, y: NDArray[Any], classes: NDArray[Any] | None, folds: int, gap: int
+    task: Task,
+    trial: Trial,
+    frame: pd.DataFrame,
+    y: NDArray[Any],
+    classes: NDArray[Any] | None,
+    cuts: Sequence[Fold],
 ) -> _Round:
-    cuts = list(time_folds(y, folds, gap))
     models = task.fit_all(trial.candidate, trial.params, frame, y, [train_rows for train_rows, _ in cuts])
     tests = [test_rows for _, test_rows in cuts]
     predictions = [task.predict(model, frame.iloc[rows], classes) for model, rows in zip(models, tests, strict=True)]
@@ -208,12 +218,40 @@ def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(np.int64)]
 
 
+@dataclass(frozen=True)
+class Learnable:
+    """Which rows are learnt from, shape (rows,), and how many outcomes each class has that is left out."""
+
+    rows: NDArray[np.bool_]
+    left_out: Mapping[str, int]
+
+    @property
+    def sentence(self) -> str:
+        """What was left out and why, in one line; empty where nothing was."""
+        named = ", ".join(f"{name} ({count:,})" for name, count in list(self.left_out.items())[:_NAMED])
+        more = f" and {len(self.left_out) - _NAMED:,} more" if len(self.left_out) > _NAMED else ""
+        return f"left out of training, as too few to learn from: {named}{more}" if named else ""
+
+
+def learnable(y: NDArray[Any], kind: Kind, rules: Training) -> Learnable:
+    """All rows but those of a class of several that has fewer outcomes than `rules.fewest_of_a_class`.
+
+    A class that nothing can be learnt about must not keep the others waiting. Of two classes neither can be left out.
+    """
+    every = np.ones(len(y), dtype=bool)
+    if kind != "multiclass":
+        return Learnable(every, {})
+    values, counts = np.unique(y, return_counts=True)
+    few = counts < rules.fewest_of_a_class
+    return Learnable(~np.isin(y, values[few]), dict(zip(map(str, values[few]), counts[few].tolist(), strict=True)))
+
+
 def refuse_too_little(y: NDArray[Any], kind: Kind, rules: Training) -> None:
     """Pass if the outcomes suffice to learn from.
 
     Raises:
-        TooFewOutcomes: fewer rows than `rules.min_rows`, a class with fewer than `rules.min_per_class`, one class
-            only, or one number only.
+        TooFewOutcomes: fewer rows than `rules.min_rows`, fewer than two classes with `rules.fewest_of_two`, or one
+            number only.
     """
     if len(y) < rules.min_rows:
         raise TooFewOutcomes(
@@ -229,11 +267,12 @@ def refuse_too_little(y: NDArray[Any], kind: Kind, rules: Training) -> None:
         )
     if kind == "regression":
         return
-    rare = [f"{value} ({count:,})" for value, count in zip(values, counts, strict=True) if count < rules.min_per_class]
-    if rare:
+    second = np.argsort(-counts, kind="stable")[1]
+    if counts[second] < rules.fewest_of_two:
         raise TooFewOutcomes(
-            f"Of {len(y):,} outcomes too few are {', '.join(rare)}; training needs {rules.min_per_class:,} of each "
-            "class: wait for more outcomes, or widen or merge the classes in the contract's target."
+            f"Of {len(y):,} outcomes too few are {values[second]} ({counts[second]:,}); training needs "
+            f"{rules.fewest_of_two:,} of at least two classes: wait for more outcomes, or widen or merge the classes "
+            "in the contract's target."
         )
 
 

@@ -10,6 +10,7 @@ from contender.contracts.contract import Contract, known_use_cases
 from contender.contracts.sections import CANDIDATES, METRICS
 from contender.contracts.terms import parse_duration, parse_newest
 from contender.errors import ContractError, UnknownUseCase
+from tests.conftest import CONTRACT, edited
 
 DATA = Path(__file__).parents[3] / "data"
 PAYMENTS = (DATA / "payments" / "contract.toml").read_text(encoding="utf-8")
@@ -122,9 +123,6 @@ def test_an_unknown_key_names_the_line_the_key_and_the_nearest_one(refusal, old,
         ),
         pytest.param("warning = 0.1", "warning = 0.9", "scoring", "warning <= critical", id="bands out of order"),
         pytest.param(
-            'known_at = "reported_at"', "", "outcome", "exactly one of 'known_after' and 'known_at'", id="neither"
-        ),
-        pytest.param(
             'known_at = "reported_at"',
             'known_at = "reported_at"\nknown_after = "1 day"',
             "outcome",
@@ -193,6 +191,51 @@ def test_a_name_that_is_not_there_gives_the_line_and_the_nearest_one(refusal, ol
     named = int(re.search(r"line (\d+)", said)[1])
     text = PAYMENTS.replace(old, new, 1).splitlines()[named - 1]
     assert any(part in text for part in where.split(".")[1:]), f"line {named} is {text!r}"
+
+
+TIMELESS = edited(
+    CONTRACT,
+    [('time = "ordered_at"\n', ""), ('newest = "7 days"', 'newest = "20 %"'), ('known_after = "2 days"\n', "")],
+)
+
+
+def test_records_without_a_time_need_not_say_when_an_outcome_is_known(tmp_path):
+    path = tmp_path / "contract.toml"
+    path.write_text(TIMELESS, encoding="utf-8")
+    outcome = Contract.read(path).outcome
+
+    assert (outcome.known_after, outcome.known_at) == (None, None)
+    path.write_text(TIMELESS.replace("[outcome]", '[outcome]\nknown_after = "0 days"'), encoding="utf-8")
+    assert Contract.read(path).outcome.known_after == timedelta(0)
+
+
+def test_records_with_a_time_must_say_when_an_outcome_is_known(refusal):
+    said, _ = refusal('known_at = "reported_at"', "")
+
+    assert "expected exactly one of 'known_after' and 'known_at'" in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        pytest.param('newest = "20 %"', 'newest = "28 days"', "judging.newest is 28 days", id="days to judge on"),
+        pytest.param("[judging]", '[judging]\nembargo = "2 hours"', "judging.embargo is 120 minutes", id="an embargo"),
+        pytest.param("[outcome]", '[outcome]\nmatures_after = "7 days"', "outcome.matures_after is 7", id="maturity"),
+        pytest.param(
+            "[batch]",
+            '[history]\nx = { take = "count", by = ["shop"], over = "1 day" }\n\n[batch]',
+            "history.x asks what came before",
+            id="history",
+        ),
+    ],
+)
+def test_what_asks_for_a_time_is_refused_where_records_have_none(tmp_path, old, new, said):
+    path = tmp_path / "contract.toml"
+    path.write_text(edited(TIMELESS, [(old, new)]), encoding="utf-8")
+
+    with pytest.raises(ContractError, match=said) as refused:
+        Contract.read(path)
+    assert "records.time names no column" in str(refused.value)
 
 
 def test_a_look_up_with_its_key_among_its_columns_parses(tmp_path):

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from contender.contracts.sections import Judging, Threshold
 from contender.errors import ModelError, TooFewOutcomes
@@ -11,6 +12,7 @@ from contender.evaluation.bootstrap import Gains
 from contender.evaluation.guardrails import check_losses
 from contender.evaluation.judge import judge
 from contender.evaluation.metrics import dummy_scores
+from contender.evaluation.significance_tests import permuted
 from contender.values import Decision
 
 ROWS = 3_000
@@ -233,7 +235,8 @@ def test_delong_is_only_told_where_rows_are_clustered():
     ("changes", "error", "words"),
     [
         pytest.param({"y": np.zeros(0, int)}, TooFewOutcomes, "0 records with outcomes", id="no rows"),
-        pytest.param({"y": _y(299)}, TooFewOutcomes, "299 .* 300 are needed", id="too few rows"),
+        pytest.param({"y": _y(19)}, TooFewOutcomes, "19 .* 20 are needed", id="too few rows"),
+        pytest.param({"y": (np.arange(90) < 4).astype(int)}, TooFewOutcomes, "4 .* 5 are needed", id="a rare class"),
         pytest.param({"y": np.zeros(400, int)}, TooFewOutcomes, "rarer class", id="one class"),
         pytest.param({"challenger": np.full(ROWS, np.nan)}, ModelError, "3,000 scores of the challenger", id="NaN"),
         pytest.param({"champion": np.full(ROWS - 1, 0.5)}, ModelError, "2,999 scores for 3,000", id="lengths"),
@@ -245,6 +248,64 @@ def test_what_cannot_be_judged_is_refused(changes, error, words):
         changes |= {name: np.full(len(changes["y"]), 0.5) for name in ("champion", "challenger", "dummy")}
     with pytest.raises(error, match=words):
         _judge(**changes)
+
+
+def _first_model(kind, metric, share, seed, signal):
+    """The verdict on a first model of a table of 100 rows with three columns, learnt on 79 and judged on 21 of them."""
+    rng = np.random.default_rng(seed)
+    drawn, columns = rng.random(100), rng.normal(size=(100, 3))
+    if kind == "regression":
+        y = rng.normal(size=100) + signal * columns[:, 0]
+    else:
+        y = np.digitize(np.arange(100), [100 * (1 - share)] if kind == "binary" else [33, 66])
+        columns[:, 0] += signal * y
+        # Spread evenly by class, as intake draws them.
+        ranks = np.array([np.sum((y == label) & (drawn < place)) for label, place in zip(y, drawn, strict=True)])
+        drawn = (ranks + 0.5) / np.bincount(y)[y] + drawn / 1e6
+    order = np.argsort(drawn)
+    fit, test = order[:79], order[79:]
+    model = (Ridge() if kind == "regression" else LogisticRegression(C=0.1)).fit(columns[fit], y[fit])
+    scores = model.predict(columns[test]) if kind == "regression" else model.predict_proba(columns[test])
+    return _judge(
+        kind=kind,
+        y=y[test],
+        champion=None,
+        challenger=scores[:, 1] if kind == "binary" else scores,
+        dummy=dummy_scores(kind, y[test], 21, 3),
+        rules=_rules(metric=metric),
+        seed=seed,
+        draws=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "share"),
+    [
+        pytest.param("binary", "roc_auc", 0.5, id="two classes alike"),
+        pytest.param("binary", "average_precision", 0.25, id="one class rarer"),
+        pytest.param("binary", "f1", 0.4, id="what a constant cannot reach"),
+        pytest.param("multiclass", "log_loss", 0, id="three classes"),
+        pytest.param("regression", "rmse", 0, id="numbers"),
+    ],
+)
+def test_a_hundred_rows_of_noise_are_crowned_no_more_often_than_stated(kind, metric, share):
+    crowned = sum(_first_model(kind, metric, share, seed, 0.0).promotes for seed in range(200))
+
+    # One in twenty is stated; with that, 24 or more of 200 would be crowned in fewer than one of 1,000 such tests.
+    assert crowned < 24
+    won = sum(_first_model(kind, metric, share, seed, 2.0).promotes for seed in range(20))
+    assert won >= 10, "a hundred rows with something to learn suffice"
+
+
+def test_outcomes_dealt_out_at_random_say_how_rare_a_fit_is():
+    y = np.arange(20) % 2
+    rng = np.random.default_rng(0)
+    sure = permuted("binary", "roc_auc", y, y.astype(float), 0.5, 0.05, rng)
+    none = permuted("binary", "f1", y, np.ones(20), 0.5, 0.05, rng)
+
+    assert (sure.gain, sure.p_value) == (pytest.approx(0.5, abs=0.05), pytest.approx(1 / 401))
+    assert (none.gain, none.p_value) == (pytest.approx(0.0), 1.0)
+    assert permuted("binary", "roc_auc", y, y.astype(float), 0.5, 0.001, rng).p_value < 0.001
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "regression"])

@@ -227,6 +227,9 @@ def test_an_outcome_is_known_when_received_or_for_bulk_as_the_contract_says(spar
     assert known(make_home().contract) == {"live": (1.0, 5.0), "bulk": (1.0, 48.0), "corrected": (0.0, 48.0)}
     stated = make_home(('known_after = "2 days"', 'known_at = "ordered_at + make_dt_interval(0, int(refund))"'))
     assert known(stated.contract) == {"live": (1.0, 5.0), "bulk": (1.0, 3.0), "corrected": (0.0, 6.0)}
-    # Without a time of its own a record arrives when it arrives, so that nothing is live.
-    timeless = make_home(('time = "ordered_at"\n', ""))
-    assert known(timeless.contract) == {"live": (1.0, 48.0), "bulk": (1.0, 48.0), "corrected": (0.0, 48.0)}
+    # Without a time of its own nothing tells but the arrival.
+    timeless = make_home(('time = "ordered_at"\n', ""), ('newest = "7 days"', 'newest = "20 %"'))
+    arrived = {received["_key"]: received["_received_at"] for received in outcomes}
+    assert {key: hours for key, (_, hours) in known(timeless.contract).items()} == {
+        key: (arrived[key] - at) / HOUR for key in ("live", "bulk", "corrected")
+    }

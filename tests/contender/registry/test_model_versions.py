@@ -398,8 +398,23 @@ def test_judging_on_nothing_or_on_a_class_too_few_is_refused(settings: Settings,
     of = contract("payments", "binary")
     with pytest.raises(TooFewOutcomes, match="no rows"):
         mlflow_evaluation.evaluate(settings, of, loaded, frame.head(0), y[:0], rows="none")
-    with pytest.raises(TooFewOutcomes, match="no outcome '1'"):
+    with pytest.raises(TooFewOutcomes, match="outcomes of one class are '0'"):
         mlflow_evaluation.evaluate(settings, of, loaded, frame[y == 0], y[y == 0], rows="one class")
+
+
+def test_a_class_that_no_judging_row_has_is_measured_around(settings: Settings) -> None:
+    frame, y = rows("multiclass")
+    of = contract("of_multiclass", "multiclass", accuracy={"min": 0.1})
+    version = log(settings, of, fitted("multiclass"))
+    loaded = model_versions.load(settings, version, version.digest)
+    few = y != "top"
+    found, dummy = mlflow_evaluation.evaluate(settings, of, loaded, frame[few], y[few], rows="without the best")
+
+    said = loaded.model.classes_[np.asarray(loaded.pyfunc.predict(frame[few])).argmax(axis=1)]
+    assert found.metrics["accuracy_score"] == pytest.approx(np.mean(said == y[few]))
+    assert mlflow_evaluation.validate(of, found, dummy) == []
+    with model_versions.connected(settings) as client:
+        assert client.get_run(found.run_id).data.metrics["accuracy_score"] == found.metrics["accuracy_score"]
 
 
 def test_a_metric_that_is_not_a_number_fails(settings: Settings) -> None:

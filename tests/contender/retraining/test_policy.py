@@ -44,6 +44,20 @@ def test_the_larger_of_number_and_share_is_needed(share, seen, needed):
     assert retraining_due(rules, outcomes=seen + needed, seen=seen).now
 
 
+@pytest.mark.parametrize(
+    ("seen", "needed"),
+    [
+        pytest.param(100, 100, id="a small table has to double"),
+        pytest.param(5000, 1000, id="a thousand suffice"),
+        pytest.param(50_000, 5000, id="a tenth of a large one"),
+        pytest.param(0, 1, id="the last one was judged without any"),
+    ],
+)
+def test_what_is_needed_follows_from_what_there_was(seen, needed):
+    assert not retraining_due(Retraining(), outcomes=seen + needed - 1, seen=seen).now
+    assert retraining_due(Retraining(), outcomes=seen + needed, seen=seen).now
+
+
 def test_the_reason_tells_found_and_needed():
     assert retraining_due(RULES, outcomes=7000, seen=5000).reason == (
         "2,000 outcomes are new since the last challenger, 1,000 suffice"

@@ -6,9 +6,17 @@ import pytest
 
 from contender.contracts.sections import Training
 from contender.errors import TooFewOutcomes
-from contender.training.folds import time_folds
+from contender.training.folds import drawn_folds, time_folds
 from contender.training.search import Task, Trial
-from contender.training.trainer import finalists, importance, latency_ms, rows_to_search, train
+from contender.training.trainer import (
+    finalists,
+    importance,
+    latency_ms,
+    learnable,
+    refuse_too_little,
+    rows_to_search,
+    train,
+)
 from contender.values import ModelColumn
 
 COLUMNS = (
@@ -96,7 +104,7 @@ def test_several_classes_and_numbers_are_learnt_too():
         pytest.param("binary", np.arange(200) % 2, "200 records .* needs 300", id="too few rows"),
         pytest.param("binary", np.zeros(400, dtype=int), r"one class \(0\)", id="one class"),
         pytest.param("binary", (np.arange(400) < 9).astype(int), r"too few are 1 \(9\)", id="a rare class"),
-        pytest.param("multiclass", np.array(["a", "b"] * 200 + ["rare"] * 4), r"rare \(4\)", id="rarest named"),
+        pytest.param("multiclass", np.array(["a"] * 400 + ["rare"] * 4), r"rare \(4\)", id="one class and a rare one"),
         pytest.param("regression", np.full(400, 7.0), r"one number \(7.0\)", id="one number"),
         pytest.param("binary", np.repeat([0, 1], [200, 800]), "In time order", id="classes apart in time"),
     ],
@@ -104,6 +112,62 @@ def test_several_classes_and_numbers_are_learnt_too():
 def test_too_little_to_learn_from_is_refused(kind, y, said):
     with pytest.raises(TooFewOutcomes, match=said):
         trained(kind, y, ("ridge",) if kind == "regression" else ("logistic",), "accuracy")
+
+
+def test_a_class_that_nothing_can_be_learnt_about_is_left_out_and_named():
+    y = np.array(["cat"] * 40 + ["dog"] * 30 + ["bat"] * 5 + ["owl"] * 4 + ["yak"])
+    learnt = learnable(y, "multiclass", Training())
+
+    assert sorted(set(y[learnt.rows])) == ["bat", "cat", "dog"]
+    assert learnt.left_out == {"owl": 4, "yak": 1}
+    assert learnt.sentence == "left out of training, as too few to learn from: owl (4), yak (1)"
+    assert learnable(y, "multiclass", Training(min_per_class=31)).left_out.keys() == {"dog", "bat", "owl", "yak"}
+    many = learnable(np.array([f"class {n}" for n in range(20)]), "multiclass", Training())
+    assert many.sentence.endswith("class 19 (1) and 8 more")
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_of_two_classes_and_of_numbers_nothing_is_left_out(kind):
+    learnt = learnable(np.array([1.0] * 99 + [0.0]), kind, Training())
+
+    assert (learnt.rows.all(), learnt.sentence) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("rules", "needed"),
+    [
+        pytest.param(Training(), (50, 10), id="as they follow"),
+        pytest.param(Training(min_rows=70, min_per_class=20), (70, 20), id="as the contract says"),
+    ],
+)
+def test_what_is_needed_to_train_follows_unless_the_contract_says(rules, needed):
+    rows, of_two = needed
+    refuse_too_little((np.arange(rows) < of_two).astype(int), "binary", rules)
+    with pytest.raises(TooFewOutcomes, match=f"has {rows - 1} .* needs {rows}"):
+        refuse_too_little(np.arange(rows - 1) % 2, "binary", rules)
+    with pytest.raises(TooFewOutcomes, match=rf"too few are 1 \({of_two - 1}\); training needs {of_two} of"):
+        refuse_too_little((np.arange(rows) < of_two - 1).astype(int), "binary", rules)
+
+
+def test_a_rare_class_among_several_is_learnt_wherever_its_rows_are():
+    frame = records(120)
+    y = np.array(["small", "large"])[(frame["size"] > 7).astype(int)].astype("<U6")
+    y[:5] = "rare"
+    found = trained(
+        "multiclass", y, ("logistic", "random_forest", "boosting"), "log_loss", frame, rules=Training(trials=1)
+    )
+
+    assert found.classes == ("large", "rare", "small")
+    assert np.isfinite(found.model.predict_proba(frame)).all()
+
+
+def test_drawn_rows_are_each_tested_once_by_a_model_of_nearly_all_others():
+    y = np.arange(100) % 2
+    cuts = list(drawn_folds(y, 4))
+
+    assert np.concatenate([test for _, test in cuts]).tolist() == list(range(100))
+    assert all(len(train) == 75 and not set(train) & set(test) for train, test in cuts)
+    assert list(drawn_folds(np.repeat([0, 1], [98, 2]), 4)) == [], "nothing is told where a fold has one class"
 
 
 def test_folds_use_nothing_of_the_future():
