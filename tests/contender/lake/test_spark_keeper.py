@@ -302,15 +302,24 @@ print(json.dumps(told))
         assert not shared_spark.offered(settings).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_running_when_the_keeper_ends(tmp_path, number):
-    with keeper(tmp_path) as (process, settings, address):
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert len(family) >= 2
-        process.send_signal(number)
-        process.wait(timeout=60)
-        shared_spark.end_orphans(settings)
-        _, left = psutil.wait_procs(family, timeout=60)
-        assert not left
-        assert shared_spark.offered(settings).exists() == (number == signal.SIGKILL)
-        assert not shared_spark.answers(address)
+def see_nothing_left_running(kept, number):
+    process, settings, address = kept
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 2
+    process.send_signal(number)
+    process.wait(timeout=60)
+    shared_spark.end_orphans(settings)
+    _, left = psutil.wait_procs(family, timeout=60)
+    assert not left
+    assert shared_spark.offered(settings).exists() == (number == signal.SIGKILL)
+    assert not shared_spark.answers(address)
+
+
+def test_nothing_is_left_running_when_the_keeper_is_killed(tmp_path):
+    with keeper(tmp_path) as kept:
+        see_nothing_left_running(kept, signal.SIGKILL)
+
+
+def test_nothing_is_left_running_when_the_keeper_ends(warm):
+    """The last of this file: the Spark of the others ends here."""
+    see_nothing_left_running(warm, signal.SIGTERM)
