@@ -46,18 +46,33 @@ def until(true, seconds=240):
         time.sleep(0.1)
 
 
+REHEARSED = ("-m", "contender.lake.spark_keeper")
+UNREHEARSED = (
+    "-c",
+    """
+from contender import error_text
+from contender.lake import spark_keeper, spark_workers
+from contender.settings import Settings
+spark_keeper.rehearse = lambda settings, _: spark_workers.start(settings)
+with error_text.process("spark"):
+    spark_keeper.keep(Settings())
+""",
+)
+"""For those that have one short thing to do: what is rehearsed is compiled, which takes longer than it saves them."""
+
+
 def environment(home):
-    return os.environ | {"CONTENDER_HOME": str(home), "CONTENDER_SPARK_MEMORY": "1g"}
+    # Here nothing runs so often that it is worth compiling well.
+    quick = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
+    return os.environ | quick | {"CONTENDER_HOME": str(home), "CONTENDER_SPARK_MEMORY": "1g"}
 
 
 @contextmanager
-def keeper(home):
+def keeper(home, how=REHEARSED):
     """A process that keeps Spark warm, and its address."""
     settings = Settings(home=home, spark_memory="1g")
     with (home / "keeper.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "contender.lake.spark_keeper"], env=environment(home), stdout=log, stderr=log
-        )
+        process = subprocess.Popen([sys.executable, *how], env=environment(home), stdout=log, stderr=log)
     try:
         until(lambda: shared_spark.find(settings) or process.poll() is not None)
         address = shared_spark.find(settings)
@@ -273,7 +288,7 @@ def test_a_spark_that_does_not_answer_lets_nobody_claim(tmp_path):
 
 
 def test_a_run_is_told_in_one_sentence_that_spark_ended(tmp_path):
-    with keeper(tmp_path) as (process, settings, address):
+    with keeper(tmp_path, UNREHEARSED) as (process, settings, address):
         code = """
 from contender.errors import Unavailable
 session = spark_session.session(settings)
@@ -316,7 +331,7 @@ def see_nothing_left_running(kept, number):
 
 
 def test_nothing_is_left_running_when_the_keeper_is_killed(tmp_path):
-    with keeper(tmp_path) as kept:
+    with keeper(tmp_path, UNREHEARSED) as kept:
         see_nothing_left_running(kept, signal.SIGKILL)
 
 
