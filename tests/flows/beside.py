@@ -1,14 +1,13 @@
-"""What `contender up` has running beside a command, so that it starts neither Spark nor a Prefect server of its own."""
+"""What `contender up` has running beside a command, so that it starts no Spark of its own."""
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from contender.lake import shared_spark
 from contender.settings import Settings
-from tests.flows.prefect_server import Prefect, eventually
+from tests.flows.prefect_server import eventually
 
 
 @contextmanager
@@ -26,17 +25,3 @@ def warm_spark(settings: Settings, environment: Mapping[str, str]) -> Iterator[N
     finally:
         keeper.terminate()
         keeper.wait(timeout=60)
-
-
-@contextmanager
-def prefect_and_spark(settings: Settings, environment: MutableMapping[str, str], folder: Path) -> Iterator[None]:
-    """Both, for all commands that get this environment inside the block."""
-    server = Prefect(folder)
-    server.start()
-    environment["PREFECT_API_URL"] = server.environment["PREFECT_API_URL"]
-    try:
-        with warm_spark(settings, environment):
-            yield
-    finally:
-        del environment["PREFECT_API_URL"]
-        server.stop()

@@ -78,13 +78,23 @@ def here(run: Here) -> Iterator[Here]:
         for name, value in (prefect_server.ENVIRONMENT | ours | dict(run.variables)).items():
             patch.setenv(name, value)
         patch.chdir(run.folder)
-        # Prefect read its settings when another test imported it.
-        from prefect.context import SettingsContext, get_settings_context
-        from prefect.settings import Settings as PrefectSettings
-
-        with SettingsContext(profile=get_settings_context().profile, settings=PrefectSettings()) as now:
-            assert now.settings.api.url == os.environ["PREFECT_API_URL"]
+        with without_heartbeats():
             yield run
+
+
+@contextmanager
+def without_heartbeats() -> Iterator[None]:
+    """Prefect's settings as the variables are now, though it read them when it was imported, and no sign of life.
+
+    Each flow would wait for up to a second for the thread that gives it. Who looks for them is `test_automations`.
+    """
+    from prefect.context import SettingsContext, get_settings_context
+    from prefect.settings import Settings as PrefectSettings
+
+    told = PrefectSettings()
+    quiet = told.model_copy(update={"flows": told.flows.model_copy(update={"heartbeat_frequency": None})})
+    with SettingsContext(profile=get_settings_context().profile, settings=quiet):
+        yield
 
 
 def leave_nothing_to_tell() -> None:

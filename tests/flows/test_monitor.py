@@ -100,24 +100,14 @@ class Loop:
 
 
 @pytest.fixture(scope="module")
-def unknown(tmp_path_factory):
+def unknown(tmp_path_factory, at_home):
     """A home in which payments have landed and nobody holds the title, and what the monitor said there."""
     loop = Loop(tmp_path_factory.mktemp("loop"))
     shutil.copytree(DATA / "payments", loop.folder / "data" / "payments")
     loop.change(*SMALL)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(loop.folder)
-        for name, value in (
-            ("CONTENDER_HOME", loop.settings.home),
-            ("CONTENDER_USE_CASES", loop.settings.use_cases),
-            ("CONTENDER_SPARK_MEMORY", "1g"),
-            ("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"),
-        ):
-            patch.setenv(name, str(value))
-        loop.land(DAYS)
-        with engines(loop.settings, loop.contract):
-            # The session stays, as other tests of this process may have begun it.
-            yield loop, loop.monitor()
+    loop.land(DAYS)
+    with at_home(loop.settings, loop.folder), engines(loop.settings, loop.contract):
+        yield loop, loop.monitor()
 
 
 @pytest.fixture(scope="module")

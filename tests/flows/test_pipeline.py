@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from contextlib import closing
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,12 @@ from contender.registry import model_versions
 from contender.replay.payments_simulator import Simulation, write
 from contender.settings import Settings
 from contender.values import KEY
-from tests.flows.beside import warm_spark
+from tests.flows.in_process import Done
+from tests.flows.prefect_server import eventually
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     # MLflow warns of its own type hints on import.
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
 ]
@@ -81,8 +84,8 @@ class Installation:
     def run(self, *arguments: str, **variables: str) -> "Done":
         return self.start(*arguments, **variables).end()
 
-    def rows(self, table: str, use_case: str = "payments") -> list[dict]:
-        return DeltaTable(self.home / "lake" / use_case / table).to_pyarrow_table().to_pylist()
+    def rows(self, table: str) -> list[dict]:
+        return DeltaTable(self.home / "lake" / "payments" / table).to_pyarrow_table().to_pylist()
 
     def keys(self, table: str) -> list[str]:
         return sorted(row[KEY] for row in self.rows(table))
@@ -92,7 +95,11 @@ class Installation:
         simulation = Simulation(seed=SEED, payments=PAYMENTS, days=days, dirty_share=DIRTY)
         folder = self.folder / "landing" / "payments"
         write(simulation, folder, first_day=0 if days == DAYS else days - 1)
-        return len((folder / f"payments-{simulation.date_of(days - 1)}.csv").read_text().splitlines()) - 1
+        return rows_in(folder / f"payments-{simulation.date_of(days - 1)}.csv")
+
+
+def rows_in(*files: Path) -> int:
+    return sum(len(path.read_text().splitlines()) - 1 for path in files)
 
 
 class Running:
@@ -103,7 +110,7 @@ class Running:
         self.out = place.folder / f"stdout-{place.commands}"
         with self.out.open("w") as out:
             self.process = subprocess.Popen(
-                [CONTENDER, *arguments],
+                [CONTENDER, *map(str, arguments)],
                 cwd=place.folder,
                 env=place.environment | variables,
                 stdout=out,
@@ -136,27 +143,6 @@ class Running:
         for process in alive:
             process.kill()
         return names
-
-
-class Done:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def document(self) -> dict:
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-    @property
-    def refusal(self) -> str:
-        """The one sentence of a command that did not do what it was asked."""
-        assert self.code not in (0, None), self.err
-        assert self.out == ""
-        assert "Traceback" not in self.err
-        sentences = [line for line in self.err.splitlines() if line.startswith("contender: ")]
-        assert len(sentences) == 1, self.err
-        assert self.err.endswith(f"{sentences[0]}\n")
-        return sentences[0].removeprefix("contender: ")
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -205,6 +191,13 @@ def crowned(place, first):
 
 
 @pytest.fixture(scope="module")
+def inside(place, crowned, at_home):
+    """Runs commands of the place in this process, once it has a champion."""
+    with at_home(place.settings, place.folder) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
 def again(place, crowned):
     """The document of a second run, when nothing new has landed, and the predictions before it."""
     before = place.keys("predictions")
@@ -217,7 +210,9 @@ def test_the_first_run_crowns_a_champion_and_scores_every_record(place, crowned)
     assert crowned["verdict"]["decision"] == crowned["last_verdict"] == "PROMOTE"
     assert crowned["champion"]["version"] == 1
     assert crowned["challenger"] is None
-    assert crowned["records"] == crowned["predictions"] == crowned["scored"] == batch["records"] > 0.95 * PAYMENTS
+    assert crowned["records"] == crowned["predictions"] == crowned["scored"] == batch["records"]
+    landed = rows_in(*(place.folder / "landing" / "payments").glob("payments-*.csv"))
+    assert landed >= batch["records"] > 0.95 * landed
     assert crowned["quarantined"] == batch["quarantined"] == sum(batch["reasons"].values()) > 0
     assert batch["received"] == batch["accepted"] + batch["quarantined"]
     assert batch["accepted"] == crowned["records"] + crowned["outcomes"]
@@ -372,10 +367,10 @@ def test_prefect_keeps_the_runs_of_every_flow_and_step(place, crowned):
     assert {f"payments-{what}" for what in ("batch", "scorecard", "verdict", "predictions")} <= pages
 
 
-def test_why_history_and_status_have_the_fields_that_programs_rely_on(place, crowned):
-    why = place.run("why", "payments", "--json").document
-    (entry,) = place.run("history", "payments", "--json").document
-    (status,) = place.run("status", "--json").document["use_cases"]
+def test_why_history_and_status_have_the_fields_that_programs_rely_on(inside, crowned):
+    why = inside("why", "payments", "--json").document
+    (entry,) = inside("history", "payments", "--json").document
+    (status,) = inside("status", "--json").document["use_cases"]
 
     assert set(why) >= {
         "decision",
@@ -404,8 +399,8 @@ def test_why_history_and_status_have_the_fields_that_programs_rely_on(place, cro
     assert status["champion"] == crowned["champion"] == {"version": 1, "since": entry["at"]}
 
 
-def test_the_verdict_compares_the_groups_that_the_contract_names(place, crowned):
-    why = place.run("why", "payments", "--json").document
+def test_the_verdict_compares_the_groups_that_the_contract_names(inside):
+    why = inside("why", "payments", "--json").document
     (column,) = why["fairness"]
 
     assert column["column"] == "entry_mode"
@@ -425,8 +420,8 @@ def test_the_report_is_written_and_kept_with_the_challengers_run(place, crowned)
 
 
 @pytest.mark.parametrize("command", [("why", "payments"), ("history", "payments"), ("status",)])
-def test_people_are_told_the_same_in_lines_that_fit(place, crowned, command):
-    done = place.run(*command)
+def test_people_are_told_the_same_in_lines_that_fit(inside, command):
+    done = inside(*command)
 
     assert done.code == 0
     assert done.err == ""
@@ -468,33 +463,15 @@ def cut_off(place, again):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The address of a Prefect server that runs already, with its database."""
-    from flows.prefect_api import prefect_server
-
-    home = tmp_path_factory.mktemp("prefect")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [*prefect_server.ENVIRONMENT, "PREFECT_HOME", "PREFECT_API_URL"]:
-            patch.setenv(name, prefect_server.ENVIRONMENT.get(name, ""))
-        process = prefect_server._start(Settings(home=home))
-        address = os.environ["PREFECT_API_URL"]
-        prefect_server.wait_until_ready(process)
-    yield address, home / "prefect" / "prefect.db"
-    prefect_server.stop(process)
-
-
-@pytest.fixture(scope="module")
-def finished(place, cut_off, server):
+def finished(inside, cut_off):
     """The document of the run that finished the day, on a Prefect server and in a Spark that ran already."""
-    place.environment["PREFECT_API_URL"] = server[0]
-    with warm_spark(place.settings, place.environment):
-        yield place.run("run", "payments", "--json").document
+    return inside("run", "payments", "--json").document
 
 
 @pytest.fixture(scope="module")
-def by_hand(place, finished):
+def by_hand(inside, finished):
     """The document of a challenger trained by hand."""
-    return place.run("retrain", "payments", "--reason", "a look", "--json").document
+    return inside("retrain", "payments", "--reason", "a look", "--json").document
 
 
 def test_ctrl_c_ends_a_run_with_one_sentence_and_leaves_no_process(cut_off):
@@ -525,54 +502,57 @@ def test_the_kill_while_scoring_came_after_the_day_was_taken_in(cut_off, finishe
 
 
 def test_the_next_run_finishes_the_day(place, crowned, cut_off, finished):
-    landed = sum(
-        len(path.read_text().splitlines()) - 1 for path in (place.folder / "landing" / "payments").glob("*.csv")
-    )
+    files = list((place.folder / "landing" / "payments").glob("*.csv"))
 
-    assert finished["records"] + finished["outcomes"] + finished["quarantined"] == landed
+    assert finished["records"] + finished["outcomes"] + finished["quarantined"] == rows_in(*files)
     assert finished["records"] > crowned["records"]
     assert place.keys("predictions") == place.keys("records") == place.keys("features")
     assert len(set(place.keys("records"))) == finished["records"]
     assert sorted(row[KEY] for row in place.rows("alerts")) == sorted(
         row[KEY] for row in place.rows("predictions") if row["band"] != "NORMAL"
     )
-    assert Counter(row["status"] for row in place.rows("files")) == {"planned": 234, "done": 234}
+    assert Counter(row["status"] for row in place.rows("files")) == {"planned": len(files), "done": len(files)}
 
 
 def test_one_more_day_is_scored_without_a_new_challenger(place, finished):
     assert finished["due"]["now"] is False
     assert finished["champion"]["version"] == 1
     assert {row["model_version"] for row in place.rows("predictions")} == {1}
-    assert DeltaTable(place.home / "lake/payments/features").version() == 1, "the first 120 days were not made again"
+    assert DeltaTable(place.home / "lake/payments/features").version() == 1, "the days before were not made again"
 
 
-def test_a_prefect_server_that_runs_already_gets_the_runs(by_hand, server):
-    with closing(sqlite3.connect(f"file:{server[1]}?mode=ro", uri=True)) as runs:
-        names = dict(runs.execute("select name, state_type from flow_run"))
-
-    assert names["run payments"] == names["retrain payments: a look"] == "COMPLETED"
+RUN, RETRAIN = "run payments", "retrain payments: a look"
 
 
-def test_a_run_announces_what_it_did_and_bears_its_tags(finished, by_hand, server):
-    with closing(sqlite3.connect(f"file:{server[1]}?mode=ro", uri=True)) as kept:
-        until = time.monotonic() + 60
-        # The server keeps events some seconds after it got them.
-        while not (found := dict(kept.execute("select event, payload from events where event like 'contender.%'"))):
-            assert time.monotonic() < until
-            time.sleep(0.5)
-        tags = [json.loads(text) for (text,) in kept.execute("select tags from flow_run where name like '%payments%'")]
-    written = json.loads(found["contender.predictions.written"])
-
-    assert (written["model_version"], written["predictions"]) == (1, finished["scored"])
-    assert {tuple(sorted(one)) for one in tags} == {("contender", "payments")}
+def newest(prefect, *names):
+    """The newest runs of these names."""
+    wanted = {"flow_runs": {"name": {"any_": names}}, "sort": "START_TIME_ASC"}
+    found = {one["name"]: one for one in prefect.ask("/flow_runs/filter", wanted)}
+    return [found[name] for name in names]
 
 
-def test_a_challenger_by_hand_gets_a_verdict_that_is_kept(place, by_hand):
+def test_a_prefect_server_that_runs_already_gets_the_runs_with_their_tags(by_hand, prefect):
+    found = newest(prefect, RUN, RETRAIN)
+
+    assert {one["state_type"] for one in found} == {"COMPLETED"}
+    assert {tuple(sorted(one["tags"])) for one in found} == {("contender", "payments")}
+
+
+def test_a_run_announces_what_it_did(finished, prefect):
+    (run,) = newest(prefect, RUN)
+    wanted = {"event": {"name": ["contender.predictions.written"]}, "occurred": {"since": run["start_time"]}}
+    written = eventually(lambda: prefect.ask("/events/filter", {"filter": wanted})["events"], "the event is kept")
+
+    told = [(one["payload"]["model_version"], one["payload"]["predictions"]) for one in written]
+    assert (1, finished["scored"]) in told
+
+
+def test_a_challenger_by_hand_gets_a_verdict_that_is_kept(inside, by_hand):
     verdict = by_hand["verdict"]
-    status = place.run("status", "--json").document["use_cases"][0]
-    history = place.run("history", "payments", "--json").document
+    status = inside("status", "--json").document["use_cases"][0]
+    history = inside("history", "payments", "--json").document
 
-    assert place.run("why", "payments", "--json").document == verdict
+    assert inside("why", "payments", "--json").document == verdict
     assert verdict["against"] == "champion"
     assert (verdict["champion"], verdict["challenger"]) == (1, 2)
     assert abs(verdict["gain"] - (verdict["challenger_score"] - verdict["champion_score"])) < 1e-9
@@ -596,41 +576,31 @@ def test_after_a_verdict_the_aliases_say_what_the_ledger_says(place, by_hand):
     }[decision]
 
 
-def on_a_worker(place, script):
-    """What a script that runs a flow printed and told, as a worker runs it."""
-    from flows.prefect_api import prefect_server
-
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=place.folder,
-        env=place.environment | prefect_server.ENVIRONMENT | {"PYTHONPATH": str(DATA.parent)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout, " ".join(done.stderr.split())
+def is_said(prefect, name, words):
+    """Whether a run of this name says so in its log."""
+    (run,) = newest(prefect, name)
+    wanted = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200}
+    return eventually(lambda: [1 for one in prefect.ask("/logs/filter", wanted) if words in one["message"]], words)
 
 
-def test_ingest_on_a_worker_goes_on_to_score_and_asks_for_a_retrain_when_one_is_due(place, by_hand, server):
+def test_ingest_by_itself_goes_on_to_score_and_asks_for_a_retrain_when_one_is_due(place, inside, by_hand, prefect):
+    from flows.ingest import ingest
+
     landed = place.land(DAYS + 2)
-    printed, told = on_a_worker(place, "from flows.ingest import ingest; print(len(ingest('payments')))")
 
-    assert printed == "1\n"
+    assert len(ingest("payments")) == 1
     assert landed > 0
     assert len(place.keys("records")) > by_hand["records"]
     assert place.keys("predictions") == place.keys("records")
-    assert "a challenger is not due: " in told
+    assert is_said(prefect, "ingest payments", "a challenger is not due: ")
 
 
-def test_a_retrain_on_schedule_is_skipped_until_enough_outcomes_are_new(place, by_hand, server):
+def test_a_retrain_on_schedule_is_skipped_until_enough_outcomes_are_new(place, inside, by_hand, prefect):
     verdicts = len(ledger.verdicts(place.settings, "payments", newest=None))
-    script = "from flows.retrain import retrain; print(retrain('payments', 'on schedule', if_due=True))"
-    printed, told = on_a_worker(place, script)
+    from flows.retrain import retrain
 
-    assert printed == "None\n"
-    assert "a challenger is not due: " in told
+    assert retrain("payments", "on schedule", if_due=True) is None
+    assert is_said(prefect, "retrain payments: on schedule", "a challenger is not due: ")
     assert len(ledger.verdicts(place.settings, "payments", newest=None)) == verdicts
 
 
@@ -662,13 +632,13 @@ def test_a_release_brings_its_evidence_along(place, released):
     with model_versions.connected(prod) as client:
         evidence = json.loads(Path(client.download_artifacts(version.run_id, "evidence.json")).read_text())
 
-    assert evidence["entry"]["action"] == "crowned"
+    assert evidence["entry"]["action"] == ledger.head(place.settings, "payments").action
     assert evidence["entry"]["evidence"]["verdict"]["decision"] == "PROMOTE"
     assert evidence["environment"] == "dev"
     assert len(model_versions.training_keys(prod, version)) > 1000
 
 
-def test_in_production_a_person_gives_the_title_and_its_records_are_scored(place, released):
+def test_in_production_a_person_gives_the_title(place, released):
     given = place.run("promote", "payments", "--to", "1", "--reason", "held on its rows", CONTENDER_ENVIRONMENT="prod")
     assert given.code == 0, given.err
     told = place.run("status", "--json", CONTENDER_ENVIRONMENT="prod").document["use_cases"]
@@ -689,37 +659,33 @@ def test_what_cannot_be_released_is_refused_before_anything_slow_starts(place, c
 
 
 @pytest.fixture(scope="module")
-def orders(make_home, tmp_path_factory, server):
+def orders(make_home, tmp_path_factory, at_home):
     """An installation of the small use case, where only records have landed."""
     home = make_home(
         ("max_bad_share = 0.2", "max_bad_share = 0.2\n\n[training]\nmin_rows = 50\ncandidates = ['logistic']")
     )
-    place = Installation(tmp_path_factory.mktemp("orders"))
-    place.environment |= {"CONTENDER_USE_CASES": str(home.settings.use_cases), "PREFECT_API_URL": server[0]}
     rows = [f"o{n},2026-01-{1 + n % 28:02}T{n % 24:02}:00:00,{'abc'[n % 3]},red,{n % 90},1,false" for n in range(400)]
     home.land("orders-1.csv", *rows)
-    return place, home
-
-
-def run_orders(orders):
-    place, home = orders
-    return place.run("run", "orders", "--landing", str(home.landing), "--json")
+    with at_home(home.settings, tmp_path_factory.mktemp("orders")) as run:
+        yield home, partial(run, "run", "orders", "--landing", home.landing, "--json")
 
 
 def test_without_outcomes_the_records_are_kept_and_nothing_is_trained(orders):
-    done = run_orders(orders)
+    home, run = orders
+    done = run()
 
     assert done.code == 1
     assert "orders has no records with known outcomes yet" in done.refusal
-    assert len(orders[0].rows("records", "orders")) == len(orders[0].rows("features", "orders")) == 400
+    assert len(home.rows("records")) == len(home.rows("features")) == 400
 
 
 def test_with_outcomes_of_one_class_only_nothing_is_trained(orders):
-    orders[1].land("returns-1.csv", *[f"o{n},false,0" for n in range(400)])
+    home, run = orders
+    home.land("returns-1.csv", *[f"o{n},false,0" for n in range(400)])
 
-    done = run_orders(orders)
+    done = run()
 
     assert done.code == 1
     assert re.search(r"All [\d,]+ outcomes are one class .*, and training needs at least two", done.refusal)
-    assert len(orders[0].rows("outcomes", "orders")) == 400
-    assert not (orders[0].home / "lake" / "orders" / "predictions").exists()
+    assert len(home.rows("outcomes")) == 400
+    assert home.rows("predictions") == []

@@ -31,6 +31,7 @@ from contender.errors import Unavailable
 from contender.retraining.policy import Due
 from contender.values import Ingested, ModelVersion, Scored
 from prefect import Task
+from tests.flows.in_process import without_heartbeats
 from tasks.steps import Step, _guarded
 
 class StrangeError(Exception):
@@ -93,6 +94,9 @@ commands.engines = lambda *_: contextlib.nullcontext(SimpleNamespace(seconds=0.0
 commands._make_sure_there_is_data = lambda *_: None
 def leave(code): raise SystemExit(code)
 exits.leave = leave
+
+settings = without_heartbeats()
+settings.__enter__()
 
 def run(*arguments):
     """Exit code, standard output and standard error of a command, whoever writes to them."""

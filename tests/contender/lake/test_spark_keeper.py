@@ -46,18 +46,33 @@ def until(true, seconds=240):
         time.sleep(0.1)
 
 
+REHEARSED = ("-m", "contender.lake.spark_keeper")
+UNREHEARSED = (
+    "-c",
+    """
+from contender import error_text
+from contender.lake import spark_keeper, spark_workers
+from contender.settings import Settings
+spark_keeper.rehearse = lambda settings, _: spark_workers.start(settings)
+with error_text.process("spark"):
+    spark_keeper.keep(Settings())
+""",
+)
+"""For those that have one short thing to do: what is rehearsed is compiled, which takes longer than it saves them."""
+
+
 def environment(home):
-    return os.environ | {"CONTENDER_HOME": str(home), "CONTENDER_SPARK_MEMORY": "1g"}
+    # Here nothing runs so often that it is worth compiling well.
+    quick = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
+    return os.environ | quick | {"CONTENDER_HOME": str(home), "CONTENDER_SPARK_MEMORY": "1g"}
 
 
 @contextmanager
-def keeper(home):
+def keeper(home, how=REHEARSED):
     """A process that keeps Spark warm, and its address."""
     settings = Settings(home=home, spark_memory="1g")
     with (home / "keeper.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "contender.lake.spark_keeper"], env=environment(home), stdout=log, stderr=log
-        )
+        process = subprocess.Popen([sys.executable, *how], env=environment(home), stdout=log, stderr=log)
     try:
         until(lambda: shared_spark.find(settings) or process.poll() is not None)
         address = shared_spark.find(settings)
@@ -273,7 +288,7 @@ def test_a_spark_that_does_not_answer_lets_nobody_claim(tmp_path):
 
 
 def test_a_run_is_told_in_one_sentence_that_spark_ended(tmp_path):
-    with keeper(tmp_path) as (process, settings, address):
+    with keeper(tmp_path, UNREHEARSED) as (process, settings, address):
         code = """
 from contender.errors import Unavailable
 session = spark_session.session(settings)
@@ -302,15 +317,24 @@ print(json.dumps(told))
         assert not shared_spark.offered(settings).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_running_when_the_keeper_ends(tmp_path, number):
-    with keeper(tmp_path) as (process, settings, address):
-        family = psutil.Process(process.pid).children(recursive=True)
-        assert len(family) >= 2
-        process.send_signal(number)
-        process.wait(timeout=60)
-        shared_spark.end_orphans(settings)
-        _, left = psutil.wait_procs(family, timeout=60)
-        assert not left
-        assert shared_spark.offered(settings).exists() == (number == signal.SIGKILL)
-        assert not shared_spark.answers(address)
+def see_nothing_left_running(kept, number):
+    process, settings, address = kept
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 2
+    process.send_signal(number)
+    process.wait(timeout=60)
+    shared_spark.end_orphans(settings)
+    _, left = psutil.wait_procs(family, timeout=60)
+    assert not left
+    assert shared_spark.offered(settings).exists() == (number == signal.SIGKILL)
+    assert not shared_spark.answers(address)
+
+
+def test_nothing_is_left_running_when_the_keeper_is_killed(tmp_path):
+    with keeper(tmp_path, UNREHEARSED) as kept:
+        see_nothing_left_running(kept, signal.SIGKILL)
+
+
+def test_nothing_is_left_running_when_the_keeper_ends(warm):
+    """The last of this file: the Spark of the others ends here."""
+    see_nothing_left_running(warm, signal.SIGTERM)

@@ -121,13 +121,6 @@ def installed(tmp_path_factory):
         yield running
 
 
-@pytest.fixture
-def fresh(tmp_path):
-    with served(tmp_path) as running:
-        running.run("-m", "flows.up.installation", "payments")
-        yield running
-
-
 @contextmanager
 def no_action_fails(server):
     """Prefect tells of an action that failed only by an event."""
@@ -292,50 +285,50 @@ def broken(folder: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 class TestReaping:
-    def test_what_a_stopped_machine_left_behind_is_ended_and_what_waits_is_left(self, fresh):
-        home = Settings(home=fresh.environment["CONTENDER_HOME"])
-        dead = fresh.new_run("retrain/payments")
-        assert fresh.move(dead, "PENDING", "RUNNING") == "Running"
-        pending = fresh.new_run("ingest/payments")
-        assert fresh.move(pending, "PENDING") == "Pending"
-        waits = fresh.new_run("ingest/payments")
-        assert fresh.move(waits, "PENDING") == "AwaitingConcurrencySlot"
-        asks = fresh.new_run("approve/payments", version=1)
-        assert fresh.move(asks, "PENDING", "RUNNING", "PAUSED:Suspended") == "Suspended"
-        flow = fresh.deployment("score/payments")["flow_id"]
-        alone = fresh.ask("/flow_runs/", {"flow_id": flow, "parameters": {"use_case": "payments"}})["id"]
-        foreign = fresh.ask("/flow_runs/", {"flow_id": flow, "parameters": {"use_case": "elsewhere"}})["id"]
+    def test_what_a_stopped_machine_left_behind_is_ended_and_what_waits_is_left(self, installed):
+        home = Settings(home=installed.environment["CONTENDER_HOME"])
+        dead = installed.new_run("retrain/payments")
+        assert installed.move(dead, "PENDING", "RUNNING") == "Running"
+        pending = installed.new_run("ingest/payments")
+        assert installed.move(pending, "PENDING") == "Pending"
+        waits = installed.new_run("ingest/payments")
+        assert installed.move(waits, "PENDING") == "AwaitingConcurrencySlot"
+        asks = installed.new_run("approve/payments", version=1)
+        assert installed.move(asks, "PENDING", "RUNNING", "PAUSED:Suspended") == "Suspended"
+        flow = installed.deployment("score/payments")["flow_id"]
+        alone = installed.ask("/flow_runs/", {"flow_id": flow, "parameters": {"use_case": "payments"}})["id"]
+        foreign = installed.ask("/flow_runs/", {"flow_id": flow, "parameters": {"use_case": "elsewhere"}})["id"]
         for run in (alone, foreign):
-            fresh.move(run, "PENDING", "RUNNING")
-        wedged = fresh.new_run("retrain/payments")
-        assert fresh.move(wedged, "PENDING") == "Cancelled"
+            installed.move(run, "PENDING", "RUNNING")
+        wedged = installed.new_run("retrain/payments")
+        assert installed.move(wedged, "PENDING") == "Cancelled"
 
-        fresh.stop(at_once=True)
-        fresh.start()
+        installed.stop(at_once=True)
+        installed.start()
         with at_work(home, "payments", "training"):
-            told = fresh.run("-m", "flows.up.installation", "--reap", "payments")
+            told = installed.run("-m", "flows.up.installation", "--reap", "payments")
 
         assert told.startswith("2 dead runs ended, 1 left at work, ")
-        states = [fresh.state(run) for run in (dead, pending, waits, asks, alone, foreign)]
+        states = [installed.state(run) for run in (dead, pending, waits, asks, alone, foreign)]
         assert states == ["Crashed", "Crashed", "AwaitingConcurrencySlot", "Suspended", "Running", "Running"]
-        assert "The machine stopped" in fresh.ask(f"/flow_runs/{dead}")["state"]["message"]
-        assert fresh.move(fresh.new_run("retrain/payments"), "PENDING") == "Pending"
-        assert not list(Path(fresh.environment["PREFECT_HOME"], "concurrency_leases").glob("*-*.json"))[1:]
+        assert "The machine stopped" in installed.ask(f"/flow_runs/{dead}")["state"]["message"]
+        assert installed.move(installed.new_run("retrain/payments"), "PENDING") == "Pending"
+        assert not list(Path(installed.environment["PREFECT_HOME"], "concurrency_leases").glob("*-*.json"))[1:]
 
-        told = fresh.run("-m", "flows.up.installation", "--reap", "payments")
+        told = installed.run("-m", "flows.up.installation", "--reap", "payments")
         assert told.startswith("2 dead runs ended, 0 left at work, ")
-        assert fresh.state(alone) == "Crashed"
-        assert fresh.state(foreign) == "Running"
+        assert installed.state(alone) == "Crashed"
+        assert installed.state(foreign) == "Running"
 
-    def test_a_slot_whose_run_is_gone_is_freed(self, fresh):
-        limit = fresh.deployment("retrain/payments")["global_concurrency_limit"]["name"]
-        fresh.ask(f"/v2/concurrency_limits/{limit}", {"active_slots": 1}, method="PATCH")
-        assert fresh.move(fresh.new_run("retrain/payments"), "PENDING") == "Cancelled"
+    def test_a_slot_whose_run_is_gone_is_freed(self, installed):
+        limit = installed.deployment("retrain/payments")["global_concurrency_limit"]["name"]
+        installed.ask(f"/v2/concurrency_limits/{limit}", {"active_slots": 1}, method="PATCH")
+        assert installed.move(installed.new_run("retrain/payments"), "PENDING") == "Cancelled"
 
-        fresh.run("-m", "flows.up.installation", "--reap", "payments")
+        installed.run("-m", "flows.up.installation", "--reap", "payments")
 
-        assert fresh.move(fresh.new_run("retrain/payments"), "PENDING") == "Pending"
-        assert fresh.move(fresh.new_run("retrain/payments"), "PENDING") == "Cancelled"
+        assert installed.move(installed.new_run("retrain/payments"), "PENDING") == "Pending"
+        assert installed.move(installed.new_run("retrain/payments"), "PENDING") == "Cancelled"
 
 
 def test_a_cool_down_is_told_in_words():

@@ -38,6 +38,7 @@ CONTENDER = Path(sys.executable).with_name("contender")
 # Ready in 40 s and ended in 10 on two cores of its own; what is above is for a machine that is busy with other things.
 READY_SECONDS, END_SECONDS, SOON_SECONDS = 700, 40, 120
 PREFECT_PASSWORD, MLFLOW_PASSWORD = "opensesame-prefect", "opensesame-mlflow"
+PREFECT_LOGIN, MLFLOW_LOGIN = f"ada:{PREFECT_PASSWORD}", f"ada:{MLFLOW_PASSWORD}"
 
 
 def until(true: Callable[[], Any], seconds: float = SOON_SECONDS) -> Any:
@@ -84,6 +85,11 @@ class Installation:
             check=False,
             timeout=READY_SECONDS,
         )
+
+    @property
+    def prefect_api(self) -> str:
+        """Address of Prefect's API, with the login."""
+        return f"http://{PREFECT_LOGIN}@127.0.0.1:{self.settings.prefect_port}/api"
 
     def marked(self) -> list[psutil.Process]:
         return list(processes._marked(self.settings))
@@ -148,7 +154,10 @@ class Up:
 
 @pytest.fixture(scope="module")
 def installation(make_home, tmp_path_factory) -> Iterator[Installation]:
-    made = install(make_home, tmp_path_factory)
+    """One whose servers ask for passwords."""
+    made = install(
+        make_home, tmp_path_factory, CONTENDER_PREFECT_AUTH=PREFECT_LOGIN, CONTENDER_MLFLOW_AUTH=MLFLOW_LOGIN
+    )
     yield made
     processes.end_all(made.settings)
 
@@ -193,11 +202,11 @@ def test_up_tells_where_everything_is_and_all_of_it_answers(installation, up):
     for where in (prefect, f"{prefect}/api", f"http://127.0.0.1:{settings.mlflow_port}", "contender"):
         assert where in table
     assert prefect_server.answers(f"{prefect}/api")
-    assert search(settings) == 200
+    assert search(settings, MLFLOW_LOGIN) == 200
     assert (settings.state / "mlflow.db").is_file()
-    workers = ask(f"{prefect}/api", "/work_pools/contender/workers/filter", {}, pauses=BUSY)
+    workers = ask(installation.prefect_api, "/work_pools/contender/workers/filter", {}, pauses=BUSY)
     assert [one["status"] for one in workers] == ["ONLINE"]
-    deployments = ask(f"{prefect}/api", "/deployments/filter", {}, pauses=BUSY)
+    deployments = ask(installation.prefect_api, "/deployments/filter", {}, pauses=BUSY)
     assert {"orders"} == {one["name"] for one in deployments}
     report_memory(installation)
 
@@ -207,6 +216,19 @@ def report_memory(installation: Installation) -> None:
     for share, what in sorted(shares, reverse=True):
         print(f"{share:7.0f} MiB  {what}")
     print(f"{sum(share for share, _ in shares):7.0f} MiB in all")
+
+
+def test_nobody_enters_without_the_passwords_and_they_stand_nowhere(installation, up):
+    settings = installation.settings
+    version = f"http://127.0.0.1:{settings.prefect_port}/api/admin/version"
+    assert (get(version), get(version, PREFECT_LOGIN)) == (401, 200)
+    assert (search(settings), search(settings, MLFLOW_LOGIN)) == (401, 200)
+    shown = [" ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])]
+    files = [path for folder in (settings.logs, settings.running) for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for secret in (PREFECT_PASSWORD, MLFLOW_PASSWORD):
+        assert not [line for line in shown if secret in line]
+        assert not [path for path in files if secret.encode() in path.read_bytes()]
 
 
 def test_nothing_listens_but_on_the_loopback(installation, up):
@@ -238,6 +260,7 @@ def test_another_terminal_knows_it_and_uses_its_server(installation, up):
         for name in ("PREFECT_API_URL", *prefect_server.ENVIRONMENT):
             patch.delenv(name, raising=False)
             patch.setenv(name, "") if name == "PREFECT_API_URL" else None
+        patch.setenv("PREFECT_API_AUTH_STRING", PREFECT_LOGIN)
         elsewhere = installation.settings.model_copy(update={"prefect_port": free_port()})
         assert prefect_server.find_server(elsewhere) == told["prefect_api"]
 
@@ -293,7 +316,7 @@ def keys(installation: Installation, table: str) -> set[str]:
 
 
 def test_sigterm_ends_all_of_it_with_a_flow_run_in_progress(installation, up):
-    address = f"http://127.0.0.1:{installation.settings.prefect_port}/api"
+    address = installation.prefect_api
     deployment = next(
         one for one in ask(address, "/deployments/filter", {}, pauses=BUSY) if "ingest" in one["entrypoint"]
     )
@@ -312,35 +335,23 @@ def test_sigterm_ends_all_of_it_with_a_flow_run_in_progress(installation, up):
     assert "Nothing runs" in installation.run("down").stdout
 
 
-def test_with_passwords_nobody_enters_without_and_down_ends_what_a_killed_up_left(make_home, tmp_path_factory):
-    guarded = install(
-        make_home,
-        tmp_path_factory,
-        CONTENDER_PREFECT_AUTH=f"ada:{PREFECT_PASSWORD}",
-        CONTENDER_MLFLOW_AUTH=f"ada:{MLFLOW_PASSWORD}",
-    )
-    settings = guarded.settings
+@pytest.mark.soak
+def test_without_passwords_everybody_here_enters_and_down_ends_what_a_killed_up_left(make_home, tmp_path_factory):
+    open_ = install(make_home, tmp_path_factory)
+    settings = open_.settings
     try:
-        done = guarded.run("up", "orders", "--detach", "--json")
+        done = open_.run("up", "orders", "--detach", "--json")
         assert done.returncode == 0, done.stderr
         running = json.loads(done.stdout)
-        version = f"{running['prefect_api']}/admin/version"
-        assert (get(version), get(version, f"ada:{PREFECT_PASSWORD}")) == (401, 200)
-        assert (search(settings), search(settings, f"ada:{MLFLOW_PASSWORD}")) == (401, 200)
-        shown = [" ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])]
-        files = [path for folder in (settings.logs, settings.running) for path in folder.rglob("*") if path.is_file()]
-        assert len(files) > 5
-        for secret in (PREFECT_PASSWORD, MLFLOW_PASSWORD):
-            assert not [line for line in shown if secret in line]
-            assert not [path for path in files if secret.encode() in path.read_bytes()]
+        assert (get(f"{running['prefect_api']}/admin/version"), search(settings)) == (200, 200)
 
         os.kill(running["pid"], signal.SIGKILL)
         until(lambda: discovery.find_running(settings) is None)
-        assert guarded.marked()
-        down = guarded.run("down")
+        assert open_.marked()
+        down = open_.run("down")
         assert down.returncode == 0
         assert "left behind" in down.stdout
-        assert guarded.marked() == []
+        assert open_.marked() == []
     finally:
         processes.end_all(settings)
 
