@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -261,13 +262,12 @@ def _table(name: str, numbers: list[int], values: dict[str, list[str | None]], c
     return pa.table({"_file": [name] * len(numbers), "_row": numbers, **found}, schema=_schema(cells))
 
 
-def _composed(values: list[str | None]) -> "pa.Array":
+def _composed(values: list[str | None]) -> list[str | None]:
     """Texts in Unicode's composed form: two that look the same are the same."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    texts = pa.array(values, pa.string())
-    return texts if pc.all(pc.string_is_ascii(texts)).as_py() is not False else pc.utf8_normalize(texts, form="NFC")
+    if all(value is None or value.isascii() for value in values):
+        return values
+    # Not by Arrow, whose NFC comes out decomposed.
+    return [value if value is None or value.isascii() else unicodedata.normalize("NFC", value) for value in values]
 
 
 def _schema(cells: Mapping[str, str]) -> "pa.Schema":

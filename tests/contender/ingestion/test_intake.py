@@ -350,7 +350,7 @@ def test_a_batch_cut_off_under_another_contract_is_planned_anew(cut, no_expectat
 
 
 def test_a_column_more_is_told_once_and_not_used_until_it_is_declared(spark, make_home, no_expectations):
-    home = make_home()
+    home = make_home(("max_bad_share = 0.2", "max_bad_share = 0.5"))
     home.land("orders-1.csv", order("p"))
     home.take_in()
     home.land("orders-2.csv", order("q") + ",0.5", order("p") + ",0.5", header=f"{HEADER},tip")
