@@ -14,7 +14,9 @@ from pyspark.sql import functions as F
 from contender.contracts.sections import LENGTH_FORMS, Column
 from contender.contracts.spellings import MONTHS, NO, YES
 
-_BLANKS = " \t\n\r\f\v\u00a0\u1680\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200C)))
+BLANKS = " \t\n\r\f\v\u00a0\u1680\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200C)))
+"""What stands around a value without meaning anything: the blanks of all scripts and of typesetters."""
+
 _EXACT = float(2**53)
 """Up to here every whole number is a number of its own in floating point."""
 _DAY = 86_400
@@ -24,7 +26,7 @@ _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 def trimmed(cell: SparkColumn) -> SparkColumn:
     """A cell without the blanks around it, those of other scripts and of typesetters too."""
-    return F.btrim(cell, F.lit(_BLANKS))
+    return F.btrim(cell, F.lit(BLANKS))
 
 
 def read(
@@ -38,7 +40,7 @@ def read(
     """
     text = trimmed(cell)
     spelt = {*missing, *column.missing}
-    text = F.when(~text.isin(*{trim for spelling in spelt if (trim := spelling.strip(_BLANKS))}, ""), text)
+    text = F.when(~text.isin(*{trim for spelling in spelt if (trim := spelling.strip(BLANKS))}, ""), text)
     value = _typed(text, column, at)
     if column.type in ("number", "integer"):
         # By value, too: a tool that writes whole numbers as `-200.0` does not bring them to life.
@@ -56,7 +58,7 @@ def _typed(text: SparkColumn, column: Column, at: datetime | None) -> SparkColum
         case "boolean":
             lower = F.lower(text)
             yes, no = (
-                [spelling.strip(_BLANKS).lower() for spelling in of] for of in (column.yes or YES, column.no or NO)
+                [spelling.strip(BLANKS).lower() for spelling in of] for of in (column.yes or YES, column.no or NO)
             )
             return F.when(lower.isin(*yes), F.lit(True)).when(lower.isin(*no), F.lit(False))
         case "timestamp":
@@ -71,7 +73,7 @@ def _typed(text: SparkColumn, column: Column, at: datetime | None) -> SparkColum
 
 
 def _one_of(texts: Sequence[str]) -> str:
-    return "|".join(re.escape(text.strip(_BLANKS)) for text in sorted(texts, key=len, reverse=True))
+    return "|".join(re.escape(text.strip(BLANKS)) for text in sorted(texts, key=len, reverse=True))
 
 
 def _bare(text: SparkColumn, column: Column) -> SparkColumn:
@@ -98,7 +100,7 @@ def _plain(text: SparkColumn, column: Column) -> SparkColumn:
     after = rf"(?:\s*(?:{_one_of(tuple(column.factors))}))" if column.factors else ""
     plain = F.when(bare.rlike(rf"^{digits}(?:[eE][+-]?\d+{f'|{after}' if after else ''})?$"), bare)
     for name, by in powers.items():
-        plain = F.regexp_replace(plain, rf"(?<=[\d{point}])\s*{re.escape(name.strip(_BLANKS))}$", f"E{_power(by)}")
+        plain = F.regexp_replace(plain, rf"(?<=[\d{point}])\s*{re.escape(name.strip(BLANKS))}$", f"E{_power(by)}")
     rest = [name for name in column.factors if name not in powers]
     if rest:
         plain = F.regexp_replace(plain, rf"\s*(?:{_one_of(rest)})$", "")
@@ -116,7 +118,7 @@ def _power(by: float) -> int | None:
 def _multiplied(number: SparkColumn, text: SparkColumn, column: Column) -> SparkColumn:
     for name, by in column.factors.items():
         if _power(by) is None:
-            number = F.when(_bare(text, column).endswith(name.strip(_BLANKS)), number * by).otherwise(number)
+            number = F.when(_bare(text, column).endswith(name.strip(BLANKS)), number * by).otherwise(number)
     return number
 
 
