@@ -6,6 +6,7 @@ and the nearest right one.
 
 import re
 import tomllib
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import chain
@@ -134,6 +135,13 @@ class Contract(Strict):
     def outcome_key(self) -> str | None:
         """Column of the outcome's files that names the record."""
         return self.outcome.key or self.records.key
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """The contract with other sections; what was worked out of the old ones is worked out again."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("stored_names", "target", "known_at"):
+            copied.__dict__.pop(name, None)
+        return copied
 
     @cached_property
     def stored_names(self) -> dict[str, str]:

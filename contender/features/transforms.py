@@ -172,8 +172,10 @@ def _history_of(
     stream = stream.where(named)
     sofar = Window.partitionBy(*entity).orderBy("_us", "_order", KEY)
     sofar = sofar.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    answers = [_answer(name, feature, sofar).alias(name) for name, feature in features.items()]
-    return stream.select(KEY, "_order", *answers).where("_order = 0").select(KEY, *features)
+    known_as = {name: contract.stored_names[name] for name in features}
+    answers = [_answer(name, feature, sofar).alias(known_as[name]) for name, feature in features.items()]
+    made = stream.select(KEY, "_order", *answers).where("_order = 0")
+    return made.select(KEY, *[F.col(f"`{name}`") for name in known_as.values()])
 
 
 def _events(
