@@ -1,6 +1,6 @@
 """What travels between steps: names of things and small results, all frozen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -11,6 +11,9 @@ KEY, TIME, BATCH, FILE, ROW, RECEIVED = "_key", "_time", "_batch", "_file", "_ro
 
 TARGET, KNOWN_AT = "_target", "_known_at"
 """Columns of ours beside an outcome: what is to be predicted, and since when it is known."""
+
+OURS = frozenset({KEY, TIME, BATCH, FILE, ROW, RECEIVED, TARGET, KNOWN_AT, "_day", "_hash"})
+"""Names that a column of the user's own may have in a file, but not beside ours in one frame."""
 
 
 class Decision(StrEnum):
@@ -57,7 +60,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Ingested:
-    """What became of one batch. `received == accepted + quarantined`, counted in rows (an unreadable file is one)."""
+    """What became of one batch. `received == accepted + quarantined`, counted in rows.
+
+    `unread` says why files could not be read, by their names; `notes` are sentences about what was taken in although it
+    is not as the contract has it.
+    """
 
     batch: int
     files: int
@@ -68,6 +75,8 @@ class Ingested:
     outcomes: int
     reasons: Mapping[str, int] = field(default_factory=dict)
     report: str = ""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.received != self.accepted + self.quarantined:

@@ -34,6 +34,10 @@ def find_batch(
             if batch
             else f"all that landed in {folder} is taken in"
         )
+        others = batches.unmatched(contract, folder) if batch else ()
+        if others:
+            names = ", ".join(others[:5]) + (f" and {len(others) - 5:,} more" if others[5:] else "")
+            tell(f"left alone, since no pattern of the contract matches: {names}")
         return batch
 
 
@@ -48,7 +52,7 @@ def take_in(settings: Settings, contract: Contract, batch: BatchPlan) -> Ingeste
             raise
         tell(
             f"batch {ingested.batch}: {ingested.received:,} rows received, {ingested.accepted:,} accepted, "
-            f"{ingested.quarantined:,} quarantined"
+            f"{ingested.quarantined:,} quarantined" + _unread(ingested)
         )
     show(contract.name, "batch", f"{contract.name}: batch {batch.batch}", _page(ingested, findings))
     return ingested
@@ -63,6 +67,10 @@ def refresh_features(settings: Settings, contract: Contract, folder: Path) -> Ta
         features = feature_tables.update_features(settings, contract)
         tell(f"features {features}" if features else "no records yet, so no features")
         return features
+
+
+def _unread(ingested: Ingested) -> str:
+    return f", {len(ingested.unread):,} files that cannot be read" if ingested.unread else ""
 
 
 def _page(ingested: Ingested, findings: list[ExpectationResult]) -> list[str]:
@@ -83,6 +91,9 @@ def _page(ingested: Ingested, findings: list[ExpectationResult]) -> list[str]:
                 ]
             ],
         ),
+        "",
+        *[f"- Not taken in: {reason}" for reason in ingested.unread.values()],
+        *[f"- {note}" for note in ingested.notes],
         "",
         "## Why rows were quarantined",
         "",

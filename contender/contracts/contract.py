@@ -6,13 +6,18 @@ and the nearest right one.
 
 import re
 import tomllib
+from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from contender import column_names
+from contender.contracts.expressions import Expression, cells_of
 from contender.contracts.loop_sections import (
     Approval,
     Compliance,
@@ -29,6 +34,7 @@ from contender.contracts.sections import (
     CANDIDATES,
     METRICS,
     BatchRules,
+    Columns,
     ColumnType,
     History,
     Judging,
@@ -41,7 +47,7 @@ from contender.contracts.sections import (
 )
 from contender.contracts.terms import Name, Strict
 from contender.errors import ContractError, UnknownUseCase
-from contender.values import ModelColumn
+from contender.values import OURS, ModelColumn
 
 
 class Contract(Strict):
@@ -98,6 +104,16 @@ class Contract(Strict):
         for name, lookup in self.lookups.items():
             for column in lookup.key:
                 _must_be_in(column, lookup.columns, f"lookups.{name}.key")
+        for columns in (record, outcome, *(lookup.columns for lookup in self.lookups.values())):
+            for made, of in columns.items():
+                if of.expression is not None:
+                    _must_be_over(of.expression, None, f"the column '{made}'")
+        _must_be_over(self.outcome.target, outcome, "outcome.target")
+        if self.outcome.known_at is not None:
+            _must_be_over(self.outcome.known_at, record | outcome, "outcome.known_at")
+        for name, lookup in self.lookups.items():
+            for column, expression in lookup.key.items():
+                _must_be_over(expression, self._before_lookup(name), f"lookups.{name}.key.{column}")
         _must_be_in(self.judging.cluster, record, "judging.cluster")
         for column in self.judging.slices:
             _must_be_in(column, record, "judging.slices")
@@ -141,6 +157,59 @@ class Contract(Strict):
         """Column of the outcome's files that names the record."""
         return self.outcome.key or self.records.key
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """The contract with other sections; what was worked out of the old ones is worked out again."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("stored_names", "target", "known_at"):
+            copied.__dict__.pop(name, None)
+        return copied
+
+    @cached_property
+    def stored_names(self) -> dict[str, str]:
+        """How the lake calls each column of records, outcomes, look-ups and model, by its own name."""
+        own = [*self.records.columns, *self.outcome.columns]
+        for prefix, lookup in self.lookups.items():
+            own += [*(f"{prefix}_{name}" for name in lookup.columns), *lookup.columns]
+        made = [cells_of(self.records.columns), cells_of(self.outcome.columns)]
+        made += [cells_of(lookup.columns) for lookup in self.lookups.values()]
+        found = column_names.stored_names([*own, *self.history, *chain(*made)])
+        return found | {_beside_ours(name): found[name] for name in self.records.columns}
+
+    @cached_property
+    def target(self) -> Expression:
+        """What is to be predicted, over the outcome's columns."""
+        return Expression.parse(self.outcome.target, self.outcome.columns)
+
+    @cached_property
+    def known_at(self) -> Expression | None:
+        """When the outcomes of the past were known, over the columns of record and outcome."""
+        every = self.records.columns | self.outcome.columns
+        return Expression.parse(self.outcome.known_at, every) if self.outcome.known_at is not None else None
+
+    def lookup_key(self, name: str, column: str) -> Expression:
+        """What a key column of a look-up is compared with, over the record and the look-ups before."""
+        return Expression.parse(self.lookups[name].key[column], self._before_lookup(name))
+
+    def _before_lookup(self, name: str) -> Columns:
+        found = dict(self.records.columns)
+        for before, lookup in self.lookups.items():
+            if before == name:
+                break
+            found |= {f"{before}_{one}": column for one, column in lookup.columns.items() if one not in lookup.key}
+        return found
+
+    def stored(self, columns: Columns) -> Columns:
+        """Columns by the names that they have in the lake."""
+        return {self.stored_names[name]: column for name, column in columns.items()}
+
+    def made(self, columns: Columns) -> dict[str, str]:
+        """Spark's expressions of the columns that are made of a file's cells, by their names in the lake."""
+        return {
+            self.stored_names[name]: Expression.parse(column.expression, None).spark(self.stored_names)
+            for name, column in columns.items()
+            if column.expression
+        }
+
     @property
     def has_sources(self) -> bool:
         """Whether rows are fetched from elsewhere, besides files that land."""
@@ -168,7 +237,7 @@ class Contract(Strict):
             "timestamp": "time",
         }
         found = [
-            ModelColumn(name, kinds[column.type])
+            ModelColumn(_beside_ours(name), kinds[column.type])
             for name, column in self.records.columns.items()
             if column.exclude is None and name != self.records.key
         ]
@@ -232,12 +301,24 @@ def _told(duration: timedelta) -> str:
     return f"{duration.days} days" if duration.days else f"{duration.seconds // 60} minutes"
 
 
+def _beside_ours(name: str) -> str:
+    """What a record's column is called in a frame that has columns of ours."""
+    return f"{name} of the file" if name in OURS else name
+
+
 def _must_be_in(name: str | None, known: Any, where: str) -> None:
     if name is None or name in known:
         return
     near = get_close_matches(name, list(known), n=1, cutoff=0.5)
     advice = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(list(known)[:12])}"
     raise ValueError(f"{where} names '{name}', which is not there; {advice}")
+
+
+def _must_be_over(text: str, columns: Columns | None, where: str) -> None:
+    try:
+        Expression.parse(text, columns)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _explain(path: Path, text: str, error: ValidationError) -> str:

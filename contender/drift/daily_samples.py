@@ -50,6 +50,12 @@ def kept_beside(contract: Contract, source: Source) -> tuple[str, ...]:
     return tuple(column.name for column in contract.model_columns if column.name not in watched)
 
 
+def stored_names(contract: Contract, source: Source, names: Iterable[str]) -> dict[str, str]:
+    """How the lake calls columns of a table, by what they are called everywhere else."""
+    own = contract.stored_names if source == "features" else {}
+    return {name: own.get(name, name) for name in names}
+
+
 def newest_day(settings: Settings, contract: Contract) -> date | None:
     """The newest day of which there are records; None while nothing was sampled."""
     return progress_of(settings, contract, "features").newest
@@ -150,12 +156,13 @@ def read_sample(
     received = [HASH, KEY, BATCH, *(_RECEIVED if source == "outcomes" else ())]
     wanted = ds.field(DAY).isin(list(days)) & (ds.field(HASH) <= small_batch_sampler.bound_of(rate))
     location = tables.path_of(settings, contract.name, table_of(settings, contract, source))
-    found = _of_days(location, days, sorted({*names, *received}), wanted)
+    known_as = stored_names(contract, source, names)
+    found = _of_days(location, days, sorted({*known_as.values(), *received}), wanted)
     if found is None:
         return pd.DataFrame({name: [] for name in names}).astype(types_of(watched))
     kept = _each_once(found.sort_by([(name, "ascending") for name in received]))
     numbers = {column.name for column in watched if column.kind == "number"}
-    return pd.DataFrame({name: _plain(kept[name], is_number=name in numbers) for name in names})
+    return pd.DataFrame({name: _plain(kept[known_as[name]], is_number=name in numbers) for name in names})
 
 
 def types_of(watched: Iterable[Watched]) -> dict[str, str]:

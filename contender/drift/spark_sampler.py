@@ -8,6 +8,7 @@ Source: Thorup (2013), Bottom-k and priority sampling, set similarity and subset
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +25,7 @@ from contender.drift.daily_samples import (
     definition,
     kept_beside,
     progress_of,
+    stored_names,
     table_of,
     watched_columns,
 )
@@ -70,8 +72,11 @@ def _update(settings: Settings, contract: Contract, source: Source) -> int:
     table, done = TableVersion(contract.name, source, delta.version()), progress_of(settings, contract, source)
     if table.version <= done.version:
         return 0
-    columns = watched_columns(contract, source)
-    names = [KEY, DAY, HASH, BATCH, *kept_beside(contract, source), *(column.name for column in columns)]
+    watched = watched_columns(contract, source)
+    beside = kept_beside(contract, source)
+    known_as = stored_names(contract, source, [*beside, *(column.name for column in watched)])
+    columns = [replace(column, name=known_as[column.name]) for column in watched]
+    names = [KEY, DAY, HASH, BATCH, *known_as.values()]
     name = table_of(settings, contract, source)
     few = _few(settings, contract, delta, source, done.batch)
     if few is not None:
@@ -174,14 +179,14 @@ def _schema() -> "pa.Schema":
 def _write_counts(
     settings: Settings, contract: Contract, table: TableVersion, source: Source, counted: "pd.DataFrame", until: int
 ) -> None:
-    names = [column.name for column in watched_columns(contract, source)]
+    known_as = stored_names(contract, source, [column.name for column in watched_columns(contract, source)])
     rows = [
         {
             "source": source,
             "definition": definition(settings, contract),
             DAY: row[DAY],
             "rows": row["_rows"],
-            "missing": [(name, row[name]) for name in names],
+            "missing": [(name, row[stored]) for name, stored in known_as.items()],
             "until": until,
             "version": table.version,
         }

@@ -123,13 +123,18 @@ def _load(asked: _Asked) -> "pd.DataFrame":
     known = _known(settings, contract, rows)
     groups = (*contract.judging.slices, *contract.fairness.columns)
     extra = dict.fromkeys([*groups, *filter(None, [contract.judging.cluster])])
-    by = [F.col(f"`{name}`").cast("string").alias(f"by:{name}") for name in extra]
+    known_as = contract.stored_names
+    by = [F.col(f"`{known_as[name]}`").cast("string").alias(f"by:{place}") for place, name in enumerate(extra)]
     made = tables.read(settings, _version(rows, "features"))
-    model = [f"`{column.name}`" for column in contract.model_columns]
-    joined = known.select(KEY, TARGET, *by).join(made.select(KEY, TIME, *model), on=KEY, how="inner")
+    model = [known_as[column.name] for column in contract.model_columns]
+    joined = known.select(KEY, TARGET, *by).join(
+        made.select(KEY, TIME, *[f"`{name}`" for name in model]), on=KEY, how="inner"
+    )
     if newest is not None:
         joined = joined.orderBy(F.desc(TIME), F.desc(KEY)).limit(newest)
     frame = joined.toPandas().sort_values([TIME, KEY], ignore_index=True)
+    shown = {known_as[column.name]: column.name for column in contract.model_columns}
+    frame = frame.rename(columns=shown | {f"by:{place}": f"by:{name}" for place, name in enumerate(extra)})
     texts = [column.name for column in contract.model_columns if column.kind in ("category", "text")]
     return frame.astype(dict.fromkeys(texts, object))
 

@@ -39,12 +39,12 @@ def update_lookups(settings: Settings, contract: Contract, folder: Path) -> list
         if tables.note_of(settings, contract.name, table) == {"content": content}:
             continue
         staged = staging.stage_lookup(settings, contract, name, path)
-        rows = conform(
-            spark_session.session(settings).read.parquet(str(staged)), lookup.columns, [], contract.records.missing
-        )
-        keys = [F.col(f"`{column}`") for column in lookup.key]
+        columns, key = contract.stored(lookup.columns), [contract.stored_names[column] for column in lookup.key]
+        landed = spark_session.session(settings).read.parquet(str(staged))
+        rows = conform(landed, columns, [], contract.records.missing, made=contract.made(lookup.columns))
+        keys = [F.col(f"`{column}`") for column in key]
         first = rows.withColumn("_rank", F.row_number().over(Window.partitionBy(*keys).orderBy(ROW))).where("_rank = 1")
-        facts = first.dropna(subset=list(lookup.key)).select(*[F.col(f"`{column}`") for column in lookup.columns])
+        facts = first.dropna(subset=key).select(*[F.col(f"`{column}`") for column in columns])
         written.append(tables.replace(settings, contract.name, table, facts, note={"content": content}))
     return written
 
@@ -63,7 +63,7 @@ def update_features(settings: Settings, contract: Contract) -> TableVersion | No
     done = int(note["until"]) if note.get("definition") == definition else -1
     if done >= until:
         return tables.find(settings, contract.name, "features")
-    every = complete(tables.read(settings, records), contract.records.columns)
+    every = complete(tables.read(settings, records), contract.stored(contract.records.columns))
     wanted = every.where(F.col(BATCH) > done)
     made = transforms.model_input(_joined(settings, contract, wanted, every, whole=done < 0), contract)
     note_now = {"definition": definition, "until": until}

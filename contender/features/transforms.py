@@ -35,9 +35,9 @@ def known_outcomes(records: DataFrame, outcomes: DataFrame, contract: Contract) 
     been known is history loaded in bulk: then the contract says when the outcome was known. Without a time column
     all that tells is when something arrived, unless the contract has an expression for it.
     """
-    records = complete(records, contract.records.columns)
-    outcomes = complete(outcomes, contract.outcome.columns)
-    outcome_columns = [F.col(f"`{name}`") for name in contract.outcome.columns]
+    records = complete(records, contract.stored(contract.records.columns))
+    outcomes = complete(outcomes, contract.stored(contract.outcome.columns))
+    outcome_columns = [F.col(f"`{name}`") for name in contract.stored(contract.outcome.columns)]
     # The newest wins: a struct compares by its fields in order, and batch, file and row come first.
     received = F.struct(BATCH, FILE, ROW, TARGET, RECEIVED, F.struct(*outcome_columns).alias("outcome"))
     ours = (
@@ -50,9 +50,9 @@ def known_outcomes(records: DataFrame, outcomes: DataFrame, contract: Contract) 
 
 def every_outcome(records: DataFrame, outcomes: DataFrame, contract: Contract) -> DataFrame:
     """Each outcome as it was received, corrected later or not, with `_known_at`: `_key`, and the outcome's columns."""
-    records = complete(records, contract.records.columns)
-    outcomes = complete(outcomes, contract.outcome.columns)
-    columns = [F.col(f"`{column}`") for column in contract.outcome.columns]
+    records = complete(records, contract.stored(contract.records.columns))
+    outcomes = complete(outcomes, contract.stored(contract.outcome.columns))
+    columns = [F.col(f"`{column}`") for column in contract.stored(contract.outcome.columns)]
     ours = outcomes.select(KEY, F.col(RECEIVED).alias("_outcome_received"), F.struct(*columns).alias("outcome"))
     known = _with_known_at(records.join(ours, on=KEY, how="inner"), records, contract)
     return known.select(KEY, KNOWN_AT, "outcome.*")
@@ -64,9 +64,10 @@ def _with_known_at(joined: DataFrame, records: DataFrame, contract: Contract) ->
     if contract.outcome.known_after is not None:
         stated = F.col(TIME) + F.make_dt_interval(secs=F.lit(contract.outcome.known_after.total_seconds()))
     else:
-        clear = [column for column in contract.outcome.columns if column not in records.columns]
+        clear = [column for column in contract.stored(contract.outcome.columns) if column not in records.columns]
         named = joined.select("*", *[F.col(f"outcome.`{column}`").alias(column) for column in clear])
-        joined, stated = named, F.expr(contract.outcome.known_at or "").cast("timestamp")
+        assert contract.known_at is not None, "the contract has one of both"
+        joined, stated = named, F.expr(contract.known_at.spark(contract.stored_names)).cast("timestamp")
     live = (F.col(RECEIVED) < stated) & F.lit(contract.records.time is not None)
     return joined.withColumn(KNOWN_AT, F.when(live, F.col("_outcome_received")).otherwise(stated))
 
@@ -74,14 +75,21 @@ def _with_known_at(joined: DataFrame, records: DataFrame, contract: Contract) ->
 def with_lookups(records: DataFrame, lookups: Mapping[str, DataFrame], contract: Contract) -> DataFrame:
     """Records with the columns of every look-up table, each under the look-up's name; unknown keys give nulls."""
     for name, lookup in contract.lookups.items():
-        keys = {column: f"_{name}_{column}" for column in lookup.key}
+        known = contract.stored_names
+        keys = {column: f"_{name}_{place}" for place, column in enumerate(lookup.key)}
         facts = F.broadcast(
             lookups[name].select(
-                *[F.col(f"`{column}`").alias(key) for column, key in keys.items()],
-                *[F.col(f"`{c}`").alias(f"{name}_{c}") for c in lookup.columns if c not in lookup.key],
+                *[F.col(f"`{known[column]}`").alias(key) for column, key in keys.items()],
+                *[F.col(f"`{known[c]}`").alias(known[f"{name}_{c}"]) for c in lookup.columns if c not in lookup.key],
             )
         )
-        derived = records.select("*", *[F.expr(lookup.key[column]).alias(f"{key}_of") for column, key in keys.items()])
+        derived = records.select(
+            "*",
+            *[
+                F.expr(contract.lookup_key(name, column).spark(known)).alias(f"{key}_of")
+                for column, key in keys.items()
+            ],
+        )
         same_key = [F.col(f"{key}_of") == F.col(key) for key in keys.values()]
         records = derived.join(facts, on=same_key, how="left").drop(*keys.values(), *[f"{k}_of" for k in keys.values()])
     return records
@@ -113,8 +121,9 @@ def of_the_same(wanted: DataFrame, events: DataFrame, contract: Contract) -> Dat
     marked = []
     for place, entity in enumerate(dict.fromkeys(feature.by for feature in contract.history.values())):
         flag = f"_has_{place}"
-        those = wanted.select(*[F.col(f"`{name}`") for name in entity]).distinct().withColumn(flag, F.lit(True))
-        events = events.join(F.broadcast(those), on=list(entity), how="left")
+        by = [contract.stored_names[name] for name in entity]
+        those = wanted.select(*[F.col(f"`{name}`") for name in by]).distinct().withColumn(flag, F.lit(True))
+        events = events.join(F.broadcast(those), on=by, how="left")
         marked.append(flag)
     return events.where(F.coalesce(*marked)).drop(*marked)
 
@@ -128,10 +137,11 @@ def model_input(frame: DataFrame, contract: Contract) -> DataFrame:
     """`_key`, `_time`, `_batch` and the model's columns: numbers and times as doubles, all else as plain strings."""
     columns = []
     for column in contract.model_columns:
-        value = F.col(f"`{column.name}`")
+        name = contract.stored_names[column.name]
+        value = F.col(f"`{name}`")
         if column.kind == "time":
             value = F.unix_micros(value.cast("timestamp")) / 1e6
-        columns.append(value.cast("string" if column.kind in ("category", "text") else "double").alias(column.name))
+        columns.append(value.cast("string" if column.kind in ("category", "text") else "double").alias(name))
     return frame.select(KEY, TIME, BATCH, *columns)
 
 
@@ -149,6 +159,7 @@ def _history_of(
     pass then give sums over sliding windows, whatever their length. Questions sort before events of the same moment,
     so nothing sees itself, and departures after questions, so a window is `[t - over, t)`.
     """
+    entity = tuple(contract.stored_names[name] for name in entity)
     by = [F.col(f"`{name}`") for name in entity]
     of_records = {name: feature for name, feature in features.items() if not feature.of_outcome}
     of_outcomes = {name: feature for name, feature in features.items() if feature.of_outcome}
@@ -163,8 +174,10 @@ def _history_of(
     stream = stream.where(named)
     sofar = Window.partitionBy(*entity).orderBy("_us", "_order", KEY)
     sofar = sofar.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    answers = [_answer(name, feature, sofar).alias(name) for name, feature in features.items()]
-    return stream.select(KEY, "_order", *answers).where("_order = 0").select(KEY, *features)
+    known_as = {name: contract.stored_names[name] for name in features}
+    answers = [_answer(name, feature, sofar).alias(known_as[name]) for name, feature in features.items()]
+    made = stream.select(KEY, "_order", *answers).where("_order = 0")
+    return made.select(KEY, *[F.col(f"`{name}`") for name in known_as.values()])
 
 
 def _events(
@@ -227,9 +240,9 @@ def _value(feature: History, contract: Contract) -> SparkColumn:
     if feature.of == "outcome":
         return F.col(TARGET)
     if feature.of_outcome:
-        value = F.col(f"outcome.`{feature.of.removeprefix('outcome.')}`")
+        value = F.col(f"outcome.`{contract.stored_names[feature.of.removeprefix('outcome.')]}`")
     else:
-        value = F.col(f"`{feature.of}`")
+        value = F.col(f"`{contract.stored_names[feature.of]}`")
     return value if feature.take == "last" else value.cast("double")
 
 

@@ -26,6 +26,8 @@ def page(
             f"<h1>{escape(use_case)}: batch {ingested.batch}, {ingested.files:,} files</h1>",
             f'<p class="card refused">{escape(refusal)}</p>' if refusal else "",
             *card("Rows", table(counts, [counts.values()])),
+            *card("Files that could not be read", _unread(ingested.unread)),
+            *card("What was not as the contract has it", _listed(ingested.notes)),
             *card("Why rows were quarantined", _reasons(ingested.reasons)),
             *card(
                 f"Great Expectations: {len(findings)} expectations, {failing} with failing rows",
@@ -37,6 +39,14 @@ def page(
             ),
         ],
     )
+
+
+def _unread(unread: Mapping[str, str]) -> list[str]:
+    return table(["file", "why"], list(unread.items())) if unread else ["<p>None was.</p>"]
+
+
+def _listed(notes: Sequence[str]) -> list[str]:
+    return ["<ul>", *(f"<li>{escape(note)}</li>" for note in notes), "</ul>"] if notes else ["<p>Nothing was.</p>"]
 
 
 def _reasons(reasons: Mapping[str, int]) -> list[str]:

@@ -180,6 +180,21 @@ def _source_of(contract: Contract, name: str) -> Source | None:
     return "records" if fnmatch.fnmatch(name, contract.records.files) else None
 
 
+def unmatched(contract: Contract, landing: Path) -> tuple[str, ...]:
+    """Names of what lies in the landing folder and is neither records nor outcomes nor a look-up, sorted."""
+    if not landing.is_dir():
+        return ()
+    wanted = {lookup.file for lookup in contract.lookups.values()}
+    return tuple(
+        sorted(
+            path.name + ("" if path.is_file() else "/")
+            for path in landing.iterdir()
+            if not is_unfinished(path.name) and path.name not in wanted
+            if not path.is_file() or _source_of(contract, path.name) is None
+        )
+    )
+
+
 def staging_of(settings: Settings, use_case: str, batch: int) -> Path:
     """Where a batch is kept as rows of strings until it is in the lake."""
     return settings.scratch_of(use_case) / f"batch-{batch}"

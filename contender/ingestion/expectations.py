@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from contender import column_names
 from contender.contracts.sections import BatchRules
 from contender.errors import DataError
 from contender.ingestion.row_checks import RULES, Check, unreadable_of
@@ -183,7 +184,7 @@ _OF_THE_BATCH = ("expect_table_row_count_to_be_between", "expect_column_max_to_b
 
 def _finding(result: Any, rows: int, measured: Measured) -> ExpectationResult:
     config, found = result.expectation_config, result.result
-    column = measured.name_of(config.kwargs.get("column", ""))
+    column = column_names.exact(measured.name_of(config.kwargs.get("column", "")))
     whole_batch = config.type in _OF_THE_BATCH
     samples = [found.get("observed_value")] if whole_batch else found.get("partial_unexpected_list", [])
     return ExpectationResult(

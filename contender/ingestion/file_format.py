@@ -1,55 +1,68 @@
 """What kind of file has landed: format, compression, encoding, delimiter and column names.
 
-Column names are normalised the same way on every read: stripped; each of the characters space , ; { } ( ) newline tab =
-becomes "_" (a Delta table cannot have them); a leading "_" becomes "x_" (names of ours start with "_"); an empty name
-becomes "column_N" by its place.
+Column names are those of the file, without the blanks around them. An empty name becomes "column_N" by its place, and a
+name that came before gets its number: the second "price" is "price_2". A nameless column at the end without a value in
+the first rows is none: spreadsheets end their lines with delimiters. A title above the header is skipped.
 """
 
-import csv
 import gzip
 import io
 import json
+import re
+import unicodedata
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from contender.errors import UnreadableFile
-from contender.ingestion.sniffing import binary_kind, delimiter_of, encoding_of, quotechar_of
+from contender.ingestion.sniffing import (
+    bare,
+    binary_kind,
+    delimiter_of,
+    encoding_of,
+    header_of,
+    quotechar_of,
+    sampled_rows,
+)
 
 GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
 _SAMPLE_BYTES = 1 << 20
 _HEADER_ROWS = 20_000
-_TABOO = str.maketrans(dict.fromkeys(" ,;{}()\n\r\t=", "_"))
 
 
 @dataclass(frozen=True)
 class FileForm:
     """How a file is to be read. `encoding` is empty for Parquet, `delimiter` and `quotechar` for all but CSV.
 
-    The header of JSON lines is every key of the first 20,000 objects, in order of appearance.
+    The header of JSON is every key of the first 20,000 objects, in order of appearance, those of an object in an object
+    as `outer.inner`. `above` and `below` count the rows of CSV around the header that are no data, `unused` names the
+    columns of Parquet that hold lists or structures.
     """
 
-    format: Literal["csv", "jsonl", "parquet"]
+    format: Literal["csv", "jsonl", "json", "parquet"]
     compression: Literal["gz"] | None
     header: tuple[str, ...]
     encoding: str = ""
     delimiter: str = ""
     quotechar: str = ""
+    above: int = 0
+    below: int = 0
+    unused: tuple[str, ...] = ()
 
 
 def normalise(name: str) -> str:
-    """A column name as a table may carry it; empty stays empty."""
-    clean = name.strip().lstrip("\ufeff").translate(_TABOO)
-    return f"x{clean}" if clean.startswith("_") else clean
+    """A column name without the blanks around it, in Unicode's composed form; empty stays empty."""
+    return unicodedata.normalize("NFC", name.strip().lstrip("\ufeff").strip())
 
 
 def describe(path: Path) -> FileForm:
     """The form of a file, told from its content; its name only helps between CSV and JSON lines.
 
     Raises:
-        UnreadableFile: empty, header only, binary, truncated gzip, NUL bytes, no delimiter, duplicate names.
+        UnreadableFile: empty, header only, binary, truncated gzip, NUL bytes, no delimiter.
     """
     try:
         with path.open("rb") as file:
@@ -71,8 +84,10 @@ def describe(path: Path) -> FileForm:
     if len(sample) == _SAMPLE_BYTES:
         text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
     stem = path.name.lower().removesuffix(".gz")
-    if stem.endswith((".jsonl", ".ndjson", ".json")) or _is_object(text.lstrip().splitlines()[0]):
-        return FileForm("jsonl", compression, _keys(path, text, compression, encoding), encoding)
+    begins = text.lstrip()
+    if stem.endswith((".jsonl", ".ndjson", ".json")) or _is_object(begins.splitlines()[0]):
+        form: Literal["json", "jsonl"] = "json" if _is_one_document(begins) else "jsonl"
+        return FileForm(form, compression, _keys(path, form, compression, encoding), encoding)
     quotechar = quotechar_of(text)
     delimiter = delimiter_of(text, quotechar)
     if delimiter is None:
@@ -80,11 +95,18 @@ def describe(path: Path) -> FileForm:
             f"{path} has no delimiter that splits its header and rows alike; needed two columns or more split by "
             "one of , ; tab |: write it again with one of these."
         )
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quotechar)
-    header = _header(path, next(row for row in rows if row))
-    if not any(line.strip() for line in text.splitlines()[rows.line_num :]):
+    rows = [row for row in sampled_rows(text, delimiter, quotechar) if any(field.strip() for field in row)]
+    above, below = header_of(rows)
+    body = rows[above + 1 + below :]
+    # Not by the rows: a quote that is never closed makes none of them.
+    if sum(bool(line.strip()) for line in text.splitlines()) <= above + 1:
         raise UnreadableFile(f"{path} holds a header and no rows; needed at least one row: deliver it again.")
-    return FileForm("csv", compression, header, encoding, delimiter, quotechar)
+    width = len(bare(rows[above]))
+    if any(len(row) <= len(rows[above]) and any(field.strip() for field in row[width:]) for row in body):
+        width = len(rows[above])
+    return FileForm(
+        "csv", compression, _header(rows[above][:width]), encoding, delimiter, quotechar, above=above, below=below
+    )
 
 
 def open_bytes(path: Path, compression: Literal["gz"] | None) -> gzip.GzipFile | io.BufferedReader:
@@ -125,17 +147,16 @@ def _refuse_what_is_no_text(path: Path, sample: bytes) -> None:
         raise UnreadableFile(f"{path} is {kind}; needed CSV, JSON lines or Parquet: convert it, or deliver it again.")
 
 
-def _header(path: Path, names: Iterable[str]) -> tuple[str, ...]:
-    header = tuple(normalise(name) or f"column_{place}" for place, name in enumerate(names, start=1))
-    # Spark tells column names apart without regard to case.
-    folded = [name.casefold() for name in header]
-    for place, name in enumerate(folded):
-        if name in folded[:place]:
-            raise UnreadableFile(
-                f"{path} has two columns named '{header[place]}'; needed names that differ by more than case, spaces "
-                "and brackets: rename one of them."
-            )
-    return header
+def _header(names: Iterable[str]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for place, given in enumerate(names, start=1):
+        name = wanted = normalise(given) or f"column_{place}"
+        number = 1
+        while name in found:
+            number += 1
+            name = f"{wanted}_{number}"
+        found[name] = None
+    return tuple(found)
 
 
 def _is_object(line: str) -> bool:
@@ -145,25 +166,76 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _keys(path: Path, text: str, compression: Literal["gz"] | None, encoding: str) -> tuple[str, ...]:
-    if text.lstrip().startswith("["):
-        raise UnreadableFile(f"{path} is one JSON list; needed one JSON object per line: write it as JSON lines.")
+def _is_one_document(begins: str) -> bool:
+    """Whether JSON is one list of objects, or one object over several lines, and not an object on each line."""
+    if begins.startswith("["):
+        return begins[1:].lstrip().startswith(("{", "]")) or not begins[1:].strip()
+    first, *more = begins.splitlines()
+    return bool(more) and not _is_object(first) and first.strip() == "{"
+
+
+def _keys(
+    path: Path, form: Literal["json", "jsonl"], compression: Literal["gz"] | None, encoding: str
+) -> tuple[str, ...]:
     keys: dict[str, None] = {}
     with open_text(path, compression, encoding) as file:
         try:
-            for number, line in enumerate(iter(lambda: file.readline(_SAMPLE_BYTES), "")):
-                if number >= _HEADER_ROWS:
-                    break
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                keys.update(dict.fromkeys(normalise(key) or "x_" for key in row) if isinstance(row, dict) else {})
+            texts = iter(lambda: file.readline(_SAMPLE_BYTES), "") if form == "jsonl" else json_texts(file)
+            for row in map(_flat_object, islice(texts, _HEADER_ROWS)):
+                keys.update(dict.fromkeys(normalise(key) for key in row if key.strip()))
         except GZIP_ERRORS:
             pass
     if not keys:
         raise UnreadableFile(f"{path} holds no JSON object; needed one JSON object per line: write it as JSON lines.")
-    return _header(path, keys)
+    return tuple(keys)
+
+
+def _flat_object(text: str) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return flattened(row) if isinstance(row, dict) else {}
+
+
+def flattened(row: dict[str, Any]) -> dict[str, Any]:
+    """An object whose objects are laid out beside it, one level deep, each as `outer.inner`."""
+    if not any(isinstance(value, dict) for value in row.values()):
+        return row
+    found: dict[str, Any] = {}
+    for key, value in row.items():
+        found |= {f"{key}.{inner}": one for inner, one in value.items()} if isinstance(value, dict) else {key: value}
+    return found
+
+
+def json_texts(file: io.TextIOBase) -> Iterator[str]:
+    """The texts of the values of a JSON list, or of the values one after the other; memory is bounded by one value.
+
+    What is broken comes as it stands, up to the end of the file.
+    """
+    decoder, held, place = json.JSONDecoder(), "", 0
+    more: str | None = None
+    while more != "":
+        more = file.read(_SAMPLE_BYTES)
+        held, place = held[place:] + more, 0
+        while begin := _VALUE.match(held, place):
+            try:
+                end = decoder.raw_decode(held, begin.end())[1]
+            except (ValueError, RecursionError):
+                break
+            # A number may go on in what is not read yet.
+            if end == len(held) and more:
+                break
+            yield held[begin.end() : end]
+            place = end
+        if more and len(held) - place > _LONGEST_VALUE:
+            break
+    if rest := held[place:].strip(" \t\r\n,]\ufeff"):
+        yield rest
+
+
+_VALUE = re.compile(r"[\s,\[\ufeff]*(?=[^\s,\[\]\ufeff])")
+_LONGEST_VALUE = 16 << 20
 
 
 def _describe_parquet(path: Path) -> FileForm:
@@ -172,7 +244,7 @@ def _describe_parquet(path: Path) -> FileForm:
 
     try:
         with pq.ParquetFile(path) as file:
-            rows, names = file.metadata.num_rows, file.schema_arrow.names
+            rows, schema = file.metadata.num_rows, file.schema_arrow
     except (pa.ArrowException, OSError) as error:
         raise UnreadableFile(
             f"{path} begins like Parquet but cannot be read ({str(error).splitlines()[0].rstrip('.')}); needed a whole "
@@ -180,4 +252,6 @@ def _describe_parquet(path: Path) -> FileForm:
         ) from None
     if rows == 0:
         raise UnreadableFile(f"{path} holds a header and no rows; needed at least one row: deliver it again.")
-    return FileForm("parquet", None, _header(path, names))
+    unused = {field.name for field in schema if pa.types.is_nested(field.type)}
+    header = _header(schema.names)
+    return FileForm("parquet", None, header, unused=tuple(name for name in header if name in unused))

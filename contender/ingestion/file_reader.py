@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from contender.errors import UnreadableFile
-from contender.ingestion.file_format import GZIP_ERRORS, FileForm, open_text
+from contender.ingestion.file_format import GZIP_ERRORS, FileForm, json_texts, open_text
 from contender.ingestion.line_parsers import UNDECODED, Lines, split_csv, split_json
 from contender.ingestion.text_values import render_column
 
@@ -59,7 +59,8 @@ def read_chunks(path: Path, form: FileForm, rows: int = 50_000) -> Iterator[Chun
             good: list[tuple[str | None, ...] | list[str]] = []
             numbers: list[int] = []
             bad: list[BadRow] = []
-            for values, raw, reason in split(lines, form):
+            texts: Any = json_texts(file) if form.format == "json" else lines
+            for values, raw, reason in split(texts, form):
                 done += 1
                 if reason:
                     bad.append(BadRow(done, _printable(raw), reason))

@@ -48,6 +48,10 @@ def take_in(
     sources: list[Source] = [source for source in SOURCES if _has_rows(staged, batch, source)]
     # Side by side, as also below: for a day's rows Spark plans longer than it computes, on one core.
     parts = _side_by_side(lambda source: conform_rows(settings, contract, batch, staged, source, spark), sources)
+    for reason in staged.refused.values():
+        progress(f"not taken in: {reason}")
+    for note in staged.notes:
+        progress(note)
     progress("checked the batch against the contract")
     unparsed = spark.read.parquet(str(staged.folder / "bad")) if staged.has("bad") else None
     # Now, because the staged rows are gone once the batch is closed.
@@ -58,15 +62,15 @@ def take_in(
         quarantined.append(quarantine.unparsed_rows(unparsed, refusal))
     if staged.refused:
         quarantined.append(quarantine.refused_files(settings, contract, batch, staged, spark))
-    bad = sum(part.total if refusal else part.bad for part in parts) + len(staged.refused)
+    bad = sum(part.total if refusal else part.bad for part in parts)
     bad += sum(reasons.total() for reasons in broken.values())
-    if bad:
+    if bad or staged.refused:
         _append(settings, contract, "quarantine", reduce(DataFrame.unionByName, quarantined), batch)
     accepted = {"records": 0, "outcomes": 0}
     if refusal is None:
         accepted = _accept(settings, contract, parts, batch)
-    received = sum(staged.rows.values()) + len(staged.refused)
-    reasons = sum([*(part.reasons for part in parts), *broken.values(), Counter(staged.refused.values())], Counter())
+    received = sum(staged.rows.values())
+    reasons = sum([*(part.reasons for part in parts), *broken.values()], Counter())
     ingested = Ingested(
         batch=batch.batch,
         files=len(batch.files),
@@ -77,6 +81,8 @@ def take_in(
         outcomes=accepted["outcomes"],
         reasons=dict(reasons),
         report=str(settings.state / "reports" / contract.name / f"batch-{batch.batch}.html"),
+        unread={file.name: staged.refused[file.digest] for file in batch.files if file.digest in staged.refused},
+        notes=staged.notes,
     )
     findings = [finding for part in parts for finding in part.findings]
     report = Path(ingested.report)
@@ -96,10 +102,9 @@ def target_of(contract: Contract, frame: DataFrame) -> "Column":
     """
     from pyspark.errors import AnalysisException, ParseException
 
-    expression = contract.outcome.target
-    where = f"{contract.folder / 'contract.toml'}, key 'outcome.target': '{expression}'"
+    where = f"{contract.folder / 'contract.toml'}, key 'outcome.target': '{contract.outcome.target}'"
     try:
-        value = F.expr(f"`{expression}`" if expression in contract.outcome.columns else expression)
+        value = F.expr(contract.target.spark(contract.stored_names))
         found = frame.select(value.alias("target")).schema["target"].dataType.simpleString()
     except (AnalysisException, ParseException) as error:
         reason = (error.getMessage() or str(error)).split("\n")[0]
@@ -145,13 +150,13 @@ def _accept(settings: Settings, contract: Contract, parts: list[ConformedRows], 
         if with_outcome:
             # A record whose outcome is not in yet has no target, and what has none is no outcome.
             outcomes = outcomes.where(F.col(TARGET).isNotNull())
-        frames["outcomes"] = outcomes.select(KEY, TARGET, FILE, ROW, *_named(contract.outcome.columns))
+        frames["outcomes"] = outcomes.select(KEY, TARGET, FILE, ROW, *_named(contract, contract.outcome.columns))
     if "records" in good:
         accepted["records"] = sum(part.total - part.bad for part in parts if part.source == "records")
         records = good["records"]
         if contract.records.time is None:
             records = _draw(settings, contract, records, frames.get("outcomes"), batch)
-        frames["records"] = records.select(KEY, TIME, FILE, ROW, *_named(contract.records.columns))
+        frames["records"] = records.select(KEY, TIME, FILE, ROW, *_named(contract, contract.records.columns))
 
     def write(source: Source) -> None:
         _append(settings, contract, source, frames[source], batch)
@@ -190,5 +195,5 @@ def _side_by_side(work: Callable[[Source], T], sources: Sequence[Source]) -> lis
     return [one.result() for one in running]
 
 
-def _named(columns: Iterable[str]) -> "list[Column]":
-    return [F.col(f"`{name}`") for name in columns]
+def _named(contract: Contract, columns: Iterable[str]) -> "list[Column]":
+    return [F.col(f"`{contract.stored_names[name]}`") for name in columns]

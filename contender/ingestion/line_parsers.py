@@ -7,12 +7,12 @@ import csv
 import json
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from io import TextIOWrapper
 from typing import Any
 
-from contender.ingestion.file_format import FileForm, normalise
+from contender.ingestion.file_format import FileForm, flattened, normalise
 from contender.ingestion.text_values import render
 
 FIELD_LIMIT = 128 * 1024
@@ -51,10 +51,14 @@ class Lines:
 
 
 def split_csv(lines: Lines, form: FileForm) -> Iterator[Row]:
-    """Rows after the header; a field of more than 128 KiB or an unclosed quote makes a bad row."""
+    """Rows after the header; a field of more than 128 KiB or an unclosed quote makes a bad row.
+
+    Rows without anything in them are none; empty fields after the last column are what spreadsheets leave.
+    """
     csv.field_size_limit(FIELD_LIMIT)
     options: dict[str, Any] = {"delimiter": form.delimiter, "quotechar": form.quotechar, "strict": True}
-    reader, width, held, header = csv.reader(lines, **options), len(form.header), lines.held, True
+    reader, width, held = csv.reader(lines, **options), len(form.header), lines.held
+    before = form.above + 1 + form.below
     while True:
         held.clear()
         reason, values = "", []
@@ -64,17 +68,19 @@ def split_csv(lines: Lines, form: FileForm) -> Iterator[Row]:
             return
         except csv.Error as error:
             reason = _csv_reason(str(error))
-        if header:
-            header = not values and not reason
+        if before:
+            before -= any(value.strip() for value in values) or bool(reason)
             continue
         if not reason:
+            if len(values) > width and not any(value.strip() for value in values[width:]):
+                values = values[:width]
+            if not any(values) or not any(value.strip() for value in values):
+                continue
             if len(values) == width:
                 line = held[0]
                 if len(held) == 1 and line.isascii() and "\0" not in line and len(line) < LINE_LIMIT:
                     yield values, line, ""
                     continue
-            elif not any(value.strip() for value in values) and len(values) < 2:
-                continue
             else:
                 reason = f"found {len(values)} fields, needed {width}"
         if reason and len(held) > 1:
@@ -82,31 +88,34 @@ def split_csv(lines: Lines, form: FileForm) -> Iterator[Row]:
         yield values, "".join(held), reason or _text_reason(held, form)
 
 
-def split_json(lines: Lines, form: FileForm) -> Iterator[Row]:
-    """One object per line; a key that the header does not have makes a bad row."""
+def split_json(texts: Iterable[str], form: FileForm) -> Iterator[Row]:
+    """One object in each text; what the header does not have is not looked at."""
     places = {name: place for place, name in enumerate(form.header)}
     known: dict[str, int | None] = {}
-    for line in lines:
-        lines.held.clear()
-        if line.isspace():
+    for line in texts:
+        if isinstance(texts, Lines):
+            texts.held.clear()
+        if not line or line.isspace():
             continue
         reason = "" if line.isascii() and "\0" not in line else _text_reason([line], form)
         values: list[str | None] = [None] * len(places)
         taken = set()
         try:
-            row = {} if reason else json.loads(line)
+            row = {} if reason else json.loads(line, parse_float=_as_written, object_pairs_hook=_each_once)
             if not isinstance(row, dict):
                 reason = f"found a JSON {type(row).__name__}, needed an object"
                 row = {}
+        except _TwiceError as error:
+            row, reason = {}, f"found column '{error}' twice"
         except (ValueError, RecursionError) as error:
             row, reason = {}, f"found broken JSON ({str(error).split(':')[0]}), needed one object on the line"
-        for key, value in row.items():
+        for key, value in flattened(row).items():
             if key not in known:
-                known[key] = places.get(normalise(key) or "x_")
+                known[key] = places.get(normalise(key))
             place = known[key]
             if place is None:
-                reason = f"found key '{key}', which is not among the file's columns"
-            elif place in taken:
+                continue
+            if place in taken:
                 reason = f"found column '{form.header[place]}' twice"
             else:
                 taken.add(place)
@@ -115,6 +124,26 @@ def split_json(lines: Lines, form: FileForm) -> Iterator[Row]:
         if escaped and any(value and ("\0" in value or UNDECODED.search(value)) for value in values):
             reason = "found a character that no text can hold"
         yield values, line, reason
+
+
+class _TwiceError(ValueError):
+    """A key that an object has twice."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _TwiceError(next(key for key in keys if keys.count(key) > 1))
+    return found
+
+
+def _as_written(number: str) -> float | str:
+    """A number with more digits than floating point has stays as it stands."""
+    return float(number) if len(number) <= _EXACT_DIGITS else number
+
+
+_EXACT_DIGITS = 15
 
 
 def _next_whole_row(held: list[str], width: int, options: dict[str, Any]) -> int:

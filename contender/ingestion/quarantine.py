@@ -36,10 +36,11 @@ def refusal_of(contract: Contract, parts: list[ConformedRows], broken: Mapping[s
         total = part.total + unparsed.total()
         share = (part.bad + unparsed.total()) / total
         if share > contract.batch.max_bad_share:
-            ((most, _),) = (part.reasons + unparsed).most_common(1)
+            ((most, count),) = (part.reasons + unparsed).most_common(1)
             return (
                 f"The batch is refused: {share:.1%} of its {total:,} {part.source} fail, the contract allows "
-                f"{contract.batch.max_bad_share:.1%}; most often: {most}. Mend the files or the contract and run again."
+                f"{contract.batch.max_bad_share:.1%}; most often: {most} ({count:,} rows{_samples(part, most)}). "
+                f"Mend the files or the contract{_way_out(most)} and run again."
             )
         for finding in part.findings:
             if finding.whole_batch and not finding.holds:
@@ -48,6 +49,38 @@ def refusal_of(contract: Contract, parts: list[ConformedRows], broken: Mapping[s
                     f"{', '.join(finding.samples)}); see batch.* in the contract."
                 )
     return None
+
+
+def _samples(part: ConformedRows, reason: str) -> str:
+    """Some of the values that were found where a row fails for a reason."""
+    column, _, what = reason.partition(": ")
+    if what == "missing":
+        return ""
+    for finding in part.findings:
+        if finding.column == reason or (finding.column == column and finding.failing == part.reasons[reason]):
+            values = [sample for sample in dict.fromkeys(finding.samples) if sample not in ("None", "nan", "<NA>")]
+            if values:
+                return f", such as {', '.join(repr(value) for value in values)}"
+    return ""
+
+
+_WAYS_OUT = {
+    ": none of the": 'unseen = "accept" takes new values in',
+    ": missing": "without 'required' it may be missing",
+    ": above": "'max' may be higher",
+    ": below": "'min' may be lower",
+    ": not a time": "'format' says how times are written",
+    ": not a finite number": "'decimal', 'thousands', 'drop' and 'missing' say how numbers are written",
+    ": not a whole number": 'type = "number" takes fractions, "text" keeps any digits',
+    ": neither true nor false": "'yes' and 'no' say how it is spelt",
+    ": in the future": "batch.clock_skew says how far a clock may be ahead",
+}
+"""What of the contract can be changed, by how a reason goes on after the column's name."""
+
+
+def _way_out(reason: str) -> str:
+    way = next((way for kind, way in _WAYS_OUT.items() if kind in reason), None)
+    return f" ({reason.partition(': ')[0]}: {way})" if way else ""
 
 
 def rows_of(part: ConformedRows, refusal: str | None) -> DataFrame:

@@ -14,7 +14,9 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from contender import column_names
 from contender.contracts.sections import Column, Columns, ColumnType
+from contender.ingestion import cells
 from contender.values import FILE, KEY, ROW, TIME
 
 _NEEDED: dict[ColumnType, str] = {
@@ -25,8 +27,6 @@ _NEEDED: dict[ColumnType, str] = {
     "category": "",
     "text": "",
 }
-_TRUE, _FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
-
 SPARK_TYPES: dict[ColumnType, str] = {
     "number": "double",
     "integer": "bigint",
@@ -80,45 +80,63 @@ class Check:
     @property
     def measured(self) -> str:
         """Name of the column of the conformed frame that the check looks at."""
-        return self.reason.replace(".", " ") if RULES[self.kind] is _FLAGGED else self.column
+        return column_names.stored(self.reason) if RULES[self.kind] is _FLAGGED else self.column
 
 
 def checks_of(columns: Columns, *, key: str | None, time: str | None, at: datetime, skew: timedelta) -> list[Check]:
-    """Every check of the rows of one file kind, in the order in which reasons are told."""
+    """Every check of the rows of one file kind, in the order in which reasons are told.
+
+    Columns, key and time go by their names in the lake; reasons tell the user's.
+    """
     found = []
     for name, column in columns.items():
+        told = column_names.exact(name)
         if needed := _NEEDED[column.type]:
-            found.append(Check(name, "readable", f"{name}: {needed}"))
+            found.append(Check(name, "readable", f"{told}: {needed}"))
         if column.required or name in (key, time):
-            found.append(Check(name, "present", f"{name}: missing"))
+            found.append(Check(name, "present", f"{told}: missing"))
         if column.min is not None:
-            found.append(Check(name, "min", f"{name}: below {column.min:.15g}", column.min))
+            found.append(Check(name, "min", f"{told}: below {column.min:.15g}", column.min))
         if column.max is not None:
-            found.append(Check(name, "max", f"{name}: above {column.max:.15g}", column.max))
+            found.append(Check(name, "max", f"{told}: above {column.max:.15g}", column.max))
         if column.values is not None and column.unseen == "quarantine":
-            found.append(Check(name, "in set", f"{name}: none of the {len(column.values)} known values", column.values))
+            found.append(Check(name, "in set", f"{told}: none of the {len(column.values)} known values", column.values))
     if time is not None:
-        found.append(Check(time, "not in the future", f"{time}: in the future", at + skew))
+        found.append(Check(time, "not in the future", f"{column_names.exact(time)}: in the future", at + skew))
     return found
 
 
 def key_checks(key: str) -> list[Check]:
     """The checks that compare a record with earlier ones."""
+    told = column_names.exact(key)
     return [
-        Check(key, "unique", f"{key}: the same row came before"),
-        Check(key, "unchanged", f"{key}: came before with other values"),
+        Check(key, "unique", f"{told}: the same row came before"),
+        Check(key, "unchanged", f"{told}: came before with other values"),
     ]
 
 
-def conform(staged: DataFrame, columns: Columns, checks: Sequence[Check], missing: Sequence[str]) -> DataFrame:
-    """Typed columns, `_raw`, and `_reasons` by every row check. One narrow pass."""
-    raw = {name: _present(name, missing) for name in columns}
-    values = {name: _typed(raw[name], column) for name, column in columns.items()}
+def conform(
+    staged: DataFrame,
+    columns: Columns,
+    checks: Sequence[Check],
+    missing: Sequence[str],
+    at: datetime | None = None,
+    made: Mapping[str, str] | None = None,
+) -> DataFrame:
+    """Typed columns, `_raw`, and `_reasons` by every row check. One narrow pass.
+
+    Args:
+        at: when the rows arrived.
+        made: the expressions, over the staged cells, of columns that no file has.
+    """
+    landed = {name: F.expr(made[name]) if made and name in made else F.col(_quoted(name)) for name in columns}
+    read = {name: cells.read(landed[name], column, missing, at) for name, column in columns.items()}
+    raw, values = ({name: pair[place] for name, pair in read.items()} for place in (0, 1))
     unreadable = unreadable_of(checks)
     typed = staged.select(
         FILE,
         ROW,
-        F.struct(*[F.col(_quoted(name)) for name in columns]).alias("_raw"),
+        F.struct(*[cell.alias(name) for name, cell in landed.items()]).alias("_raw"),
         *[value.alias(name) for name, value in values.items()],
         *[
             F.when(raw[name].isNotNull() & values[name].isNull(), raw[name]).alias(to)
@@ -169,24 +187,6 @@ def complete(rows: DataFrame, columns: Mapping[str, Column]) -> DataFrame:
 def content_key(columns: Columns) -> SparkColumn:
     """A key made from a row's content and place: the same row of the same file always gets the same one."""
     return F.sha1(F.concat_ws("\x1f", FILE, F.col(ROW).cast("string"), F.to_json("_raw")))
-
-
-def _present(name: str, missing: Sequence[str]) -> SparkColumn:
-    text = F.trim(F.col(_quoted(name)))
-    return F.when(~text.isin(*{*missing, ""}), text)
-
-
-def _typed(text: SparkColumn, column: Column) -> SparkColumn:
-    if column.type in ("category", "text"):
-        return text
-    if column.type == "timestamp":
-        return F.try_to_timestamp(text, F.lit(column.format)) if column.format else F.try_to_timestamp(text)
-    if column.type == "boolean":
-        lower = F.lower(text)
-        return F.when(lower.isin(*_TRUE), F.lit(True)).when(lower.isin(*_FALSE), F.lit(False))
-    number = text.try_cast("double")
-    finite = F.when(~F.isnan(number) & (F.abs(number) != float("inf")), number)
-    return finite if column.type == "number" else F.when(finite == F.floor(finite), finite.try_cast("bigint"))
 
 
 def unreadable_of(checks: Sequence[Check]) -> dict[str, str]:

@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+from itertools import takewhile
+from statistics import median
 
 DELIMITERS = (",", ";", "\t", "|")
 _BINARY = {
@@ -79,23 +81,97 @@ def delimiter_of(text: str, quotechar: str = '"') -> str | None:
     """
     best: tuple[float, int, str] | None = None
     for delimiter in DELIMITERS:
-        rows = []
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quotechar)
-        try:
-            for row in reader:
-                if row:
-                    rows.append(len(row))
-                if len(rows) > _SAMPLED_ROWS:
-                    break
-        except csv.Error:
-            pass
-        if not rows or rows[0] < 2:
+        rows = sampled_rows(text, delimiter, quotechar)
+        titles = list(takewhile(lambda row: len(row) < 2, rows))[:_MOST_ABOVE]
+        rows = rows[len(titles) :]
+        if not rows or len(rows[0]) < 2:
             continue
+        width = len(rows[0])
+        if any(title[0].count(other) == width - 1 > 1 for title in titles if title for other in DELIMITERS):
+            # No title but a header, of which the rows know nothing.
+            continue
+        width = max(len(bare(rows[0])), 1)
         body = rows[1:]
-        agreeing = body.count(rows[0]) / len(body) if body else 0.0
-        if (agreeing >= 0.5 or len(body) <= 3) and (best is None or (agreeing, rows[0]) > best[:2]):
-            best = (agreeing, rows[0], delimiter)
+        agreeing = sum(fits(row, len(rows[0])) or fits(row, width) for row in body) / len(body) if body else 0.0
+        if (agreeing >= 0.5 or len(body) <= 3) and (best is None or (agreeing, len(rows[0])) > best[:2]):
+            best = (agreeing, len(rows[0]), delimiter)
     return best[2] if best else None
+
+
+def sampled_rows(text: str, delimiter: str, quotechar: str) -> list[list[str]]:
+    """The first rows of a sample, as far as they can be taken apart; blank lines are none."""
+    rows = []
+    try:
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quotechar):
+            if row:
+                rows.append(row)
+            if len(rows) > _SAMPLED_ROWS:
+                break
+    except csv.Error:
+        pass
+    return rows
+
+
+def bare(row: list[str]) -> list[str]:
+    """A row without the empty fields at its end, as spreadsheets write them."""
+    width = max((place for place, field in enumerate(row, start=1) if field.strip()), default=0)
+    return row[:width]
+
+
+def fits(row: list[str], width: int) -> bool:
+    """Whether a row has so many fields, but for empty ones at its end."""
+    return len(row) == width or (len(row) > width and not any(field.strip() for field in row[width:]))
+
+
+def header_of(rows: list[list[str]]) -> tuple[int, int]:
+    """How many of the first rows stand above the header, and how many below it are no data but units, say.
+
+    Above it are rows of which less than half is filled; below it those without a number in any of the columns (at
+    least two of them) that hold numbers everywhere else.
+    """
+    usual = median(len([field for field in row if field.strip()]) for row in rows[1:]) if len(rows) > 1 else 0
+    above = 0
+    for row in rows[: min(_MOST_ABOVE, len(rows) - 1)]:
+        filled = sum(bool(field.strip()) for field in row)
+        numbered = len(row) == 2 and not row[0].strip()
+        grouped = filled < usual <= sum(bool(field.strip()) for field in rows[above + 1])
+        if (
+            filled * 2 >= usual
+            and (filled >= 2 or numbered)
+            and not (grouped and _is_of_the_header(rows[above + 1], rows[above + 2 :]))
+        ):
+            break
+        above += 1
+    else:
+        above = 0
+    body, below = rows[above + 1 :], 0
+    while below < _MOST_BELOW and len(body) > below + _ENOUGH and _is_of_the_header(body[below], body[below + 1 :]):
+        below += 1
+    return above, below
+
+
+_MOST_ABOVE, _MOST_BELOW, _ENOUGH = 20, 2, 5
+_NUMBER = re.compile(r"\s*[+-]?[\d.,']*\d[\d.,']*\s*%?\s*")
+_MISSING = frozenset(["", "-", "--", "?", ".", "na", "n/a", "nan", "none", "null", "nil", "missing", "unknown", "#n/a"])
+
+
+def _is_of_the_header(row: list[str], others: list[list[str]]) -> bool:
+    numeric = [
+        place
+        for place in range(len(row))
+        if all(
+            _NUMBER.fullmatch(other[place]) or other[place].strip().lower() in _MISSING
+            for other in others
+            if len(other) > place
+        )
+        and any(_NUMBER.fullmatch(other[place]) for other in others if len(other) > place)
+    ]
+    texts = [row[place].strip() for place in numeric]
+    return (
+        len(numeric) >= 2
+        and not any(re.search(r"\d{2}|^\d", text) for text in texts)
+        and any(text.lower() not in _MISSING for text in texts)
+    )
 
 
 def quotechar_of(text: str) -> str:

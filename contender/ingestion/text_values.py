@@ -1,7 +1,8 @@
 """Values of JSON and Parquet as the strings that a text file would have held."""
 
 import json
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,13 +10,23 @@ if TYPE_CHECKING:
 
 
 def render(value: Any) -> str | None:
-    """One value as text: true and false, numbers by repr, times as ISO 8601, nested values as JSON; None stays None."""
+    """One value as text: true and false, numbers by repr, times as ISO 8601, durations in seconds, the rest as JSON.
+
+    None and what is no number (NaN) are None.
+    """
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value != value:
+        # Tools that know no gaps write them so.
+        return None
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, timedelta):
+        return repr(value.total_seconds())
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, bytes):
@@ -51,7 +62,7 @@ def render_column(array: "pa.Array") -> list[str | None]:
         array = array.cast(pa.timestamp("us", kind.tz), safe=False)
     if pa.types.is_float32(kind) or pa.types.is_float16(kind):
         # By way of float64 a 0.1 would read 0.10000000149011612.
-        return [None if value is None else str(value) for value in _shortest(array)]
+        return [None if value is None or value != value else str(value) for value in _shortest(array)]
     return [render(value) for value in array.to_pylist()]
 
 

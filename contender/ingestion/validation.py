@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
+from contender import column_names
 from contender.contracts.contract import Contract
+from contender.ingestion import cells, staging
 from contender.ingestion.batches import BatchPlan, Source
 from contender.ingestion.expectations import BatchFacts, ExpectationResult, expect
 from contender.ingestion.row_checks import checks_of, conform, content_key, key_checks, mark_repeated
@@ -43,24 +45,33 @@ def conform_rows(
     """What landed of one kind of file, each row with the reasons why it cannot be accepted."""
     of_records = source == "records"
     key, time = (contract.records.key, contract.records.time) if of_records else (contract.outcome_key, None)
-    columns = contract.records.columns if of_records else contract.outcome.columns
-    if of_records and contract.outcome.files is None:
-        columns = columns | contract.outcome.columns
+    key, time = (contract.stored_names[name] if name else None for name in (key, time))
+    columns = contract.stored(staging.declared(contract, source))
     checks = checks_of(columns, key=key, time=time, at=batch.at, skew=contract.batch.clock_skew)
-    rows = conform(spark.read.parquet(str(staged.folder / source)), columns, checks, contract.records.missing)
+    rows = conform(
+        spark.read.parquet(str(staged.folder / source)),
+        columns,
+        checks,
+        contract.records.missing,
+        batch.at,
+        contract.made(staging.declared(contract, source)),
+    )
     # As it landed, not as typed: records may call text what outcomes call a number.
-    named = F.when(F.col(f"`{key}`").isNotNull(), F.trim(F.col(f"_raw.`{key}`"))) if key else content_key(columns)
+    named = (
+        F.when(F.col(f"`{key}`").isNotNull(), cells.trimmed(F.col(f"_raw.`{key}`"))) if key else content_key(columns)
+    )
     rows = rows.withColumn(KEY, named)
     if of_records:
         rows = rows.withColumn(TIME, F.col(f"`{time}`") if time else _arrival(batch, staged))
     if of_records and key is not None:
         known = _accepted_before(settings, contract, batch, rows, sum(staged.rows.values()))
-        rows = mark_repeated(rows, known, contract.records.columns, key)
+        rows = mark_repeated(rows, known, contract.stored(contract.records.columns), key)
         checks += key_checks(key)
     # Written down rather than cached: what reads it then plans one scan, not all that went before.
     conformed, counted = staged.folder / f"conformed-{source}", Observation()
     rows = rows.observe(counted, F.count("*").alias("total"), F.count_if(F.size("_reasons") > 0).alias("bad"))
-    rows.withColumn("_raw", F.to_json("_raw")).write.mode("overwrite").parquet(str(conformed))
+    landed = F.struct(*[F.col("_raw").getField(name).alias(column_names.exact(name)) for name in columns])
+    rows.withColumn("_raw", F.to_json(landed)).write.mode("overwrite").parquet(str(conformed))
     rows = spark.read.parquet(str(conformed))
     total, bad = int(counted.get["total"]), int(counted.get["bad"])
     reasons: Counter[str] = Counter()

@@ -25,7 +25,8 @@ def importance(values: Mapping[str, float], shown: int = 25) -> "Figure":
     """The most important features as bars, the first on top."""
     best = sorted(values.items(), key=lambda item: -abs(item[1]))[:shown][::-1]
     figure, axes = _figure("Feature importance", "importance", "")
-    axes.barh([name for name, _ in best], [value for _, value in best])
+    # A pair of dollars would be taken for a formula.
+    axes.barh([name.replace("$", r"\$") for name, _ in best], [value for _, value in best])
     return figure
 
 

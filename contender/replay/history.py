@@ -11,8 +11,9 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from contender import column_names
 from contender.contracts.contract import Contract
-from contender.contracts.sections import Columns
+from contender.contracts.sections import Column, Columns
 from contender.errors import DataError, UsageError
 from contender.features import feature_tables, transforms
 from contender.lake import tables
@@ -172,14 +173,14 @@ class LakeHistory:
         import pyarrow.dataset as ds
 
         within = (ds.field(TIME) >= _midnight(start)) & (ds.field(TIME) < _midnight(end))
-        columns = list(self.contract.records.columns)
+        columns = list(self.contract.stored(self.contract.records.columns))
         records = _read(self.records, within, [KEY, *columns]).sort_by(KEY)
         if self.contract.outcome.files is None:
-            own = [name for name in self.contract.outcome.columns if name not in columns]
+            own = [name for name in self.contract.stored(self.contract.outcome.columns) if name not in columns]
             known = _read(self.outcomes, ds.field(KEY).isin(records[KEY]), [KEY, *own])
             records = records.join(known, keys=KEY, join_type="left outer").sort_by(KEY)
             columns += own
-        _place(records.select(columns), folder / f"records-{end}.parquet")
+        _place(_named(records.select(columns)), folder / f"records-{end}.parquet")
         self._land_outcomes(
             folder,
             f"outcomes-{end}.parquet",
@@ -196,8 +197,9 @@ class LakeHistory:
 
     def _land_outcomes(self, folder: Path, name: str, wanted: "ds.Expression") -> None:
         if self.contract.outcome.files is not None:
-            columns = list(self.contract.outcome.columns)
-            _place(_read(self.outcomes, wanted, [KNOWN_AT, *columns]).sort_by(KNOWN_AT).select(columns), folder / name)
+            columns = list(self.contract.stored(self.contract.outcome.columns))
+            rows = _read(self.outcomes, wanted, [KNOWN_AT, *columns]).sort_by(KNOWN_AT)
+            _place(_named(rows.select(columns)), folder / name)
 
 
 def _as_exported(contract: Contract) -> Contract:
@@ -215,7 +217,14 @@ def _as_exported(contract: Contract) -> Contract:
 
 
 def _plain(columns: Columns) -> Columns:
-    return {name: column.model_copy(update={"format": None}) for name, column in columns.items()}
+    """Columns as our own files write them, whatever their first files did."""
+    kept = ("type", "unit", "min", "max", "values", "unseen", "required", "exclude")
+    return {name: Column(**{setting: getattr(column, setting) for setting in kept}) for name, column in columns.items()}
+
+
+def _named(rows: "pa.Table") -> "pa.Table":
+    """Rows of the lake under the names that the contract has."""
+    return rows.rename_columns([column_names.exact(name) for name in rows.column_names])
 
 
 def _span(location: str) -> tuple[date, date]:

@@ -73,7 +73,8 @@ def with_scores(records: DataFrame, contract: Contract, model: ModelVersion, fol
     """`_key`, `_time`, `_batch`, `score` and `prediction` of rows of `features`."""
     spark = records.sparkSession
     files = spark.sparkContext.broadcast(pack(folder))
-    predict = _predictor(files, model.digest, contract.kind, contract.scoring.threshold)
+    shown = {contract.stored_names[column.name]: column.name for column in contract.model_columns}
+    predict = _predictor(files, model.digest, contract.kind, contract.scoring.threshold, shown)
     schema = f"{KEY} string, {TIME} timestamp, {BATCH} bigint, score double, prediction {_PREDICTION[contract.kind]}"
     return records.mapInArrow(predict, schema)
 
@@ -118,7 +119,7 @@ def pack(folder: Path) -> dict[str, bytes]:
 
 
 def _predictor(
-    files: Any, digest: str, kind: Kind, threshold: float
+    files: Any, digest: str, kind: Kind, threshold: float, shown: Mapping[str, str]
 ) -> "Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]":
     def predict(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         import pyarrow as pa
@@ -127,8 +128,8 @@ def _predictor(
         for batch in batches:
             if loaded is None:
                 loaded = _loaded(files.value, digest)
-            names = [name for name in batch.schema.names if name not in (KEY, TIME, BATCH)]
-            answer = loaded.pyfunc.predict(batch.select(names).to_pandas())
+            names = [name for name in batch.schema.names if name in shown]
+            answer = loaded.pyfunc.predict(batch.select(names).to_pandas().rename(columns=shown))
             score, prediction = decide(kind, answer, threshold, getattr(loaded.model, "classes_", None))
             yield pa.RecordBatch.from_arrays(
                 [batch.column(name) for name in (KEY, TIME, BATCH)]

@@ -139,6 +139,7 @@ def _features(settings: Settings, contract: Contract, key: str, version: int) ->
         )
     # Together, so that a column that is missing in one of them has its type from both.
     frame = pa.concat_tables([mine.slice(0, 1), others]).to_pandas()
+    frame = frame.rename(columns={contract.stored_names[column.name]: column.name for column in contract.model_columns})
     return frame.iloc[:1], frame.iloc[1:]
 
 

@@ -111,6 +111,8 @@ def ingest(use_case: str, landing: Path | None, queue: bool, json_: bool) -> Non
             f"Batch {batch.batch}: {batch.received:,} received, {batch.accepted:,} accepted, {batch.quarantined:,} "
             f"quarantined.\nChecks: {_short(batch.report)}"
         )
+        for reason in batch.unread.values():
+            click.echo(f"Not taken in: {reason}")
 
 
 @command()

@@ -225,7 +225,7 @@ def test_an_outcome_is_known_when_received_or_for_bulk_as_the_contract_says(spar
         return {key: (target, (known_at - at) / HOUR) for key, target, known_at in rows.itertuples(index=False)}
 
     assert known(make_home().contract) == {"live": (1.0, 5.0), "bulk": (1.0, 48.0), "corrected": (0.0, 48.0)}
-    stated = make_home(('known_after = "2 days"', 'known_at = "ordered_at + make_dt_interval(0, int(refund))"'))
+    stated = make_home(('known_after = "2 days"', 'known_at = "ordered_at + refund * INTERVAL 1 HOUR"'))
     assert known(stated.contract) == {"live": (1.0, 5.0), "bulk": (1.0, 3.0), "corrected": (0.0, 6.0)}
     # Without a time of its own nothing tells but the arrival.
     timeless = make_home(('time = "ordered_at"\n', ""), ('newest = "7 days"', 'newest = "20 %"'))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contender.errors import UnreadableFile
-from contender.ingestion.file_format import describe, normalise
+from contender.ingestion.file_format import describe
 from contender.ingestion.file_reader import Chunk, digest, read_chunks
 
 HEADER = b"id,name,amount\n"
@@ -54,10 +54,8 @@ def parquet(**columns) -> bytes:
         pytest.param(HEADER + b"1,a,2\n" + bytes(500), "a.csv", "NUL", id="mostly NUL"),
         pytest.param(b"id:name\n1:a\n2:b\n", "a.csv", "delimiter", id="no known delimiter"),
         pytest.param(b"id,name,x\n" + b"1;2;3\n" * 9, "a.csv", "delimiter", id="header and rows disagree"),
-        pytest.param(b"id,a b,a_b\n1,2,3\n", "a.csv", "two columns named 'a_b'", id="same name after cleaning"),
-        pytest.param(b"id,Name,name\n1,2,3\n", "a.csv", "two columns", id="same name but for case"),
         pytest.param(cut_gzip(HEADER + ROWS * 999), "a.csv.gz", "breaks off after", id="truncated gzip"),
-        pytest.param(b"[{}]", "a.json", "one JSON list", id="a JSON list"),
+        pytest.param(b"[{}]", "a.json", "no JSON object", id="a JSON list without an object"),
         pytest.param(b"nothing\n", "a.jsonl", "no JSON object", id="no JSON in JSON lines"),
         pytest.param(b"id,a\n1,2\n", "a.parquet", "Parquet", id="text under .parquet"),
         pytest.param(parquet(a=[1, 2])[:-20], "a.parquet", "Parquet", id="truncated Parquet"),
@@ -207,19 +205,20 @@ def test_json_lines_keep_values_as_text_and_refuse_broken_lines(tmp_path):
         b"[1, 2]\n"
         b'{"id": "\\ud800"}\n'
         b'{"id": "caf\xc3"}\n'
-        b'{"x y": 1, "x_y": 2}\n'
+        b'{"x_y": 1, "x_y": 2}\n'
         b'{"id": 8}\n'
         b'{"id": 9, "la'
     )
     path = landed(tmp_path, content, "a.jsonl")
-    assert describe(path).header == ("id", "x_y", "ok", "tags", "late")
+    assert describe(path).header == ("id", "x y", "ok", "tags", "late", "x_y")
     columns, bad = read(path)
     assert columns == {
         "id": ["1", "2", "8"],
-        "x_y": ["1.5", None, None],
+        "x y": ["1.5", None, None],
         "ok": ["true", None, None],
         "tags": ['["a", {"b": 1}]', None, None],
         "late": [None, "new", None],
+        "x_y": [None, None, None],
     }
     assert [row.row_number for row in bad] == [3, 4, 5, 6, 7, 9]
     assert describe(landed(tmp_path, content, "a.txt")).format == "jsonl"
@@ -242,7 +241,7 @@ def test_parquet_reads_like_text(tmp_path):
     assert not bad
     assert columns == {
         "id": ["1", "2", None],
-        "x": ["0.1", "nan", None],
+        "x": ["0.1", None, None],
         "single": ["0.1", "2.5", "1.0"],
         "ok": ["true", "false", None],
         "at": ["2024-01-02T03:04:05", "2024-01-02T03:04:05.250000", None],
@@ -251,18 +250,130 @@ def test_parquet_reads_like_text(tmp_path):
     }
 
 
+NAMES = (
+    "Net price (EUR)",
+    "customer.age",
+    "a`b",
+    "a;b",
+    "_key",
+    "sélect",
+    "🙂",
+    "Имя",
+    "what?",
+    "[x]",
+    "x" * 200,
+    "%",
+    "*",
+)
+
+
+def test_a_column_is_called_what_the_file_calls_it(tmp_path):
+    import csv
+
+    text = io.StringIO()
+    csv.writer(text).writerows([[f" {name} " for name in NAMES], range(len(NAMES)), range(len(NAMES))])
+    columns, bad = read(landed(tmp_path, text.getvalue().encode()))
+    assert not bad
+    assert columns == {name: [str(place)] * 2 for place, name in enumerate(NAMES)}
+
+
 @pytest.mark.parametrize(
-    ("name", "clean"),
+    ("header", "names"),
     [
-        (" Amount (EUR) ", "Amount__EUR_"),
-        ("_key", "x_key"),
-        ("a,b;c{d}e=f\tg\nh", "a_b_c_d_e_f_g_h"),
-        ("plain", "plain"),
-        ("(x)", "x_x_"),
+        pytest.param("id,price,price", ("id", "price", "price_2"), id="a name twice"),
+        pytest.param("id,Price,price", ("id", "Price", "price"), id="names that differ by case"),
+        pytest.param("id,a,a,a_2,a", ("id", "a", "a_2", "a_2_2", "a_3"), id="a name that a number makes"),
+        pytest.param("id,,x", ("id", "column_2", "x"), id="no name"),
+        pytest.param("id,x,,", ("id", "x"), id="delimiters at the end"),
     ],
 )
-def test_column_names_become_names_a_table_can_carry(name, clean):
-    assert normalise(name) == clean
+def test_doubled_and_nameless_columns_get_names(tmp_path, header, names):
+    row = ",".join("1" if name or place < 2 else "" for place, name in enumerate(header.split(",")))
+    assert describe(landed(tmp_path, f"{header}\n{row}\n{row}\n".encode())).header == names
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("Sales 2024\n\nid;x;y\n1;2;3\n4;5;6\n", id="a title and a blank line"),
+        pytest.param("Sales 2024;;\nmade on;;\nid;x;y\n1;2;3\n4;5;6\n", id="two titles with delimiters"),
+        pytest.param("sep=;\nid;x;y\n1;2;3\n4;5;6\n", id="what tells Excel the delimiter"),
+        pytest.param("id;x;y;;\n1;2;3;;\n;;;;\n;;;;\n4;5;6;;\n;;;;\n", id="delimiters at the end and blank rows"),
+        pytest.param("id;x;y\n1;2;3;\n4;5;6;\n", id="delimiters at the end of rows alone"),
+        pytest.param("\ufeffid;x;y\r\n1;2;3\r\n \r\n4;5;6", id="a byte order mark, and no last line end"),
+        pytest.param("id;x;y\n;kg;cm\n1;2;3\n4;5;6\n" + "7;8;9\n" * 6, id="units below the header"),
+        pytest.param("group A;;group B\nid;x;y\n1;2;3\n4;5;6\n", id="groups above the header"),
+        pytest.param("# made by a machine\nid\tx\ty\n1\t2\t3\n4\t5\t6\n", id="a comment"),
+    ],
+)
+def test_the_header_is_found_among_what_people_write_around_a_table(tmp_path, content):
+    columns, bad = read(landed(tmp_path, content.encode()))
+    assert not bad
+    assert list(columns) == ["id", "x", "y"]
+    assert [values[:2] for values in columns.values()] == [["1", "4"], ["2", "5"], ["3", "6"]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("id,x,y\n1,n/a,-\n2,5,6\n" + "3,5,6\n" * 9, id="gaps in the first row"),
+        pytest.param("id,x,y\nz,a,b\n1,c,d\n2,e,f\n" + "3,g,h\n" * 9, id="texts"),
+        pytest.param("a,b\n1,2\n", id="one row"),
+        pytest.param("name,note\nx,\ny,\nz,\n", id="a column without a value"),
+    ],
+)
+def test_no_row_of_data_is_taken_for_a_header(tmp_path, content):
+    columns, bad = read(landed(tmp_path, content.encode()))
+    lines = content.strip().split("\n")
+    assert not bad
+    assert list(columns) == lines[0].split(",")
+    assert list(map(list, zip(*columns.values(), strict=True))) == [line.split(",") for line in lines[1:]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param('[{"id": 1, "of": {"x": 2}}, {"id": 9007199254740993, "of": {"x": null}}]', id="a list on a line"),
+        pytest.param(
+            '[\n  {\n    "id": 1,\n    "of": {"x": 2}\n  },\n  {"id": 9007199254740993, "of": null}\n]\n', id="indented"
+        ),
+        pytest.param('{"id": 1, "of": {"x": 2}}\n{"id": 9007199254740993}\n', id="lines"),
+        pytest.param('{\n "id": 1, "of": {"x": 2}\n}\n{\n "id": 9007199254740993\n}\n', id="objects over lines"),
+    ],
+)
+def test_json_of_any_layout_is_read_exactly_and_flattened_one_level(tmp_path, content):
+    columns, bad = read(landed(tmp_path, content.encode(), "a.json"))
+    assert not bad
+    assert (columns["id"], columns["of.x"]) == (["1", "9007199254740993"], ["2", None])
+
+
+def test_a_json_list_is_read_in_bounded_pieces(tmp_path):
+    rows = ", ".join(f'{{"id": {n}, "text": "{"x" * 40}"}}' for n in range(60_000))
+    path = landed(tmp_path, f"[{rows}]".encode(), "a.json")
+    assert [len(chunk.row_numbers) for chunk in read_chunks(path, describe(path), rows=20_000)] == [20_000] * 3
+    columns, _ = read(landed(tmp_path, f"[{rows}".encode(), "b.json"))
+    assert columns["id"] == [str(n) for n in range(60_000)]
+    columns, bad = read(landed(tmp_path, f"[{rows[:-5]}".encode(), "c.json"))
+    assert (len(columns["id"]), [row.row_number for row in bad]) == (59_999, [60_000])
+
+
+def test_numbers_beyond_floating_point_keep_their_digits(tmp_path):
+    import pyarrow as pa
+
+    big = 18446744073709551615
+    content = parquet(
+        unsigned=pa.array([big, None], pa.uint64()),
+        exact=pa.array([None, "12345678901234567890.12"]).cast(pa.decimal128(30, 2)),
+    )
+    columns, _ = read(landed(tmp_path, content, "a.parquet"))
+    assert columns == {"unsigned": [str(big), None], "exact": [None, "12345678901234567890.12"]}
+    columns, _ = read(landed(tmp_path, b'{"id": 18446744073709551615, "x": 0.12345678901234567890}', "a.jsonl"))
+    assert columns == {"id": [str(big)], "x": ["0.12345678901234567890"]}
+
+
+def test_lists_and_structures_of_parquet_are_named_as_unused(tmp_path):
+    path = landed(tmp_path, parquet(id=[1], tags=[["a"]], of=[{"x": 1}]), "a.parquet")
+    assert describe(path).unused == ("tags", "of")
 
 
 def test_an_unnamed_column_is_named_by_its_place(tmp_path):
