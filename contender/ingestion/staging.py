@@ -191,7 +191,8 @@ def _told_once(settings: Settings, contract: Contract, fits: Sequence[Fit]) -> t
     """What is to be told of files that are not as the contract has them; an undeclared column only the first time."""
     memory = settings.state / "told" / f"{contract.name}.json"
     known = set(json.loads(memory.read_text(encoding="utf-8"))) if memory.is_file() else set[str]()
-    new = {name for fit in fits for name in fit.more if not re.fullmatch(r"column_\d+", name)} - known
+    undeclared = {name for fit in fits for name in fit.more if not re.fullmatch(r"column_\d+", name)}
+    new = undeclared - known
     unused = {name for fit in fits for name in fit.form.unused} - known
     notes = []
     for columns, files in _by_columns(fits, lambda fit: new.intersection(fit.more)):
@@ -202,7 +203,7 @@ def _told_once(settings: Settings, contract: Contract, fits: Sequence[Fit]) -> t
         near = [
             f"was '{name}' renamed to '{close[0]}'?"
             for name in columns.strip("'").split("', '")
-            if (close := get_close_matches(name, sorted(new), n=1, cutoff=0.6))
+            if (close := get_close_matches(name, sorted(undeclared), n=1, cutoff=0.6))
         ]
         notes.append(f"{files}: missing are the columns {columns}{'; ' if near else '.'}{' '.join(near)}")
     for fit in fits:
