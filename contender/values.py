@@ -60,8 +60,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Ingested:
-    """What became of one batch. `received == accepted + quarantined`, counted in rows.
+    """What became of one batch, counted in rows.
 
+    `received == accepted + quarantined + repeated`; a repeated row says nothing that is not in the lake already.
     `unread` says why files could not be read, by their names; `notes` are sentences about what was taken in although it
     is not as the contract has it.
     """
@@ -77,10 +78,12 @@ class Ingested:
     report: str = ""
     unread: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    repeated: int = 0
 
     def __post_init__(self) -> None:
-        if self.received != self.accepted + self.quarantined:
-            raise AssertionError(f"batch {self.batch}: {self.received} != {self.accepted} + {self.quarantined}")
+        parts = (self.accepted, self.quarantined, self.repeated)
+        if self.received != sum(parts):
+            raise AssertionError(f"batch {self.batch}: {self.received} != {' + '.join(map(str, parts))}")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def tell_ingested(settings: Settings, contract: Contract, batch: Ingested) -> No
         "received": batch.received,
         "accepted": batch.accepted,
         "quarantined": batch.quarantined,
+        "repeated": batch.repeated,
         "records": batch.records,
         "outcomes": batch.outcomes,
     }

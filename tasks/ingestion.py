@@ -52,7 +52,9 @@ def take_in(settings: Settings, contract: Contract, batch: BatchPlan) -> Ingeste
             raise
         tell(
             f"batch {ingested.batch}: {ingested.received:,} rows received, {ingested.accepted:,} accepted, "
-            f"{ingested.quarantined:,} quarantined" + _unread(ingested)
+            f"{ingested.quarantined:,} quarantined"
+            + (f", {ingested.repeated:,} came before" if ingested.repeated else "")
+            + _unread(ingested)
         )
     show(contract.name, "batch", f"{contract.name}: batch {batch.batch}", _page(ingested, findings))
     return ingested
@@ -77,7 +79,7 @@ def _page(ingested: Ingested, findings: list[ExpectationResult]) -> list[str]:
     failing = [finding for finding in findings if finding.failing or not finding.holds]
     return [
         *table(
-            ["received", "accepted", "quarantined", "records", "outcomes"],
+            ["received", "accepted", "quarantined", "came before", "records", "outcomes"],
             [
                 [
                     f"{n:,}"
@@ -85,6 +87,7 @@ def _page(ingested: Ingested, findings: list[ExpectationResult]) -> list[str]:
                         ingested.received,
                         ingested.accepted,
                         ingested.quarantined,
+                        ingested.repeated,
                         ingested.records,
                         ingested.outcomes,
                     )

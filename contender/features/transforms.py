@@ -16,6 +16,7 @@ from pyspark.sql.window import WindowSpec
 
 from contender.contracts.contract import Contract
 from contender.contracts.sections import History
+from contender.ingestion.file_order import natural_of
 from contender.ingestion.row_checks import complete
 from contender.values import BATCH, FILE, KEY, KNOWN_AT, RECEIVED, ROW, TARGET, TIME
 
@@ -29,23 +30,37 @@ def definition_of(contract: Contract) -> str:
 
 
 def known_outcomes(records: DataFrame, outcomes: DataFrame, contract: Contract) -> DataFrame:
-    """The newest outcome of each record, with `_time` and `_batch` of the record and `_known_at`.
+    """The outcome of each record that counts, with `_time` and `_batch` of the record and `_known_at`.
 
     What arrives live is known when it is received. A record that was itself received after its outcome would have
     been known is history loaded in bulk: then the contract says when the outcome was known. Without a time column
     all that tells is when something arrived, unless the contract has an expression for it.
+
+    Of several outcomes the one known last counts, where a column tells when each was known; else, and of those known
+    at the same time, the one that arrived last, of files that arrived together the last by its name.
     """
     records = complete(records, contract.stored(contract.records.columns))
     outcomes = complete(outcomes, contract.stored(contract.outcome.columns))
     outcome_columns = [F.col(f"`{name}`") for name in contract.stored(contract.outcome.columns)]
-    # The newest wins: a struct compares by its fields in order, and batch, file and row come first.
-    received = F.struct(BATCH, FILE, ROW, TARGET, RECEIVED, F.struct(*outcome_columns).alias("outcome"))
-    ours = (
-        outcomes.groupBy(KEY)
-        .agg(F.max(received).alias("_newest"))
-        .select(KEY, f"_newest.{TARGET}", F.col(f"_newest.{RECEIVED}").alias("_outcome_received"), "_newest.outcome")
+    # A struct compares by its fields in order.
+    arrival = (F.col(RECEIVED), F.col(BATCH), natural_of(FILE), F.col(FILE), F.col(ROW))
+    placed = outcomes.select(
+        KEY,
+        TARGET,
+        F.col(RECEIVED).alias("_outcome_received"),
+        F.struct(*outcome_columns).alias("outcome"),
+        F.struct(*[part.alias(f"_{place}") for place, part in enumerate(arrival)]).alias("_arrival"),
     )
-    return _with_known_at(records.join(ours, on=KEY, how="inner"), records, contract)
+    ours = F.struct("_arrival", TARGET, "_outcome_received", "outcome")
+    of_outcome = (TARGET, "_outcome_received", "outcome")
+    if contract.outcome.known_at is None:
+        newest = placed.groupBy(KEY).agg(F.max(ours).alias("_newest"))
+        chosen = newest.select(KEY, *[F.col(f"_newest.{name}").alias(name) for name in of_outcome])
+        return _with_known_at(records.join(chosen, on=KEY, how="inner"), records, contract)
+    # When an outcome was known may depend on its record.
+    every = _with_known_at(records.join(placed, on=KEY, how="inner"), records, contract)
+    latest = Window.partitionBy(KEY).orderBy(F.desc_nulls_last("_stated"), F.desc("_arrival"))
+    return every.withColumn("_rank", F.row_number().over(latest)).where("_rank = 1").drop("_rank", "_arrival")
 
 
 def every_outcome(records: DataFrame, outcomes: DataFrame, contract: Contract) -> DataFrame:
@@ -69,7 +84,8 @@ def _with_known_at(joined: DataFrame, records: DataFrame, contract: Contract) ->
         assert contract.known_at is not None, "the contract has one of both"
         joined, stated = named, F.expr(contract.known_at.spark(contract.stored_names)).cast("timestamp")
     live = (F.col(RECEIVED) < stated) & F.lit(contract.records.time is not None)
-    return joined.withColumn(KNOWN_AT, F.when(live, F.col("_outcome_received")).otherwise(stated))
+    known = joined.withColumn("_stated", stated)
+    return known.withColumn(KNOWN_AT, F.when(live, F.col("_outcome_received")).otherwise(F.col("_stated")))
 
 
 def with_lookups(records: DataFrame, lookups: Mapping[str, DataFrame], contract: Contract) -> DataFrame:

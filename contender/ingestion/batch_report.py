@@ -17,6 +17,7 @@ def page(
         "received": ingested.received,
         "accepted": ingested.accepted,
         "quarantined": ingested.quarantined,
+        "came before": ingested.repeated,
         "records": ingested.records,
         "outcomes": ingested.outcomes,
     }

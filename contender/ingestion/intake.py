@@ -1,12 +1,14 @@
 """Takes one batch into the lake: good rows into `records` and `outcomes`, all others into `quarantine` with reasons.
 
 Each table is written once per batch, as a Delta transaction that carries the batch's number, so that a batch cut off
-half-way and run again adds nothing twice. What is accepted and what is quarantined add up to what was received.
+half-way and run again adds nothing twice. What is accepted, quarantined and repeated adds up to what was received.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,12 +17,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contender.contracts.contract import Contract
-from contender.errors import BatchRefused, ContractError
-from contender.ingestion import batch_report, batches, quarantine, staging
-from contender.ingestion.batches import BatchPlan, Source
+from contender.errors import BatchRefused, ContractError, DataError
+from contender.ingestion import batch_report, batches, quarantine, repeats, retries, staging
+from contender.ingestion.batches import BatchPlan, FileResult, Source
 from contender.ingestion.drawn_times import with_drawn_times
 from contender.ingestion.expectations import ExpectationResult
-from contender.ingestion.staging import Staged
+from contender.ingestion.quarantine import Refusal
+from contender.ingestion.staging import Staged, Take
 from contender.ingestion.validation import ConformedRows, conform_rows
 from contender.lake import spark_session, tables
 from contender.settings import Settings
@@ -34,17 +37,52 @@ T = TypeVar("T")
 SOURCES: tuple[Source, Source] = ("records", "outcomes")
 
 
-def take_in(
-    settings: Settings, contract: Contract, batch: BatchPlan, progress: Progress
-) -> tuple[Ingested, list[ExpectationResult]]:
-    """Check a planned batch and write it; the findings are those of Great Expectations.
+@dataclass(frozen=True)
+class Examined:
+    """A batch that was read and checked, and what is to become of it; nothing of it is written."""
 
-    Raises:
-        BatchRefused: more rows fail than the contract allows, or the batch as a whole breaks an expectation. All of
-            its rows are in `quarantine` then.
-    """
+    batch: BatchPlan
+    staged: Staged
+    parts: list[ConformedRows]
+    unparsed: DataFrame | None
+    broken: Mapping[str, Counter[str]]
+    refusals: Mapping[Source, Refusal]
+
+    @property
+    def quarantined(self) -> int:
+        """Rows that cannot be accepted."""
+        of_parts = sum(part.total if part.source in self.refusals else part.bad for part in self.parts)
+        return of_parts + sum(reasons.total() for reasons in self.broken.values())
+
+    @property
+    def repeated(self) -> int:
+        return sum(part.repeated for part in self.parts if part.source not in self.refusals)
+
+    @property
+    def received(self) -> int:
+        return sum(self.staged.rows.values())
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many rows have which reason."""
+        return sum([*(part.reasons for part in self.parts), *self.broken.values()], Counter())
+
+    def quarantine_frame(self, settings: Settings, contract: Contract) -> DataFrame | None:
+        """What goes to quarantine, with each reason; None where nothing does."""
+        if not self.quarantined and not self.staged.refused:
+            return None
+        frames = [quarantine.rows_of(part, self.refusals.get(part.source)) for part in self.parts]
+        if self.unparsed is not None:
+            frames.append(quarantine.unparsed_rows(self.unparsed, self.refusals))
+        if self.staged.refused:
+            spark = spark_session.session(settings)
+            frames.append(quarantine.refused_files(settings, contract, self.batch, self.staged, spark))
+        return reduce(DataFrame.unionByName, frames)
+
+
+def examine(settings: Settings, contract: Contract, batch: BatchPlan, staged: Staged, progress: Progress) -> Examined:
+    """Check what was staged of a batch against the contract, and write none of it."""
     spark = spark_session.session(settings)
-    staged = staging.stage(settings, contract, batch, progress)
     sources: list[Source] = [source for source in SOURCES if _has_rows(staged, batch, source)]
     # Side by side, as also below: for a day's rows Spark plans longer than it computes, on one core.
     parts = _side_by_side(lambda source: conform_rows(settings, contract, batch, staged, source, spark), sources)
@@ -56,42 +94,83 @@ def take_in(
     unparsed = spark.read.parquet(str(staged.folder / "bad")) if staged.has("bad") else None
     # Now, because the staged rows are gone once the batch is closed.
     broken = quarantine.broken_rows(unparsed) if unparsed is not None else {}
-    refusal = quarantine.refusal_of(contract, parts, broken)
-    quarantined = [quarantine.rows_of(part, refusal) for part in parts]
-    if unparsed is not None:
-        quarantined.append(quarantine.unparsed_rows(unparsed, refusal))
-    if staged.refused:
-        quarantined.append(quarantine.refused_files(settings, contract, batch, staged, spark))
-    bad = sum(part.total if refusal else part.bad for part in parts)
-    bad += sum(reasons.total() for reasons in broken.values())
-    if bad or staged.refused:
-        _append(settings, contract, "quarantine", reduce(DataFrame.unionByName, quarantined), batch)
-    accepted = {"records": 0, "outcomes": 0}
-    if refusal is None:
-        accepted = _accept(settings, contract, parts, batch)
-    received = sum(staged.rows.values())
-    reasons = sum([*(part.reasons for part in parts), *broken.values()], Counter())
+    return Examined(batch, staged, parts, unparsed, broken, quarantine.refusals_of(contract, parts, broken))
+
+
+def take_in(
+    settings: Settings, contract: Contract, batch: BatchPlan, progress: Progress
+) -> tuple[Ingested, list[ExpectationResult]]:
+    """Check a planned batch and write it; the findings are those of Great Expectations.
+
+    Raises:
+        BatchRefused: more rows of a kind fail than the contract allows, or its files as a whole break an expectation.
+            All of its rows are in `quarantine` then, and those of the other kind are taken in.
+        DataError: a file of the batch is no longer there, or is another; the batch is abandoned then.
+    """
+    staged, takes = _stage(settings, contract, batch, progress)
+    examined = examine(settings, contract, batch, staged, progress)
+    quarantined = examined.quarantine_frame(settings, contract)
+    if quarantined is not None:
+        for file in batch.files:
+            if file.digest in staged.refused:
+                staging.keep_refused(settings, contract.name, file, takes.get(file.digest))
+        _append(settings, contract, "quarantine", quarantined, batch, {})
+    arrived = {file.name: takes[file.digest].arrived for file in batch.files if file.digest in takes}
+    accepted = _accept(settings, contract, examined, {name: at for name, at in arrived.items() if at})
     ingested = Ingested(
         batch=batch.batch,
         files=len(batch.files),
-        received=received,
-        accepted=received - bad,
-        quarantined=bad,
+        received=examined.received,
+        accepted=examined.received - examined.quarantined - examined.repeated,
+        quarantined=examined.quarantined,
+        repeated=examined.repeated,
         records=accepted["records"],
         outcomes=accepted["outcomes"],
-        reasons=dict(reasons),
+        reasons=dict(examined.reasons),
         report=str(settings.state / "reports" / contract.name / f"batch-{batch.batch}.html"),
         unread={file.name: staged.refused[file.digest] for file in batch.files if file.digest in staged.refused},
         notes=staged.notes,
     )
-    findings = [finding for part in parts for finding in part.findings]
+    findings = [finding for part in examined.parts for finding in part.findings]
+    refusal = quarantine.refusal_told(examined.refusals, examined.parts) if examined.refusals else None
     report = Path(ingested.report)
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(batch_report.page(contract.name, ingested, findings, refusal=refusal), encoding="utf-8")
-    batches.close(settings, contract, batch, "refused" if refusal else "done", staged.rows, staged.refused)
+    staging.remember_told(settings, contract, staged)
+    batches.close(settings, contract, batch, "done", _results(examined))
     if refusal:
         raise BatchRefused(f"{refusal} What failed is in {report}.")
     return ingested, findings
+
+
+def _stage(
+    settings: Settings, contract: Contract, batch: BatchPlan, progress: Progress
+) -> tuple[Staged, dict[str, Take]]:
+    """The rows of a batch. What was read before, and then cut off, is not read again."""
+    folder = batches.staging_of(settings, contract.name, batch.batch)
+    takes = retries.takes_of(settings, contract, batch)
+    if (staged := staging.staged_before(folder)) is not None:
+        return staged, takes
+    for file in batch.files:
+        take = takes[file.digest]
+        if take.path is None and not take.kept:
+            reason = f"{file.path} has gone or changed since batch {batch.batch} was planned with it"
+            batches.abandon(settings, contract, batch, reason)
+            raise DataError(
+                f"{reason}; batch {batch.batch} is abandoned and nothing of it is kept: run again to take in what is "
+                "there now."
+            )
+    return staging.stage(settings, contract, batch, takes, folder, progress), takes
+
+
+def _results(examined: Examined) -> dict[str, FileResult]:
+    staged = examined.staged
+    found = {}
+    for file in examined.batch.files:
+        refused = examined.refusals.get(file.source)
+        why = staged.refused.get(file.digest) or (refused.why if refused else None)
+        found[file.digest] = FileResult(staged.rows.get(file.digest), staged.last_rows.get(file.digest), why)
+    return found
 
 
 def target_of(contract: Contract, frame: DataFrame) -> "Column":
@@ -124,8 +203,20 @@ def _has_rows(staged: Staged, batch: BatchPlan, source: Source) -> bool:
     return any(file.source == source and staged.rows.get(file.digest) for file in batch.files)
 
 
-def _append(settings: Settings, contract: Contract, table: str, rows: DataFrame, batch: BatchPlan) -> None:
-    stamped = rows.withColumn(BATCH, F.lit(batch.batch).cast("bigint")).withColumn(RECEIVED, F.lit(batch.at))
+def _append(
+    settings: Settings,
+    contract: Contract,
+    table: str,
+    rows: DataFrame,
+    batch: BatchPlan,
+    arrived: Mapping[str, datetime],
+) -> None:
+    """Write rows with their batch and when they arrived: what quarantine held came when its file did."""
+    received = F.lit(batch.at)
+    if arrived:
+        known = F.create_map(*[F.lit(part) for pair in arrived.items() for part in pair])
+        received = F.coalesce(known[F.col(FILE)], received)
+    stamped = rows.withColumn(BATCH, F.lit(batch.batch).cast("bigint")).withColumn(RECEIVED, received)
     from pyspark.errors import AnalysisException
 
     try:
@@ -139,10 +230,13 @@ def _append(settings: Settings, contract: Contract, table: str, rows: DataFrame,
         ) from None
 
 
-def _accept(settings: Settings, contract: Contract, parts: list[ConformedRows], batch: BatchPlan) -> dict[str, int]:
+def _accept(
+    settings: Settings, contract: Contract, examined: Examined, arrived: Mapping[str, datetime]
+) -> dict[str, int]:
     accepted = {"records": 0, "outcomes": 0}
     with_outcome = contract.outcome.files is None
-    good = {part.source: part.rows.where(F.size("_reasons") == 0) for part in parts}
+    news = (F.size("_reasons") == 0) & ~F.col(repeats.REPEATED)
+    good = {part.source: part.rows.where(news) for part in examined.parts if part.source not in examined.refusals}
     frames: dict[Source, DataFrame] = {}
     landed = good.get("records" if with_outcome else "outcomes")
     if landed is not None:
@@ -152,14 +246,15 @@ def _accept(settings: Settings, contract: Contract, parts: list[ConformedRows], 
             outcomes = outcomes.where(F.col(TARGET).isNotNull())
         frames["outcomes"] = outcomes.select(KEY, TARGET, FILE, ROW, *_named(contract, contract.outcome.columns))
     if "records" in good:
-        accepted["records"] = sum(part.total - part.bad for part in parts if part.source == "records")
-        records = good["records"]
+        (part,) = (part for part in examined.parts if part.source == "records")
+        accepted["records"] = part.total - part.bad - part.old
+        records = good["records"].where(~F.col(repeats.OLD))
         if contract.records.time is None:
-            records = _draw(settings, contract, records, frames.get("outcomes"), batch)
+            records = _draw(settings, contract, records, frames.get("outcomes"), examined.batch)
         frames["records"] = records.select(KEY, TIME, FILE, ROW, *_named(contract, contract.records.columns))
 
     def write(source: Source) -> None:
-        _append(settings, contract, source, frames[source], batch)
+        _append(settings, contract, source, frames[source], examined.batch, arrived)
         if source == "outcomes":
             # Not while it is written: of a batch that is taken up again, Delta may have nothing left to write.
             accepted["outcomes"] = frames["outcomes"].count()

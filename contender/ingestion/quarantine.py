@@ -1,7 +1,8 @@
-"""What of a batch is refused, and why: whether all of it is, and its rows as the table `quarantine` keeps them."""
+"""What of a batch is refused, and why: whether all of a kind is, and its rows as the table `quarantine` keeps them."""
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame
@@ -9,7 +10,7 @@ from pyspark.sql import functions as F
 
 from contender.contracts.contract import Contract
 from contender.ingestion import staging
-from contender.ingestion.batches import BatchPlan
+from contender.ingestion.batches import BatchPlan, Source
 from contender.ingestion.staging import Staged
 from contender.ingestion.validation import ConformedRows
 from contender.settings import Settings
@@ -29,26 +30,48 @@ def broken_rows(unparsed: DataFrame) -> dict[str, Counter[str]]:
     return found
 
 
-def refusal_of(contract: Contract, parts: list[ConformedRows], broken: Mapping[str, Counter[str]]) -> str | None:
-    """Why the batch as a whole cannot be trusted, and what to do; None where it can."""
-    for part in parts:
-        unparsed = broken.get(part.source, Counter[str]())
-        total = part.total + unparsed.total()
-        share = (part.bad + unparsed.total()) / total
-        if share > contract.batch.max_bad_share:
-            ((most, count),) = (part.reasons + unparsed).most_common(1)
-            return (
-                f"The batch is refused: {share:.1%} of its {total:,} {part.source} fail, the contract allows "
-                f"{contract.batch.max_bad_share:.1%}; most often: {most} ({count:,} rows{_samples(part, most)}). "
-                f"Mend the files or the contract{_way_out(most)} and run again."
+@dataclass(frozen=True)
+class Refusal:
+    """Why all files of a kind are refused, and what of the contract can be changed, where that is known."""
+
+    why: str
+    way_out: str = ""
+
+
+def refusals_of(
+    contract: Contract, parts: list[ConformedRows], broken: Mapping[str, Counter[str]]
+) -> dict[Source, Refusal]:
+    """Why the files of a kind cannot be trusted as a whole, by kind; a fault in one holds back no other."""
+    found = {part.source: _refusal_of(contract, part, broken.get(part.source, Counter[str]())) for part in parts}
+    return {source: refusal for source, refusal in found.items() if refusal}
+
+
+def _refusal_of(contract: Contract, part: ConformedRows, unparsed: Counter[str]) -> Refusal | None:
+    total = part.total + unparsed.total()
+    share = (part.bad + unparsed.total()) / total if total else 0.0
+    if share > contract.batch.max_bad_share:
+        ((most, count),) = (part.reasons + unparsed).most_common(1)
+        return Refusal(
+            f"{share:.1%} of its {total:,} {part.source} fail, the contract allows {contract.batch.max_bad_share:.1%}; "
+            f"most often: {most} ({count:,} rows{_samples(part, most)})",
+            _way_out(most),
+        )
+    for finding in part.findings:
+        if finding.whole_batch and not finding.holds:
+            return Refusal(
+                f"{part.source} fail '{finding.expectation}' {finding.column} (found {', '.join(finding.samples)}); "
+                "see batch.* in the contract"
             )
-        for finding in part.findings:
-            if finding.whole_batch and not finding.holds:
-                return (
-                    f"The batch is refused: {part.source} fail '{finding.expectation}' {finding.column} (found "
-                    f"{', '.join(finding.samples)}); see batch.* in the contract."
-                )
     return None
+
+
+def refusal_told(refusals: Mapping[Source, Refusal], parts: list[ConformedRows]) -> str:
+    """What is refused and why, what was taken in all the same, and what to do."""
+    others = [part.source for part in parts if part.source not in refusals]
+    beside = f" Its {' and '.join(others)} are taken in all the same." if others else ""
+    why = "; ".join(refusal.why for refusal in refusals.values())
+    ways = "".join(dict.fromkeys(refusal.way_out for refusal in refusals.values()))
+    return f"The batch is refused: {why}.{beside} Mend the files or the contract{ways} and run again."
 
 
 def _samples(part: ConformedRows, reason: str) -> str:
@@ -83,8 +106,8 @@ def _way_out(reason: str) -> str:
     return f" ({reason.partition(': ')[0]}: {way})" if way else ""
 
 
-def rows_of(part: ConformedRows, refusal: str | None) -> DataFrame:
-    """The rows that were read and cannot be accepted: those with a reason, or all once the batch is refused."""
+def rows_of(part: ConformedRows, refusal: Refusal | None) -> DataFrame:
+    """The rows that were read and cannot be accepted: those with a reason, or all once their kind is refused."""
     rows = part.rows if refusal else part.rows.where(F.size("_reasons") > 0)
     reasons = F.array_append("_reasons", F.lit(_WHOLE_BATCH)) if refusal else F.col("_reasons")
     return rows.select(
@@ -97,11 +120,12 @@ def rows_of(part: ConformedRows, refusal: str | None) -> DataFrame:
     )
 
 
-def unparsed_rows(unparsed: DataFrame, refusal: str | None) -> DataFrame:
-    """The rows that could not be read."""
-    reasons = F.array("reason", F.lit(_WHOLE_BATCH)) if refusal else F.array("reason")
+def unparsed_rows(unparsed: DataFrame, refusals: Mapping[Source, Refusal]) -> DataFrame:
+    """The rows that could not be taken apart, each as its own text: of kind `line`."""
+    refused = F.col("_source").isin(*refusals) if refusals else F.lit(False)
+    reasons = F.when(refused, F.array("reason", F.lit(_WHOLE_BATCH))).otherwise(F.array("reason"))
     return unparsed.select(
-        F.lit("row").alias("kind"),
+        F.lit("line").alias("kind"),
         F.col("_source").alias("source"),
         F.col(FILE),
         F.col(ROW),

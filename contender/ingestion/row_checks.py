@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from contender import column_names
 from contender.contracts.sections import Column, Columns, ColumnType
 from contender.ingestion import cells
+from contender.ingestion.file_order import natural_of
 from contender.values import FILE, KEY, ROW, TIME
 
 _NEEDED: dict[ColumnType, str] = {
@@ -157,7 +158,7 @@ def mark_repeated(rows: DataFrame, known: DataFrame | None, columns: Mapping[str
     same, other = key_checks(key)
     content = F.xxhash64(*[F.col(_quoted(name)) for name in columns])
     marked = rows.withColumn("_content", content)
-    earlier = Window.partitionBy(KEY).orderBy(F.size("_reasons") > 0, TIME, FILE, ROW)
+    earlier = Window.partitionBy(KEY).orderBy(F.size("_reasons") > 0, TIME, natural_of(FILE), FILE, ROW)
     marked = marked.withColumn("_first", F.first("_content").over(earlier)).withColumn(
         "_place", F.row_number().over(earlier)
     )

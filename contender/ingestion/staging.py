@@ -1,13 +1,14 @@
-"""Turns the files of a batch into rows of strings in Parquet, and sets aside what cannot be read."""
+"""Turns the files of a batch into rows of strings in Parquet, and tells of what cannot be read."""
 
 import json
 import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING
 from contender.contracts.contract import Contract
 from contender.contracts.expressions import cells_of
 from contender.contracts.sections import Columns
-from contender.errors import DataError, UnreadableFile
-from contender.ingestion.batches import BatchPlan, LandedFile, Source, abandon, staging_of
+from contender.errors import UnreadableFile
+from contender.ingestion.batches import BatchPlan, LandedFile, Source
 from contender.ingestion.file_format import FileForm, describe
-from contender.ingestion.file_reader import BadRow, digest, read_chunks
+from contender.ingestion.file_reader import BadRow, Chunk, read_chunks
 from contender.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,81 +31,127 @@ _SMALL = 16 << 20
 
 
 @dataclass(frozen=True)
-class Staged:
-    """A batch as rows of strings in Parquet below `folder`; `rows` and `refused` (the reasons) by file digest.
+class KeptRow:
+    """A row that quarantine holds: its number in its file, and its values by column, or why it has none."""
 
-    `notes` are sentences about what was taken in although it is not as the contract has it.
+    number: int
+    raw: str
+    values: Mapping[str, str | None] | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Take:
+    """Which rows of a file are taken in: those after a row, and some before it; and where they are read.
+
+    Without a path the file is gone, and there is what quarantine kept of it. `arrived` is when it came first, where
+    that was in an earlier batch.
+    """
+
+    path: Path | None
+    after: int = 0
+    before: frozenset[int] = frozenset()
+    kept: tuple[KeptRow, ...] = ()
+    arrived: datetime | None = None
+
+    def wants(self, number: int) -> bool:
+        """Whether a row of the file is among them."""
+        return number > self.after or number in self.before
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A batch as rows of strings in Parquet below `folder`; all else by the digest of a file.
+
+    `rows` are those that were taken, `last_rows` the number of the last in the file, and `refused` says why nothing of
+    a file can be read. `notes` are sentences about what was taken in although it is not as the contract has it, and
+    `told` the columns that they are the first to tell of.
     """
 
     folder: Path
     rows: dict[str, int]
+    last_rows: dict[str, int]
     refused: dict[str, str]
     notes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
     def has(self, part: str) -> bool:
         return any((self.folder / part).glob("*.parquet"))
 
 
-def stage(settings: Settings, contract: Contract, batch: BatchPlan, progress: Callable[[str], None]) -> Staged:
-    """Read all files of a batch. One that was read before, and then cut off, is not read again.
+def staged_before(folder: Path) -> Staged | None:
+    """What is in the folder of a batch that was cut off after its files were read."""
+    marker = folder / "staged.json"
+    if not marker.is_file():
+        return None
+    kept = json.loads(marker.read_text(encoding="utf-8"))
+    return Staged(folder, **kept | {name: tuple(kept[name]) for name in ("notes", "told")})
+
+
+def stage(
+    settings: Settings,
+    contract: Contract,
+    batch: BatchPlan,
+    takes: Mapping[str, Take],
+    folder: Path,
+    progress: Callable[[str], None],
+) -> Staged:
+    """Read the files of a batch into a folder of its own; nothing else is written.
 
     Memory is bounded by 50,000 rows of a large file, or by one small file.
 
-    Raises:
-        DataError: a file of the batch is no longer there, or is another; the batch is abandoned then.
+    Args:
+        takes: what is wanted of each file, by its digest.
     """
-    folder = staging_of(settings, contract.name, batch.batch)
-    marker = folder / "staged.json"
-    if marker.is_file():
-        kept = json.loads(marker.read_text(encoding="utf-8"))
-        return Staged(folder, kept["rows"], kept["refused"], tuple(kept["notes"]))
-    for file in batch.files:
-        if not Path(file.path).is_file() or digest(Path(file.path)) != file.digest:
-            reason = f"{file.path} has gone or changed since batch {batch.batch} was planned with it"
-            abandon(settings, contract, batch, reason)
-            raise DataError(
-                f"{reason}; batch {batch.batch} is abandoned and nothing of it is kept: run again to take in what is "
-                "there now."
-            )
     shutil.rmtree(folder, ignore_errors=True)
     for part in ("records", "outcomes", "bad"):
         (folder / part).mkdir(parents=True)
     rows: dict[str, int] = {}
+    last_rows: dict[str, int] = {}
     refused: dict[str, str] = {}
-    found: list[Fit] = []
+    fits: list[Fit] = []
     with ExitStack() as open_files:
         shared: dict[Source, pq.ParquetWriter] = {}
         for place, file in enumerate(batch.files, start=1):
-            path = Path(file.path)
             columns = declared(contract, file.source)
-            cells = {cell: contract.stored_names[cell] for cell in cells_of(columns)}
+            read = _Reading(file.name, contract, columns, needed(contract, file.source), takes[file.digest])
             own = folder / file.source / f"{place:06}.parquet"
             try:
-                fit = fitted(path, describe(path), columns, needed(contract, file.source))
                 if file.size > _SMALL:
-                    good, bad = write_rows(path, fit.form, cells, own)
+                    with _writer(own, read.cells) as writer:
+                        for table in read.tables():
+                            writer.write_table(table)
                 else:
-                    tables, bad = _tables(path, fit.form, cells)
-                    good = sum(table.num_rows for table in tables)
+                    tables = list(read.tables())
                     if tables and file.source not in shared:
                         shared[file.source] = open_files.enter_context(
-                            _writer(folder / file.source / "small.parquet", cells)
+                            _writer(folder / file.source / "small.parquet", read.cells)
                         )
                     for table in tables:
                         shared[file.source].write_table(table)
             except UnreadableFile as error:
                 own.unlink(missing_ok=True)
-                refused[file.digest] = str(error)
-                _keep_refused(settings, contract.name, file)
+                refused[file.digest] = _as_landed(str(error), file, takes[file.digest])
             else:
-                rows[file.digest] = good + len(bad)
-                found.append(fit)
-                _write_bad(bad, file, folder / "bad" / f"{place:06}.parquet")
+                rows[file.digest], last_rows[file.digest] = read.good + len(read.bad), read.last_row
+                fits += [read.fit] if read.fit else []
+                _write_bad(read.bad, file, folder / "bad" / f"{place:06}.parquet")
             if place % max(1, len(batch.files) // 4) == 0:
                 progress(f"read {place:,} of {len(batch.files):,} files")
-    notes = _told_once(settings, contract, found)
-    marker.write_text(json.dumps({"rows": rows, "refused": refused, "notes": notes}), encoding="utf-8")
-    return Staged(folder, rows, refused, notes)
+    notes, told = _told_once(settings, contract, fits)
+    found = Staged(folder, rows, last_rows, refused, notes, told)
+    kept = {name: value for name, value in vars(found).items() if name != "folder"}
+    (folder / "staged.json").write_text(json.dumps(kept), encoding="utf-8")
+    return found
+
+
+def remember_told(settings: Settings, contract: Contract, staged: Staged) -> None:
+    """Keep of which columns people were told: the next file that has them tells nothing new."""
+    if staged.told:
+        memory = _memory_of(settings, contract)
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        known = _known(memory) | set(staged.told)
+        memory.write_text(json.dumps(sorted(known), ensure_ascii=False), encoding="utf-8")
 
 
 def stage_lookup(settings: Settings, contract: Contract, name: str, path: Path) -> Path:
@@ -187,10 +234,20 @@ def fitted(path: Path, form: FileForm, columns: Columns, wanted: Collection[str]
     return Fit(path.name, replace(form, header=header), tuple(sorted(more, key=order.__getitem__)), less)
 
 
-def _told_once(settings: Settings, contract: Contract, fits: Sequence[Fit]) -> tuple[str, ...]:
-    """What is to be told of files that are not as the contract has them; an undeclared column only the first time."""
-    memory = settings.state / "told" / f"{contract.name}.json"
-    known = set(json.loads(memory.read_text(encoding="utf-8"))) if memory.is_file() else set[str]()
+def _memory_of(settings: Settings, contract: Contract) -> Path:
+    return settings.state / "told" / f"{contract.name}.json"
+
+
+def _known(memory: Path) -> set[str]:
+    return set(json.loads(memory.read_text(encoding="utf-8"))) if memory.is_file() else set()
+
+
+def _told_once(settings: Settings, contract: Contract, fits: Sequence[Fit]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is to be told of files that are not as the contract has them, and the undeclared columns in it.
+
+    Such a column is told of only the first time.
+    """
+    known = _known(_memory_of(settings, contract))
     undeclared = {name for fit in fits for name in fit.more if not re.fullmatch(r"column_\d+", name)}
     new = undeclared - known
     unused = {name for fit in fits for name in fit.form.unused} - known
@@ -210,10 +267,7 @@ def _told_once(settings: Settings, contract: Contract, fits: Sequence[Fit]) -> t
         if fit.form.above or fit.form.below:
             lines = f"{fit.form.above} rows above and {fit.form.below} below its header are no data"
             notes.append(f"{fit.name}: {lines}.")
-    if new | unused:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(json.dumps(sorted(known | new | unused), ensure_ascii=False), encoding="utf-8")
-    return tuple(notes)
+    return tuple(notes), tuple(sorted(new | unused))
 
 
 def _by_columns(fits: Sequence[Fit], of: Callable[[Fit], Collection[str]]) -> list[tuple[str, str]]:
@@ -248,12 +302,56 @@ def write_rows(path: Path, form: FileForm, cells: Mapping[str, str], target: Pat
     return good, bad
 
 
-def _tables(path: Path, form: FileForm, cells: Mapping[str, str]) -> "tuple[list[pa.Table], list[BadRow]]":
-    tables, bad = [], list[BadRow]()
-    for chunk in read_chunks(path, form):
-        tables.append(_table(path.name, chunk.row_numbers, chunk.columns, cells))
-        bad += chunk.bad
-    return tables, bad
+def _as_landed(sentence: str, file: LandedFile, take: Take) -> str:
+    """A sentence about a copy of a file, told of the file."""
+    if take.path is None or str(take.path) == file.path:
+        return sentence
+    return sentence.replace(str(take.path), file.path).replace(take.path.name, file.name)
+
+
+class _Reading:
+    """One file on its way: gives its good rows chunk by chunk, and counts them and the bad ones."""
+
+    def __init__(self, name: str, contract: Contract, columns: Columns, wanted: Collection[str], take: Take) -> None:
+        self.name, self.columns, self.wanted, self.take = name, columns, wanted, take
+        self.cells = {cell: contract.stored_names[cell] for cell in cells_of(columns)}
+        self.good, self.bad, self.last_row = 0, list[BadRow](), take.after
+        self.fit: Fit | None = None
+
+    def tables(self) -> "Iterator[pa.Table]":
+        """The good rows as strings.
+
+        Raises:
+            UnreadableFile: the file cannot be read, or has other columns than the contract.
+        """
+        for chunk in self._chunks():
+            numbers = [*chunk.row_numbers, *(row.row_number for row in chunk.bad)]
+            self.last_row = max([self.last_row, *numbers])
+            chunk = self._taken(chunk)
+            self.bad += chunk.bad
+            self.good += len(chunk.row_numbers)
+            yield _table(self.name, chunk.row_numbers, chunk.columns, self.cells)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        if self.take.path is None:
+            good = [row for row in self.take.kept if row.values is not None]
+            columns = {name: [(row.values or {}).get(name) for row in good] for name in self.cells}
+            bad = [BadRow(row.number, row.raw, row.reason) for row in self.take.kept if row.values is None]
+            yield Chunk(columns, [row.number for row in good], bad)
+            return
+        self.fit = replace(fitted(self.take.path, describe(self.take.path), self.columns, self.wanted), name=self.name)
+        yield from read_chunks(self.take.path, self.fit.form)
+
+    def _taken(self, chunk: Chunk) -> Chunk:
+        wants = self.take.wants
+        if not self.take.after:
+            return chunk
+        places = [place for place, number in enumerate(chunk.row_numbers) if wants(number)]
+        return Chunk(
+            {name: [values[place] for place in places] for name, values in chunk.columns.items()},
+            [chunk.row_numbers[place] for place in places],
+            [row for row in chunk.bad if wants(row.row_number)],
+        )
 
 
 def _table(name: str, numbers: list[int], values: dict[str, list[str | None]], cells: Mapping[str, str]) -> "pa.Table":
@@ -300,11 +398,13 @@ def _write_bad(bad: list[BadRow], file: LandedFile, target: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), target)
 
 
-def _keep_refused(settings: Settings, use_case: str, file: LandedFile) -> None:
+def keep_refused(settings: Settings, use_case: str, file: LandedFile, take: Take | None = None) -> None:
+    """Keep the content of a file that was refused: whoever landed it may take it away."""
     kept = refused_copy(settings, use_case, file)
+    source = take.path if take and take.path else Path(file.path)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    if not kept.exists():
+    if not kept.exists() and source.exists():
         try:
-            os.link(file.path, kept)
+            os.link(source, kept)
         except OSError:
-            shutil.copyfile(file.path, kept)
+            shutil.copyfile(source, kept)

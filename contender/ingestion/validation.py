@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from contender import column_names
 from contender.contracts.contract import Contract
-from contender.ingestion import cells, staging
+from contender.ingestion import cells, repeats, staging
 from contender.ingestion.batches import BatchPlan, Source
 from contender.ingestion.expectations import BatchFacts, ExpectationResult, expect
 from contender.ingestion.row_checks import checks_of, conform, content_key, key_checks, mark_repeated
@@ -29,12 +29,17 @@ _expecting = Lock()
 
 @dataclass(frozen=True)
 class ConformedRows:
-    """The conformed rows of one kind of file, with what was found about them."""
+    """The conformed rows of one kind of file, with what was found about them.
+
+    `old` are records that are in the lake already; of these, `repeated` bring no news of their outcome either.
+    """
 
     source: Source
     rows: DataFrame
     total: int
     bad: int
+    old: int
+    repeated: int
     reasons: Counter[str]
     findings: list[ExpectationResult]
 
@@ -63,17 +68,40 @@ def conform_rows(
     rows = rows.withColumn(KEY, named)
     if of_records:
         rows = rows.withColumn(TIME, F.col(f"`{time}`") if time else _arrival(batch, staged))
+    size = sum(staged.rows.values())
     if of_records and key is not None:
-        known = _accepted_before(settings, contract, batch, rows, sum(staged.rows.values()))
+        known = _accepted_before(settings, contract, batch, rows, size, "records")
         rows = mark_repeated(rows, known, contract.stored(contract.records.columns), key)
-        checks += key_checks(key)
+        same, other = key_checks(key)
+        rows = repeats.mark_old_records(rows, same.reason)
+        # That a row came before is no fault of its file.
+        checks.append(other)
+    else:
+        rows = rows.withColumns({repeats.OLD: F.lit(False), repeats.REPEATED: F.lit(False)})
+    valid = F.size("_reasons") == 0
+    if not of_records or (contract.outcome.files is None and key is not None):
+        of_outcome = contract.stored(contract.outcome.columns)
+        if of_records:
+            # A record whose outcome is not in yet has none of its columns filled.
+            valid &= F.coalesce(*[F.col(f"`{name}`").cast("string") for name in of_outcome]).isNotNull()
+        before = _accepted_before(settings, contract, batch, rows, size, "outcomes")
+        dated = contract.outcome.known_at is not None
+        rows = repeats.mark_old_outcomes(rows, before, of_outcome, dated=dated, among=valid)
+        nothing_new = F.col("_old_outcome") if not of_records else F.col(repeats.OLD) & (F.col("_old_outcome") | ~valid)
+        rows = rows.withColumn(repeats.REPEATED, nothing_new)
     # Written down rather than cached: what reads it then plans one scan, not all that went before.
     conformed, counted = staged.folder / f"conformed-{source}", Observation()
-    rows = rows.observe(counted, F.count("*").alias("total"), F.count_if(F.size("_reasons") > 0).alias("bad"))
+    rows = rows.observe(
+        counted,
+        F.count("*").alias("total"),
+        F.count_if(F.size("_reasons") > 0).alias("bad"),
+        F.count_if(repeats.OLD).alias("old"),
+        F.count_if(repeats.REPEATED).alias("repeated"),
+    )
     landed = F.struct(*[F.col("_raw").getField(name).alias(column_names.exact(name)) for name in columns])
     rows.withColumn("_raw", F.to_json(landed)).write.mode("overwrite").parquet(str(conformed))
     rows = spark.read.parquet(str(conformed))
-    total, bad = int(counted.get["total"]), int(counted.get["bad"])
+    total, bad, old, repeated = (int(counted.get[name]) for name in ("total", "bad", "old", "repeated"))
     reasons: Counter[str] = Counter()
     if bad:
         found = rows.select(F.explode("_reasons").alias("reason")).groupBy("reason").count().collect()
@@ -83,7 +111,7 @@ def conform_rows(
         facts = BatchFacts(total, facts.files, batch.usual_rows_per_file, batch.at)
     with _expecting:
         findings = expect(rows, checks, facts, contract.batch, time=time, clean=bad == 0) if total else []
-    return ConformedRows(source, rows, total, bad, reasons, findings)
+    return ConformedRows(source, rows, total, bad, old, repeated, reasons, findings)
 
 
 def _arrival(batch: BatchPlan, staged: Staged) -> "Column":
@@ -96,10 +124,10 @@ def _arrival(batch: BatchPlan, staged: Staged) -> "Column":
 
 
 def _accepted_before(
-    settings: Settings, contract: Contract, batch: BatchPlan, rows: DataFrame, size: int
+    settings: Settings, contract: Contract, batch: BatchPlan, rows: DataFrame, size: int, source: Source
 ) -> DataFrame | None:
-    """Accepted records that may share a key with the batch: Delta skips files by the range of keys."""
-    table = tables.find(settings, contract.name, "records")
+    """What was accepted of one kind that may share a key with the batch: Delta skips files by the range of keys."""
+    table = tables.find(settings, contract.name, source)
     if table is None:
         return None
     low, high = rows.agg(F.min(KEY), F.max(KEY)).head() or ("", "")

@@ -217,7 +217,7 @@ def _written_down(note: Note | None) -> str:
 def append_small(
     settings: Settings, use_case: str, table: str, rows: Sequence[Mapping[str, Any]], schema: "pa.Schema"
 ) -> None:
-    """Add a few rows in one commit, without Spark."""
+    """Add a few rows in one commit, without Spark. Columns that the table does not have yet are added to it."""
     import pyarrow as pa
     from deltalake import write_deltalake
 
@@ -225,7 +225,8 @@ def append_small(
     if "://" not in location:
         Path(location).mkdir(parents=True, exist_ok=True)
     with _apart(use_case, table):
-        write_deltalake(location, pa.Table.from_pylist(list(rows), schema=schema), mode="append")
+        found = pa.Table.from_pylist(list(rows), schema=schema)
+        write_deltalake(location, found, mode="append", schema_mode="merge")
 
 
 def replace_rows(
@@ -353,6 +354,12 @@ def files_of(settings: Settings, use_case: str, table: str) -> list[str]:
     """Addresses of the Parquet files that make up a table now, for tools that read no Delta; empty without one."""
     delta = opened(settings, use_case, table)
     return [] if delta is None else sorted(str(uri) for uri in delta.file_uris())
+
+
+def columns_of(settings: Settings, table: TableVersion) -> list[str]:
+    """The names of a table's columns."""
+    delta = opened(settings, table.use_case, table.table, table.version)
+    return [] if delta is None else [field.name for field in delta.schema().fields]
 
 
 def delete_batch(settings: Settings, use_case: str, table: str, batch: int) -> None:

@@ -12,11 +12,9 @@ from contender.errors import UsageError
 from contender.features import exclusions
 from contender.features.exclusions import HeldOut
 from contender.settings import Settings
-from flows.cli.options import as_json, by_option, command, use_case_argument
+from flows.cli.options import as_json, by_option, command, moment, use_case_argument
 from flows.cli.person import person
 from flows.runtime.output import print_json
-
-moment = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
 
 
 @command("release-held")

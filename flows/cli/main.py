@@ -9,6 +9,8 @@ from flows.runtime.exits import ending_in_a_sentence
 COMMANDS = {
     "run": ("run", "Do the whole job once: ingest, train, judge, promote, score."),
     "ingest": ("run", "Take new files into the lake, once each."),
+    "check": ("check", "Say what would happen to files, and write nothing."),
+    "quarantine": ("quarantine", "Show what is held back and why, or send it through again."),
     "retrain": ("run", "Train a challenger now and let it face the champion."),
     "score": ("run", "Score every record that has no prediction yet."),
     "monitor": ("monitor", "Compare what arrives with what the champion was trained on."),
@@ -18,6 +20,7 @@ COMMANDS = {
     "status": ("show", "Show every use case, or one: rows, champion, last verdict."),
     "history": ("show", "Show who held the title, when and why."),
     "why": ("show", "Explain the last verdict: scores, interval, reasons, guardrails."),
+    "predictions": ("predictions", "Show the newest predictions, or write all of them to a file."),
     "explain": ("explain", "Show one record's prediction and the top reasons for it."),
     "report": ("report", "Write one page to open offline: a title and its evidence, or all."),
     "promote": ("title", "Give the title to a version by your own decision."),

@@ -30,3 +30,5 @@ many_use_cases = click.argument("use_cases", metavar="[USE_CASE]...", nargs=-1)
 reason_option = click.option("--reason", required=True, help="Why; kept in the ledger.")
 queue_option = click.option("--queue", is_flag=True, help="Let a worker of 'contender up' do it; return at once.")
 by_option = click.option("--by", metavar="NAME", help="Who decides; else your login name.")
+moment = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
+"""A point in time; without a time of day, the day's beginning."""

@@ -109,10 +109,13 @@ def ingest(use_case: str, landing: Path | None, queue: bool, json_: bool) -> Non
     for batch in batches if not json_ else []:
         click.echo(
             f"Batch {batch.batch}: {batch.received:,} received, {batch.accepted:,} accepted, {batch.quarantined:,} "
-            f"quarantined.\nChecks: {_short(batch.report)}"
+            f"quarantined{f', {batch.repeated:,} came before' if batch.repeated else ''}.\n"
+            f"Checks: {_short(batch.report)}"
         )
         for reason in batch.unread.values():
             click.echo(f"Not taken in: {reason}")
+        if batch.quarantined:
+            click.echo(f"Why: contender quarantine {use_case}")
 
 
 @command()
@@ -273,8 +276,8 @@ def summary(settings: Settings, contract: Contract) -> dict[str, Any]:
 
 
 def tell_summary(settings: Settings, contract: Contract, document: dict[str, Any], verdict: "Verdict | None") -> None:
-    """The last lines: version, verdict, metric, where the predictions are, and the next command."""
-    from contender.lake import tables
+    """The last lines: version, verdict, metric, how to get the predictions, where the report is, what comes next."""
+    from contender.reports import publication
 
     champion = document["champion"]
     click.echo()
@@ -292,9 +295,11 @@ def tell_summary(settings: Settings, contract: Contract, document: dict[str, Any
         click.echo(f"Champion: {contract.name} version {champion['version']}, since {champion['since'][:16]} UTC")
     else:
         click.echo("Nobody holds the title yet.")
-    click.echo(
-        f"Predictions: {document['predictions']:,} in {_short(tables.path_of(settings, contract.name, 'predictions'))}"
-    )
+    if document["predictions"]:
+        name = contract.name
+        click.echo(f"Predictions: {document['predictions']:,}; as a file: contender predictions {name} --to {name}.csv")
+    if (report := publication.path_of(settings, contract.name)).is_file():
+        click.echo(f"Report: {_short(str(report))}")
     click.echo(f"Next: contender why {contract.name}    contender status    contender --help")
     if command := activation_command():
         click.echo(f"Once in each terminal, so that it finds contender: {command}")

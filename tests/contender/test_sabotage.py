@@ -1478,33 +1478,35 @@ def _(_: Path) -> None:
 
 def part_of(bad: int, *findings: expectations.ExpectationResult) -> validation.ConformedRows:
     reasons = Counter({"amount: above 1000": bad})
-    return validation.ConformedRows("records", None, 10, bad, reasons, list(findings))  # type: ignore[arg-type]
+    return validation.ConformedRows("records", None, 10, bad, 0, 0, reasons, list(findings))  # type: ignore[arg-type]
 
 
 @guarded(
     "a batch of which too much fails is refused",
-    without(quarantine.refusal_of, ("if share > contract.batch.max_bad_share:", "if False:")),
+    without(quarantine._refusal_of, ("if share > contract.batch.max_bad_share:", "if False:")),
 )
 def _(home: Path) -> None:
-    assert quarantine.refusal_of(contract_in(home), [part_of(2)], {}) is None
-    assert "30.0% of its 10 records fail" in (quarantine.refusal_of(contract_in(home), [part_of(3)], {}) or "")
+    assert not quarantine.refusals_of(contract_in(home), [part_of(2)], {})
+    assert "30.0% of its 10 records fail" in quarantine.refusals_of(contract_in(home), [part_of(3)], {}).get(
+        "records", ""
+    )
 
 
 @guarded(
     "rows that cannot be read count for the batch",
-    without(quarantine.refusal_of, ("unparsed = broken.get(part.source, Counter[str]())", "unparsed = Counter[str]()")),
+    without(quarantine.refusals_of, ("broken.get(part.source, Counter[str]())", "Counter[str]()")),
 )
 def _(home: Path) -> None:
-    assert quarantine.refusal_of(contract_in(home), [part_of(0)], {"records": Counter({"a NUL byte": 5})})
+    assert quarantine.refusals_of(contract_in(home), [part_of(0)], {"records": Counter({"a NUL byte": 5})})
 
 
 @guarded(
     "a batch that is not itself as usual is refused",
-    without(quarantine.refusal_of, ("if finding.whole_batch and not finding.holds:", "if False:")),
+    without(quarantine._refusal_of, ("if finding.whole_batch and not finding.holds:", "if False:")),
 )
 def _(home: Path) -> None:
     few = expectations.ExpectationResult("table row count to be between", "", False, 10, 10, ("10",), True)
-    assert "row count" in (quarantine.refusal_of(contract_in(home), [part_of(0, few)], {}) or "")
+    assert "row count" in quarantine.refusals_of(contract_in(home), [part_of(0, few)], {})["records"].why
 
 
 @guarded(
@@ -1527,7 +1529,7 @@ def _(home: Path) -> None:
     (folder / "orders-1.csv").write_text("order_id\no1\n")
     batch = batches.plan(settings, contract, folder, NOON.replace(tzinfo=UTC))
     assert batch is not None
-    batches.close(settings, contract, batch, "done", {}, {})
+    batches.close(settings, contract, batch, "done", {})
     (folder / "orders-2.csv").write_text("order_id\no1\n")
     assert batches.plan(settings, contract, folder, NOON.replace(tzinfo=UTC)) is None
 

@@ -180,7 +180,7 @@ def _(_: Path) -> None:
 
 @guarded(
     "nothing that lands is dropped",
-    without(intake.take_in, ("    if bad or staged.refused:\n        _append", "    if False:\n        _append")),
+    without(intake.take_in, ('_append(settings, contract, "quarantine", quarantined, batch, {})', "pass")),
 )
 def _(_: Path) -> None:
     home = here().make_home(("max_bad_share = 0.2", "max_bad_share = 0.5"))

@@ -12,7 +12,7 @@ from contender.contracts.contract import Contract
 from contender.drift import detection
 from contender.events import DEGRADED, DRIFT
 from contender.features import exclusions
-from contender.ingestion.batches import _read_log
+from contender.ingestion.batches import read_log
 from contender.lake import tables
 from contender.operations import notices
 from contender.registry import model_versions
@@ -96,7 +96,7 @@ class Loop:
         return monitor("payments", as_of or self.midnight)
 
     def batch(self) -> int:
-        return max(row["_batch"] for row in _read_log(self.settings, "payments"))
+        return max(row["_batch"] for row in read_log(self.settings, "payments"))
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from contender.features import transforms
+from contender.ingestion.file_order import natural, natural_of
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +91,7 @@ def random_events(seed: int = 7) -> tuple[list[dict], list[dict]]:
 
 def known_by_hand(records: list[dict], outcomes: list[dict]) -> list[dict]:
     newest = {}
-    for outcome in sorted(outcomes, key=lambda o: (o["_batch"], o["_file"], o["_row"])):
+    for outcome in sorted(outcomes, key=lambda o: (o["_received_at"], o["_batch"], o["_file"], o["_row"])):
         newest[outcome["_key"]] = outcome
     known = []
     for record in records:
@@ -226,10 +227,86 @@ def test_an_outcome_is_known_when_received_or_for_bulk_as_the_contract_says(spar
 
     assert known(make_home().contract) == {"live": (1.0, 5.0), "bulk": (1.0, 48.0), "corrected": (0.0, 48.0)}
     stated = make_home(('known_after = "2 days"', 'known_at = "ordered_at + refund * INTERVAL 1 HOUR"'))
-    assert known(stated.contract) == {"live": (1.0, 5.0), "bulk": (1.0, 3.0), "corrected": (0.0, 6.0)}
+    assert known(stated.contract) == {"live": (1.0, 5.0), "bulk": (1.0, 3.0), "corrected": (1.0, 7.0)}
     # Without a time of its own nothing tells but the arrival.
     timeless = make_home(('time = "ordered_at"\n', ""), ('newest = "7 days"', 'newest = "20 %"'))
     arrived = {received["_key"]: received["_received_at"] for received in outcomes}
     assert {key: hours for key, (_, hours) in known(timeless.contract).items()} == {
         key: (arrived[key] - at) / HOUR for key in ("live", "bulk", "corrected")
     }
+
+
+def told(key: str, value: float, file: str, *, batch=1, hours=100, row=1, refund=None) -> tuple:
+    return (
+        key,
+        float(value),
+        file,
+        row,
+        batch,
+        START + hours * HOUR,
+        key,
+        bool(value),
+        None if refund is None else float(refund),
+    )
+
+
+def counting(spark, contract, *outcomes: tuple) -> float:
+    """The target of the one record that all of these are about."""
+    at = START
+    record = ("k", at, 1, "orders", 1, START + HOUR, "k", at, "a", None, 1.0, 1, True)
+    every = spark.createDataFrame([record], RECORD_SCHEMA)
+    (row,) = transforms.known_outcomes(every, spark.createDataFrame([*outcomes], OUTCOME_SCHEMA), contract).collect()
+    return row["_target"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "counts"),
+    [
+        pytest.param([told("k", 1, "returns-10.csv"), told("k", 0, "returns-9.csv")], 1, id="10 after 9"),
+        pytest.param([told("k", 1, "v2-returns-9.csv"), told("k", 0, "v10-returns-1.csv")], 0, id="first number first"),
+        pytest.param([told("k", 1, "2026-01-02.csv"), told("k", 0, "2025-12-31.csv")], 1, id="dates"),
+        pytest.param([told("k", 1, "r.csv", row=2), told("k", 0, "r.csv", row=1)], 1, id="rows of one file"),
+        pytest.param(
+            [told("k", 1, "a.csv", batch=2, hours=101), told("k", 0, "b.csv")], 1, id="arrival before the name"
+        ),
+        pytest.param(
+            [told("k", 1, "b.csv", batch=2, hours=101), told("k", 0, "a.csv", batch=3, hours=100)],
+            1,
+            id="what quarantine held came when its file did",
+        ),
+    ],
+)
+def test_of_several_outcomes_the_last_to_arrive_counts(spark, make_home, outcomes, counts):
+    assert counting(spark, make_home().contract, *outcomes) == counts
+    assert counting(spark, make_home().contract, *reversed(outcomes)) == counts
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "counts"),
+    [
+        pytest.param(
+            [told("k", 1, "a", refund=9), told("k", 0, "b", batch=2, hours=200, refund=2)], 1, id="older later"
+        ),
+        pytest.param([told("k", 1, "a", refund=2), told("k", 0, "b", batch=2, hours=200, refund=2)], 0, id="a tie"),
+        pytest.param([told("k", 1, "a", refund=2), told("k", 0, "b", batch=2, hours=200)], 1, id="one does not say"),
+    ],
+)
+def test_where_a_column_tells_the_outcome_known_last_counts(spark, make_home, outcomes, counts):
+    stated = make_home(('known_after = "2 days"', 'known_at = "ordered_at + refund * INTERVAL 1 HOUR"'))
+
+    assert counting(spark, stated.contract, *outcomes) == counts
+
+
+@pytest.mark.parametrize(
+    "name", ["returns-10.csv", "v007-2.csv", "ä 9 (final) 10.csv", "", "1", "no number", "٣-3.csv"]
+)
+def test_spark_orders_names_as_python_does(spark, name):
+    (row,) = spark.createDataFrame([(name,)], "_file string").select(natural_of("_file")).collect()
+
+    assert row[0] == natural(name)
+
+
+def test_names_are_ordered_as_people_count():
+    names = ["r-10.csv", "r-9.csv", "r-09b.csv", "r-100.csv", "q-11.csv"]
+
+    assert sorted(names, key=natural) == ["q-11.csv", "r-9.csv", "r-09b.csv", "r-10.csv", "r-100.csv"]

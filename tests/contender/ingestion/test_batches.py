@@ -5,6 +5,7 @@ import pytest
 
 from contender.errors import DataError
 from contender.ingestion import batches
+from contender.ingestion.batches import FileResult
 
 
 @pytest.fixture
@@ -22,8 +23,8 @@ def names(plan) -> list[str]:
 def closed(home, at=None, status="done", reasons=None) -> batches.BatchPlan:
     """The next batch, as if it had been taken in with ten rows per file."""
     batch = home.plan(at or home.noon)
-    rows = dict.fromkeys((file.digest for file in batch.files), 10)
-    batches.close(home.settings, home.contract, batch, status, rows, reasons or {})
+    results = {file.digest: FileResult(10, 10, (reasons or {}).get(file.digest)) for file in batch.files}
+    batches.close(home.settings, home.contract, batch, status, results)
     return batch
 
 
@@ -157,7 +158,8 @@ def test_a_file_that_may_still_be_written_is_left_for_the_next_batch(home):
     os.utime(folder / "orders-2.csv", (home.noon.timestamp() - 1,) * 2)
     waiting = batches.plan(home.settings, home.contract, folder, home.noon, settled_seconds=2)
     assert names(waiting) == ["orders-1.csv"]
-    rows = {file.digest: 10 for file in waiting.files}
-    batches.close(home.settings, home.contract, waiting, "done", rows, {})
+    batches.close(
+        home.settings, home.contract, waiting, "done", {file.digest: FileResult(10) for file in waiting.files}
+    )
     later = batches.plan(home.settings, home.contract, folder, home.noon + timedelta(seconds=5), settled_seconds=2)
     assert names(later) == ["orders-2.csv"]
