@@ -24,6 +24,8 @@ def panels(found: Mapping[str, Bins], *, regression: bool) -> Markup:
         regression: bins hold residuals, which should lie around zero, instead of shares, which should equal the score.
     """
     every = [one for bins in found.values() for one in bins]
+    if not every:
+        return Markup("")
     across, up = _residual_scales(every) if regression else _share_scales(every)
     drawn = "".join(_panel(name, bins, across, up, regression) for name, bins in found.items() if bins)
     return Markup(f'<div class="panels">{drawn}</div>')

@@ -4,7 +4,6 @@ Cells tell by colour how far a column is on its way to the threshold, and by a m
 it went beyond it.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import date
 from html import escape
@@ -67,7 +66,6 @@ def _row(name: str, cells: Sequence[Cell | None], heat: Heat) -> str:
             f'<g><title>{told}</title><rect class="{kind}" x="{place * wide:.2f}%" width="{wide * 1.02:.2f}%"/>'
         )
         drawn.append(f"{_mark(kind, f'{(place + 0.5) * wide:.2f}%')}</g>")
-    figures = [None if one is None else [str(one.day), one.score, one.threshold, one.drifted] for one in cells]
     last = next((cell for cell in reversed(cells) if cell is not None), None)
     drifts = sum(bool(cell and cell.drifted) for cell in cells)
     said = (
@@ -75,7 +73,7 @@ def _row(name: str, cells: Sequence[Cell | None], heat: Heat) -> str:
     )
     now = "–" if last is None or last.score is None else f'<data value="{last.score!r}">{last.score:.3f}</data>'
     return (
-        f'<div class="heat-row" data-column="{escape(name)}" data-cells="{escape(json.dumps(figures))}">'
+        f'<div class="heat-row" data-column="{escape(name)}">'
         f'<div class="name" title="{escape(name)}">{escape(name)}</div>'
         f'<svg class="cells" role="img" aria-label="{escape(said)}">'
         f'{"".join(drawn)}</svg><div class="now">{now}</div></div>'

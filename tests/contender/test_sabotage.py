@@ -846,7 +846,7 @@ def _(_: Path) -> None:
     "groups too small to tell are not passed",
     without(
         fairness._check,
-        ("Checked(Guardrail(name, math.nan, rule.limit, False)", "Checked(Guardrail(name, math.nan, rule.limit, True)"),
+        ("Checked(Guardrail(name, None, rule.limit, False)", "Checked(Guardrail(name, None, rule.limit, True)"),
     ),
 )
 def _(_: Path) -> None:

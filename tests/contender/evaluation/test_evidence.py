@@ -12,6 +12,7 @@ from scipy.stats import norm
 from contender.contracts.sections import Judging
 from contender.evaluation.bootstrap import Contest
 from contender.evaluation.evidence import calibration_bins, flip_examples, slice_gain, wilson
+from contender.evaluation.exhibits import CalibrationBin
 from contender.evaluation.guardrails import check_slices, gains_of_slices
 
 ROWS = 2_000
@@ -51,7 +52,7 @@ def test_few_rows_make_few_bins(rows):
     bins = calibration_bins("binary", np.zeros(rows, dtype=int), np.linspace(0.1, 0.2, rows))
 
     assert sum(one.rows for one in bins) == rows
-    assert json.loads(json.dumps(bins)) == bins
+    assert [CalibrationBin(**one) for one in json.loads(json.dumps([asdict(one) for one in bins]))] == bins
 
 
 def test_wilsons_interval_solves_the_equation_that_defines_it():
