@@ -103,7 +103,8 @@ class _Tries:
         try:
             return read()
         except OtherRelease as error:
-            self._note(str(error), error)
+            # The error itself tells where the ledger is, which is nothing for a page.
+            self._note("The ledger is of another release; 'contender doctor' says what to do.", error)
             return otherwise
         except ContenderError as error:
             self._note("The ledger does not answer; 'contender doctor' says why.", error)
