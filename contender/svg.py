@@ -7,8 +7,9 @@ and dashes say what colours say.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Self
+
+from markupsafe import Markup
 
 MARKS = {
     "promote": ("M0-8 8 0 0 8-8 0Z", "diamond"),
@@ -23,40 +24,6 @@ MARKS = {
     "denied": ("M-6 0H6", "dash"),
 }
 """Path around the origin and name of each mark; the names are also its CSS classes."""
-
-STYLE = """
-.row { display: grid; grid-template-columns: minmax(9rem, 15rem) 1fr minmax(11rem, 17rem); column-gap: 1.4rem;
-  align-items: center; }
-.row > .label { overflow-wrap: anywhere; padding: .2rem 0; }
-.row > .numbers { font-size: .88rem; font-variant-numeric: tabular-nums; }
-.row > .note { grid-column: 1 / -1; margin: 0 0 .9rem; padding-bottom: .5rem; border-bottom: 1px solid var(--line); }
-svg { display: block; overflow: visible; font: 12px system-ui, sans-serif; fill: var(--soft); }
-/* Laid over its box, a plot is as high as its row, and the upright lines of all rows meet. */
-.plot { position: relative; align-self: stretch; min-height: 2.7rem; }
-.plot > svg { position: absolute; inset: 0; width: 100%; height: 100%; }
-.axis { width: 100%; height: 1.6rem; }
-svg.mark { display: inline-block; width: 1rem; height: 1rem; vertical-align: -.15rem; }
-line { stroke: var(--line); }
-line.zero { stroke: var(--soft); stroke-width: 1.5; }
-line.worth { stroke: var(--accent); stroke-width: 1.5; stroke-dasharray: 4 4; }
-.promote { --tone: var(--good); } .keep { --tone: var(--keep); } .wait { --tone: var(--wait); }
-.back, .decay { --tone: var(--wait); } .bad, .broken { --tone: var(--bad); }
-.season, .shift, .other, .denied { --tone: var(--keep); }
-line.span { stroke: var(--tone); stroke-width: 3; }
-path.shape, rect.reign { fill: var(--tone); stroke: var(--tone); stroke-width: 2; }
-.wait path.shape, .wait.shape { fill: var(--card); }
-rect.reign { fill-opacity: .3; stroke-width: 1; }
-.back rect.reign { stroke-dasharray: 4 3; }
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); gap: 1rem; }
-figure { margin: .4rem 0; max-width: 28rem; } figcaption { font-weight: 600; font-size: .92rem; }
-.panels svg { width: 100%; height: auto; }
-.axis-name { font-size: .85rem; color: var(--soft); margin: .2rem 0 0; }
-@media (max-width: 46rem) {
-  .row { grid-template-columns: 1fr; padding-top: .5rem; }
-  .row > .label { padding: 0; }
-  .row > .plot { grid-row: 3; margin: 0 .5rem; }
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -100,48 +67,63 @@ class Scale:
         return [round(place * step, 12) for place in range(first, last + 1)]
 
 
-def row(label: str, plot: str, numbers: str, said: str, note: str = "") -> str:
-    """One line of a figure: what it is about, the plot, its numbers (all HTML), and in plain words what is drawn."""
-    below = f'<div class="note soft">{note}</div>' if note else ""
-    drawn = f'<div class="plot"><svg role="img" aria-label="{escape(said)}">{plot}</svg></div>'
-    return f'<div class="row"><div class="label">{label}</div>{drawn}<div class="numbers">{numbers}</div>{below}</div>'
+def row(label: str, plot: Markup, numbers: str, said: str, note: str = "") -> Markup:
+    """One line of a figure: what it is about, the plot, its numbers, and in plain words what is drawn.
+
+    Whoever points at the plot reads these words, too. Texts that are not marked as HTML are escaped, here and below.
+    """
+    below = Markup('<div class="note soft">{}</div>').format(note) if note else ""
+    return Markup(
+        '<div class="row"><div class="label">{}</div><div class="plot"><svg role="img" aria-label="{}">'
+        '<title>{}</title><rect class="whole" width="100%" height="100%"/>{}</svg></div>'
+        '<div class="numbers">{}</div>{}</div>'
+    ).format(label, said, said, plot, numbers, below)
 
 
-def interval(scale: Scale, low: float, point: float, high: float, shape: str, tone: str = "") -> str:
+def interval(scale: Scale, low: float, point: float, high: float, shape: str, tone: str = "") -> Markup:
     """A point with its interval, drawn as the mark of that name."""
     left, right, middle = scale.at(low), scale.at(high), scale.at(point)
     ends = "".join(f'<line class="span" x1="{x}" x2="{x}" y1="35%" y2="65%"/>' for x in (left, right))
-    return (
-        f'<g class="{tone or shape}"><line class="span" x1="{left}" x2="{right}" y1="50%" y2="50%"/>{ends}</g>'
-        + mark(shape, middle, point, tone)
+    return Markup('<g class="{}"><line class="span" x1="{}" x2="{}" y1="50%" y2="50%"/>{}</g>{}').format(
+        tone or shape, left, right, Markup(ends), mark(shape, middle, point, tone)
     )
 
 
-def mark(shape: str, x: str, value: object, tone: str = "", y: str = "50%") -> str:
-    """A mark at a place across the plot; `value` is what it stands for."""
-    path = f'<path class="shape" d="{MARKS[shape][0]}"/>'
-    return f'<svg x="{x}" y="{y}" class="{shape} {tone}" data-value="{escape(str(value))}">{path}</svg>'
+def mark(shape: str, x: str, value: object, tone: str = "", y: str = "50%", title: str = "") -> Markup:
+    """A mark at a place across the plot; `value` is what it stands for, `title` what is read on it."""
+    named = Markup("<title>{}</title>").format(title) if title else ""
+    return Markup('<svg x="{}" y="{}" class="{} {}" data-value="{}">{}{}</svg>').format(
+        x, y, shape, tone, value, named, _path(shape)
+    )
 
 
-def key(shape: str, tone: str = "") -> str:
+def key(shape: str, tone: str = "") -> Markup:
     """The mark alone, for texts beside a figure."""
-    path = f'<path class="shape" d="{MARKS[shape][0]}"/>'
-    return f'<svg class="mark {shape} {tone}" viewBox="-10 -10 20 20" aria-hidden="true">{path}</svg>'
+    return Markup('<svg class="mark {} {}" viewBox="-10 -10 20 20" aria-hidden="true">{}</svg>').format(
+        shape, tone, _path(shape)
+    )
 
 
-def upright(scale: Scale, value: float, name: str) -> str:
+def upright(scale: Scale, value: float, name: str) -> Markup:
     """A line across the plot's height, such as the one at zero."""
     at = scale.at(value)
-    return f'<line class="{name}" x1="{at}" x2="{at}" y1="0" y2="100%" data-value="{value!r}"/>'
+    return Markup('<line class="{}" x1="{}" x2="{}" y1="0" y2="100%" data-value="{}"/>').format(
+        name, at, at, repr(value)
+    )
 
 
-def axis(scale: Scale, labels: Sequence[tuple[float, str]], said: str) -> str:
-    """The line below a figure's rows with its values."""
-    parts = ['<line x1="0" x2="100%" y1="1" y2="1"/>']
-    for value, text in labels:
+def axis(scale: Scale, said: str, labels: Sequence[tuple[float, str]] = ()) -> Markup:
+    """The line below a figure's rows with its values: round ones, where no others are given with their texts."""
+    parts = [Markup('<line x1="0" x2="100%" y1="1" y2="1"/>')]
+    for value, text in labels or [(tick, f"{tick:g}") for tick in scale.ticks()]:
         share = scale.share(value)
         anchor = "start" if share < 0.04 else "end" if share > 0.96 else "middle"
-        parts.append(f'<text x="{scale.at(value)}" y="18" text-anchor="{anchor}">{escape(text)}</text>')
-    drawn = f'<div class="plot"><svg class="axis" aria-hidden="true">{"".join(parts)}</svg></div>'
-    named = f'<div class="label axis-name">{escape(said)}</div>'
-    return f'<div class="row">{named}{drawn}<div class="numbers"></div></div>'
+        parts.append(Markup('<text x="{}" y="18" text-anchor="{}">{}</text>').format(scale.at(value), anchor, text))
+    return Markup(
+        '<div class="row"><div class="label axis-name">{}</div><div class="plot"><svg class="axis" aria-hidden="true">'
+        '{}</svg></div><div class="numbers"></div></div>'
+    ).format(said, Markup("").join(parts))
+
+
+def _path(shape: str) -> Markup:
+    return Markup('<path class="shape" d="{}"/>').format(MARKS[shape][0])

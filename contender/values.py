@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 KEY, TIME, BATCH, FILE, ROW, RECEIVED = "_key", "_time", "_batch", "_file", "_row", "_received_at"
 """Columns of ours in every table of records and outcomes, before the user's own."""
@@ -149,12 +149,29 @@ class Scorecard:
 
 @dataclass(frozen=True)
 class Guardrail:
-    """One limit that a challenger must not break."""
+    """One limit that a challenger must not break; `value` is None where it cannot be told."""
 
     name: str
-    value: float
+    value: float | None
     limit: float
     holds: bool
+
+
+@dataclass(frozen=True)
+class SliceGain:
+    """What a slice gains in the deciding metric, more is better; None where it is too small to tell.
+
+    `low` is the bound that must not lie below minus `margin` for a loss to be ruled out, `level` the confidence of the
+    two-sided interval.
+    """
+
+    name: str
+    rows: int
+    gain: float | None
+    low: float | None
+    high: float | None
+    margin: float
+    level: float
 
 
 @dataclass(frozen=True)
@@ -163,7 +180,7 @@ class Verdict:
 
     `gain` is challenger minus champion in the metric's own units, turned so that more is better; `interval` the
     two-sided 90 % interval of the gain, so that its ends are the one-sided 95 % bounds. Without a champion
-    `champion_score` is the dummy's and `against` says so. `slice_gains` holds what `evidence.slice_gain` tells of each.
+    `champion_score` is the dummy's and `against` says so.
     """
 
     decision: Decision
@@ -177,7 +194,7 @@ class Verdict:
     guardrails: tuple[Guardrail, ...] = ()
     against: str = "champion"
     outcomes_needed: int | None = None
-    slice_gains: tuple[Mapping[str, Any], ...] = ()
+    slice_gains: tuple[SliceGain, ...] = ()
 
     @property
     def promotes(self) -> bool:

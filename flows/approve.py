@@ -1,6 +1,5 @@
 """The flow in which a person decides whether a challenger that won takes the title."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -15,6 +14,7 @@ from contender.contracts.contract import Contract
 from contender.errors import TitleError
 from contender.promotion import approval_requests
 from contender.promotion.approval_request import WAITING, Request, refusal, what_became_of
+from contender.promotion.verdict_document import verdict_in
 from contender.settings import Settings
 from flows.runtime.flow_runs import UseCase, in_one_sentence
 from tasks.announcements import tell_crowned
@@ -70,7 +70,7 @@ def approve(use_case: UseCase, version: Annotated[int, Field(ge=1)]) -> State[An
 def _wait_for_answer(use_case: str, request: Request) -> Answer:
     """Leave, until a person has filled the form; in the run that begins anew, what was filled in."""
     left = datetime.fromisoformat(request.expires_at) + GRACE - datetime.now(UTC)
-    verdict = [f"- {reason}" for reason in json.loads(request.evidence)["verdict"]["reasons"]]
+    verdict = [f"- {reason}" for reason in verdict_in(request.evidence).reasons]
     asked = (
         f"{what_became_of(use_case, request)}\n\n" + "\n".join(verdict) + "\n\nAll numbers are in this run's artifact."
     )

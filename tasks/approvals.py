@@ -1,9 +1,7 @@
 """The steps around a person's approval: asked, shown, and carried out."""
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -18,6 +16,7 @@ from contender.operations import delivery
 from contender.promotion import approval_decisions, approval_requests
 from contender.promotion.approval_request import Request, what_became_of
 from contender.promotion.ledger import LedgerEntry
+from contender.promotion.verdict_document import verdict_in
 from contender.registry import model_versions, ui_links
 from contender.reports import publication
 from contender.settings import Settings
@@ -116,7 +115,6 @@ def expire_requests(settings: Settings, at: datetime | None = None) -> list[Requ
 
 def request_page(settings: Settings, use_case: str, request: Request, challenger: ModelVersion) -> list[str]:
     """The lines of the page on which a person decides."""
-    verdict: Mapping[str, Any] = json.loads(request.evidence)["verdict"]
     until = f"{request.expires_at[:16].replace('T', ' ')} UTC"
     return [
         f"Version {request.version} won, and the contract wants a person to agree before it takes the title. Without "
@@ -125,7 +123,7 @@ def request_page(settings: Settings, use_case: str, request: Request, challenger
         f"Answer with *Resume* on this run, or by `contender approve {use_case} --reason …` or `contender reject "
         f"{use_case} --reason …`.",
         "",
-        *verdict_page(verdict),
+        *verdict_page(verdict_in(request.evidence)),
         "",
         ui_links.version_line(settings, challenger),
         "",

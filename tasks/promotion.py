@@ -6,7 +6,6 @@ from contender.contracts.contract import Contract
 from contender.lake import locks
 from contender.promotion import comparison, judging_window, ledger, title
 from contender.promotion.ledger import LedgerEntry
-from contender.promotion.verdict_document import document_of
 from contender.registry import ui_links
 from contender.reports import publication
 from contender.settings import Settings
@@ -91,7 +90,7 @@ def compare(
             revision=git_revision(contract.folder),
         )
         tell(f"verdict: {verdict.decision.value}, gain {verdict.gain:+.4f} over the {verdict.against}")
-    page = verdict_page(document_of(verdict))
+    page = verdict_page(verdict)
     page += ["", f"Challenger. {ui_links.version_line(settings, challenger.model)}"] if challenger.model else []
     page += ["", f"Champion. {ui_links.version_line(settings, champion)}"] if champion else []
     show(contract.name, "verdict", f"{contract.name}: {verdict.decision.value}", page)

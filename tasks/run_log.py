@@ -1,7 +1,7 @@
 """How a step tells what it does: one line to people, a page to the Prefect UI, its seconds to the clock."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL
 from contender.operations import server_checks
 from contender.promotion.verdict_document import Texts
 from contender.timing import clock
+from contender.values import Verdict
 
 _rehearsal: ContextVar[Callable[[str], None] | None] = ContextVar("rehearsal", default=None)
 
@@ -88,15 +89,11 @@ def table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in [list(names), ["---"] * len(names), *cells]]
 
 
-def verdict_page(document: Mapping[str, Any]) -> list[str]:
-    """A verdict's reasons, numbers and guardrails as Markdown.
-
-    Args:
-        document: what `verdict_document.document_of` gave.
-    """
-    texts = Texts.of(document)
+def verdict_page(verdict: Verdict) -> list[str]:
+    """A verdict's reasons, numbers and guardrails as Markdown."""
+    texts = Texts.of(verdict)
     return [
-        *[f"- {reason}" for reason in document["reasons"]],
+        *[f"- {reason}" for reason in verdict.reasons],
         "",
         *table(
             ["metric", texts.against, "challenger", "gain", f"{texts.level} interval", "rows"],

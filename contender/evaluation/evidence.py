@@ -1,4 +1,4 @@
-"""What a verdict's document holds beyond the verdict: calibration, slices and flips, as values that JSON can hold."""
+"""What a verdict's document holds beyond the verdict: calibration, slices and flips, measured."""
 
 import math
 from collections.abc import Sequence
@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contender.contracts.sections import Kind
-from contender.evaluation.bootstrap import Gains, sigmas
+from contender.evaluation.bootstrap import Contest, Gains, sigmas
+from contender.evaluation.exhibits import CalibrationBin, Flip, Flips, Plain
 from contender.evaluation.guardrails import RULED_OUT
 from contender.evaluation.ranking_metrics import Floats
 from contender.evaluation.weighted_metrics import decisions
+from contender.values import SliceGain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +25,7 @@ SHOWN_COLUMNS = 8
 """Columns of an example: what a person takes in at a glance."""
 
 
-def calibration_bins(kind: Kind, y: NDArray[Any], scores: Floats, bins: int = 10) -> list[dict[str, float]]:
+def calibration_bins(kind: Kind, y: NDArray[Any], scores: Floats, bins: int = 10) -> list[CalibrationBin]:
     """What was said beside what came true, in bins of about as many rows each, by rising score.
 
     Equal scores share a bin, so that there may be fewer bins than asked for.
@@ -54,7 +56,7 @@ def calibration_bins(kind: Kind, y: NDArray[Any], scores: Floats, bins: int = 10
             rate = float(inside.mean())
             low, high = wilson(rate, len(inside))
         mean = float(said[of_row == place].mean())
-        found.append({"mean_score": mean, "rate": rate, "rows": len(inside), "low": low, "high": high})
+        found.append(CalibrationBin(mean, rate, len(inside), low, high))
     return found
 
 
@@ -71,74 +73,60 @@ def wilson(rate: float, rows: int, tail: float = TAIL) -> tuple[float, float]:
     return min(max(0.0, low), rate), max(min(1.0, high), rate)
 
 
-def slice_gain(name: str, rows: int, gains: Gains | None, margin: float) -> dict[str, Any]:
-    """What a slice gains in the deciding metric, with the interval that the guardrail of slices looks at.
-
-    `low` is the bound that must not lie below minus `margin` for a loss to be ruled out, so the picture and the
-    guardrail agree; `level` is the confidence of the two-sided interval.
+def slice_gain(name: str, rows: int, gains: Gains | None, margin: float) -> SliceGain:
+    """What a slice gains, with the interval that the guardrail of slices looks at, so that picture and guardrail agree.
 
     Args:
-        gains: None where the slice is too small to tell; then all but its rows is None.
+        gains: None where the slice is too small to tell.
     """
-    low, high = (gains.low(RULED_OUT), gains.high(RULED_OUT)) if gains else (None, None)
-    measured = {"gain": gains.point if gains else None, "low": low, "high": high}
-    return {"name": name, "rows": rows} | measured | {"margin": margin, "level": 1 - 2 * RULED_OUT}
+    point, low, high = (gains.point, gains.low(RULED_OUT), gains.high(RULED_OUT)) if gains else (None, None, None)
+    return SliceGain(name, rows, point, low, high, margin, 1 - 2 * RULED_OUT)
 
 
 def flip_examples(
+    contest: Contest,
     keys: NDArray[Any],
-    y: NDArray[Any],
-    champion_scores: Floats,
-    challenger_scores: Floats,
-    kind: Kind,
-    threshold: float,
     frame: "pd.DataFrame",
     columns: Sequence[str],
     most: int = 5,
     classes: Sequence[object] = (),
-) -> dict[str, Any]:
+) -> Flips:
     """The decisions that a promotion would turn, to wrong and to right: their share of the rows, and the plainest.
 
     Plainest are the rows where the probability of what came true fell or rose most. Regression decides nothing: its
     rows are those where the absolute error grew or shrank, and the plainest those where it did so most.
 
     Args:
-        keys: shape (rows,).
-        y: shape (rows,), as the scores' shapes are: see `calibration_bins`.
+        keys: shape (rows,), in the order of the contest's rows.
         frame: rows in the same order.
         columns: the most relevant first; those that `frame` does not have are passed over.
         most: examples of either direction, at most.
         classes: names of the class indices; without it, an example shows the index.
     """
-    before, now = (_error(kind, y, scores) for scores in (champion_scores, challenger_scores))
-    grown = now - before
+    kind, y = contest.kind, contest.y
+    said = [contest.champion, contest.challenger]
+    was, become = (_error(kind, y, scores) for scores in said)
+    grown = become - was
     if kind == "regression":
         to_wrong, to_right = grown > 0, grown < 0
-        said = [champion_scores, challenger_scores]
     else:
-        chosen = [decisions(kind, scores, threshold) for scores in (champion_scores, challenger_scores)]
+        chosen = [decisions(kind, scores, contest.threshold) for scores in said]
         was_right, is_right = (decided == y for decided in chosen)
         to_wrong, to_right = was_right & ~is_right, ~was_right & is_right
-        said = [champion_scores, challenger_scores] if kind == "binary" else [_named(each, classes) for each in chosen]
+        said = said if kind == "binary" else [_named(each, classes) for each in chosen]
     outcomes = _named(y, classes) if kind == "multiclass" else y
     shown = [column for column in columns if column in frame.columns][:SHOWN_COLUMNS]
 
-    def example(row: int) -> dict[str, Any]:
-        told = {"key": keys[row], "outcome": outcomes[row], "champion": said[0][row], "challenger": said[1][row]}
-        values = {column: _plain(frame[column].iloc[row]) for column in shown}
-        return {name: _plain(value) for name, value in told.items()} | {"columns": values}
+    def example(row: int) -> Flip:
+        key, outcome, before, now = (_plain(value[row]) for value in (keys, outcomes, *said))
+        return Flip(key, outcome, before, now, {column: _plain(frame[column].iloc[row]) for column in shown})
 
-    def plainest(flipped: NDArray[np.bool_], moved: Floats) -> list[dict[str, Any]]:
+    def plainest(flipped: NDArray[np.bool_], moved: Floats) -> tuple[Flip, ...]:
         rows = np.flatnonzero(flipped)
         order = np.lexsort((keys[rows].astype(str), -moved[rows]))[:most]
-        return [example(int(row)) for row in rows[order]]
+        return tuple(example(int(row)) for row in rows[order])
 
-    return {
-        "to_wrong": plainest(to_wrong, grown),
-        "to_right": plainest(to_right, -grown),
-        "to_wrong_share": float(to_wrong.mean()),
-        "to_right_share": float(to_right.mean()),
-    }
+    return Flips(plainest(to_wrong, grown), plainest(to_right, -grown), float(to_wrong.mean()), float(to_right.mean()))
 
 
 def _said_and_came(kind: Kind, y: NDArray[Any], scores: Floats) -> tuple[Floats, Floats]:
@@ -160,7 +148,7 @@ def _named(indices: NDArray[Any], classes: Sequence[object]) -> NDArray[Any]:
     return np.asarray(classes, dtype=object)[indices.astype(np.int64)] if len(classes) else indices
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> Plain:
     """A value as JSON holds it; missing is None."""
     value = value.item() if isinstance(value, np.generic) else value
     if value is None or str(value) in ("<NA>", "NaT") or (isinstance(value, float) and not math.isfinite(value)):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from contender.contracts.loop_sections import Fairness
 from contender.evaluation.bootstrap import DRAWS, Gains, sigmas
-from contender.evaluation.group_rates import MIN_OUTCOMES, RATES, GroupRates, measure_fairness
+from contender.evaluation.exhibits import Apart, ColumnFairness, FairnessLimit, GroupRates
+from contender.evaluation.group_rates import MIN_OUTCOMES, RATES, measure_fairness
 from contender.evaluation.guardrails import MIN_ENTITIES, MIN_ENTITIES_PER_CLASS, RULED_OUT, SIGNIFICANT, Checked
 from contender.evaluation.metrics import slices_of
 from contender.evaluation.ranking_metrics import Floats
@@ -37,7 +38,7 @@ def check_fairness(
     all pairs, in both directions. It holds when the rates measured lie within it, and either no pair further apart can
     be hidden by luck (which needs no correction, see `guardrails.check_losses`) or no two rates differ significantly.
     Everything else is unsettled, and so is a limit that fewer than two groups are large enough for; the value of that
-    one is NaN.
+    one is None.
 
     Args:
         y: shape (rows,), 0 or 1.
@@ -63,21 +64,19 @@ def check_fairness(
     return checks, _notes(rates, samples, rules.min_rows)
 
 
-def document_of(rates: Sequence[GroupRates], checked: Sequence[Checked]) -> list[dict[str, Any]]:
-    """Per column its groups' rates, how far apart they lie, and its limits, for JSON; None is what is not told."""
-    found: list[dict[str, Any]] = []
+def by_column(rates: Sequence[GroupRates], checked: Sequence[Checked]) -> tuple[ColumnFairness, ...]:
+    """Per protected column its groups' rates, how far apart they lie, and its limits."""
+    found = []
     for column in dict.fromkeys(one.column for one in rates):
-        own = [one for one in rates if one.column == column]
-        limits = [check for check in checked if check.guardrail.name.startswith(f"fairness {column}: ")]
-        found.append(
-            {
-                "column": column,
-                "groups": [{name: value for name, value in asdict(one).items() if name != "column"} for one in own],
-                "apart": {rate: _apart([getattr(one, rate) for one in own]) for rate in RATES},
-                "limits": [asdict(check.guardrail) | _explained(check) for check in limits],
-            }
+        own = tuple(one for one in rates if one.column == column)
+        limits = tuple(
+            FairnessLimit(**vars(check.guardrail), refuted=check.refuted, reason=check.reason)
+            for check in checked
+            if check.guardrail.name.startswith(f"fairness {column}: ")
         )
-    return found
+        apart = {rate: _apart([getattr(one, rate) for one in own]) for rate in RATES}
+        found.append(ColumnFairness(column, own, apart, limits))
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ def _check(name: str, samples: Sequence[_Sample], rule: _Rule, rng: np.random.Ge
     if len(told) < 2:
         reason = f"{name} cannot be told: large enough are {len(told)} of {len(samples)} groups, and comparing takes 2"
         second = sorted([sample.lacks for sample in samples] + [math.inf])[1]
-        return Checked(Guardrail(name, math.nan, rule.limit, False), reason, rows_factor=second)
+        return Checked(Guardrail(name, None, rule.limit, False), reason, rows_factor=second)
     highest, lowest = max(told, key=lambda sample: sample.rate), min(told, key=lambda sample: sample.rate)
     value = rule.value(np.array([sample.rate for sample in told]))
     extremes = f"from {highest.rate:.2%} of {highest.group} down to {lowest.rate:.2%} of {lowest.group}"
@@ -213,14 +212,9 @@ def _pairs(samples: Sequence[_Sample], rule: _Rule, rng: np.random.Generator) ->
     ]
 
 
-def _apart(rates: Sequence[float | None]) -> dict[str, float | None]:
+def _apart(rates: Sequence[float | None]) -> Apart:
     told = np.array([rate for rate in rates if rate is not None])
-    return {gap: _Rule(gap, 0.0).value(told) if len(told) > 1 else None for gap in ("difference", "ratio")}
-
-
-def _explained(check: Checked) -> dict[str, Any]:
-    value = check.guardrail.value
-    return {"value": value if math.isfinite(value) else None, "refuted": check.refuted, "reason": check.reason}
+    return Apart(*(_Rule(gap, 0.0).value(told) if len(told) > 1 else None for gap in ("difference", "ratio")))
 
 
 def _notes(

@@ -1,13 +1,13 @@
 """What a binary model decides about groups of people: how many of each it selects, in all and by their outcome."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contender.contracts.loop_sections import Fairness
+from contender.evaluation.exhibits import GroupRates
 from contender.evaluation.metrics import slices_of
 from contender.evaluation.ranking_metrics import Floats
 from contender.evaluation.weighted_metrics import decisions
@@ -18,26 +18,6 @@ RATES: dict[str, int | None] = {"selection_rate": None, "true_positive_rate": 1,
 MIN_OUTCOMES = 20
 """A true positive rate of fewer positives, or a false positive rate of fewer negatives, is not told: as many as the
 contract asks of a group at least."""
-
-
-@dataclass(frozen=True)
-class GroupRates:
-    """What the model decides about one group; a rate is None where the group is too small to tell.
-
-    `positives` counts outcomes that are 1, so that the true positive rate is a share of them.
-    """
-
-    column: str
-    group: str
-    rows: int
-    positives: int
-    selection_rate: float | None
-    true_positive_rate: float | None
-    false_positive_rate: float | None
-
-    @property
-    def name(self) -> str:
-        return f"{self.column}={self.group}"
 
 
 def measure_fairness(

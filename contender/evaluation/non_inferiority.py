@@ -1,13 +1,25 @@
 """When a challenger need not win: the champion decays or is too old, and not being worse is enough, for a while."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 from contender.contracts.sections import Judging
+from contender.values import Decision
 
 Mode = Literal["usual", "decay"]
+
+
+class Judged(Protocol):
+    """What is asked of an earlier verdict."""
+
+    @property
+    def decision(self) -> Decision: ...
+    @property
+    def gain(self) -> float: ...
+    @property
+    def mode(self) -> Mode: ...
 
 
 @dataclass(frozen=True)
@@ -19,16 +31,14 @@ class Leniency:
     reason: str
 
 
-def leniency(
-    rules: Judging, verdicts: Sequence[Mapping[str, Any]], *, decayed: bool, age: timedelta | None
-) -> Leniency:
+def leniency(rules: Judging, verdicts: Sequence[Judged], *, decayed: bool, age: timedelta | None) -> Leniency:
     """Whether, and by how much, a challenger may be worse than the champion.
 
     Each successor that won by not being worse may have lost a little. What they lost, as measured, is added up since
     the last clear win, and the sum never passes the contract's `max_loss`: quality cannot slide step by step.
 
     Args:
-        verdicts: documents of earlier verdicts, newest first.
+        verdicts: earlier ones, newest first.
         decayed: the monitor has confirmed that the champion decays.
         age: of the champion's newest training row; None where nobody holds the title.
     """
@@ -50,17 +60,17 @@ def leniency(
     return Leniency("decay", limit - lost, f"{why}: not being worse by more than {limit - lost:.3g} is enough")
 
 
-def lost_since_clear_win(verdicts: Sequence[Mapping[str, Any]]) -> float:
+def lost_since_clear_win(verdicts: Sequence[Judged]) -> float:
     """What successors lost, as measured, since one last won outright; in units of the metric.
 
     Args:
-        verdicts: documents of verdicts, newest first.
+        verdicts: newest first.
     """
     lost = 0.0
     for verdict in verdicts:
-        if verdict["decision"] != "PROMOTE":
+        if verdict.decision is not Decision.PROMOTE:
             continue
-        if verdict.get("mode", "usual") == "usual":
+        if verdict.mode == "usual":
             break
-        lost += max(0.0, -float(verdict["gain"]))
+        lost += max(0.0, -verdict.gain)
     return lost

@@ -163,8 +163,8 @@ class Tally:
         return _normal(point, luck / self.outcome_variance**2 + unexplained**2 * 2 / rows)
 
 
-def add_up(tallies: Sequence[Tally]) -> Tally:
-    """One tally of all, no longer than one of a day.
+def add_up(tallies: Sequence[Tally], bins_per_unit: int = BINS_PER_UNIT) -> Tally:
+    """One tally of all, no longer than one of a day; of fewer bins where that is precise enough.
 
     Raises:
         ValueError: there are none.
@@ -173,7 +173,7 @@ def add_up(tallies: Sequence[Tally]) -> Tally:
         raise ValueError("there are no tallies to add up")
     kind = tallies[0].kind
     columns = {name: np.concatenate([getattr(tally, name) for tally in tallies]) for name in FIELDS}
-    bins = np.concatenate([place_of(tally) for tally in tallies])
+    bins = np.concatenate([place_of(tally, bins_per_unit) for tally in tallies])
     _, first, place = np.unique(bins, return_index=True, return_inverse=True)
 
     def summed(values: NDArray[Any]) -> Floats:
@@ -198,19 +198,19 @@ def add_up(tallies: Sequence[Tally]) -> Tally:
     )
 
 
-def bin_of(kind: Kind, scores: Floats) -> Integers:
+def bin_of(kind: Kind, scores: Floats, bins_per_unit: int = BINS_PER_UNIT) -> Integers:
     """Number of each score's bin."""
     if kind == "regression":
         place = np.arcsinh(scores)
     else:
         likely = inside(scores)
         place = np.log(likely / (1 - likely))
-    return np.asarray(np.floor(place * BINS_PER_UNIT), dtype=np.int64)
+    return np.asarray(np.floor(place * bins_per_unit), dtype=np.int64)
 
 
-def place_of(tally: Tally) -> Integers:
+def place_of(tally: Tally, bins_per_unit: int = BINS_PER_UNIT) -> Integers:
     """Number of each point's bin and decision; the points of a sum of tallies are in its order."""
-    return np.asarray(2 * bin_of(tally.kind, tally.score) + tally.flagged, dtype=np.int64)
+    return np.asarray(2 * bin_of(tally.kind, tally.score, bins_per_unit) + tally.flagged, dtype=np.int64)
 
 
 def interval_of(drawn: Floats, point: float, beyond: float = 0.05) -> Interval | None:

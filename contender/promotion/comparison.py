@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from contender.contracts.contract import Contract
 from contender.evaluation import evidence, metrics
+from contender.evaluation.bootstrap import Contest
+from contender.evaluation.exhibits import CalibrationBin, ColumnFairness, Flips
 from contender.evaluation.guardrails import Checked
 from contender.evaluation.judge import judge
 from contender.evaluation.non_inferiority import Leniency, leniency
 from contender.features import dataset
 from contender.lake import tables
 from contender.promotion import judging_window, ledger
-from contender.promotion.verdict_document import document_of
+from contender.promotion.verdict_document import VerdictDocument, finite, plain_verdict
 from contender.registry import model_versions
 from contender.settings import Settings
 from contender.values import KEY, TARGET, Decision, ModelVersion, Rows, Scorecard, Verdict
@@ -147,7 +149,7 @@ def gather(
 
 def decide(
     contract: Contract, answered: Answers, failures: Sequence[str], seed: int
-) -> tuple[Verdict, list[dict[str, Any]]]:
+) -> tuple[Verdict, tuple[ColumnFairness, ...]]:
     """The verdict, and how the challenger treats the contract's groups; reads and writes nothing."""
     whole, scores = answered.frame, answered.challenger_scores
     cluster = contract.judging.cluster
@@ -182,32 +184,39 @@ def record(
     contract: Contract,
     answered: Answers,
     verdict: Verdict,
-    groups: Sequence[Mapping[str, Any]],
+    groups: tuple[ColumnFairness, ...],
     revision: str | None,
 ) -> None:
     """Keep the verdict with all that people look at, in the ledger and beside the challenger's run."""
     challenger = answered.challenger.model
     assert challenger is not None
-    document = _document_of(verdict, answered.challenger, answered.champion, answered.rows)
-    document |= {
-        "mode": answered.leniency.mode,
-        "min_gain": contract.judging.min_gain,
-        "looks": answered.looks,
-        "fairness": groups,
-        "git_revision": revision,
-        "leaks_allowed": dict(contract.leaks.allow),
-    }
-    document |= _shown(contract, answered)
-    document["outcomes"] = tables.count(settings, contract.name, "outcomes")
-    ledger.record_verdict(
-        settings,
-        contract.name,
+    bins, flips = _exhibits(contract, answered)
+    document = VerdictDocument(
+        **vars(verdict),
+        at=datetime.now(UTC),
         challenger=challenger.version,
+        champion=answered.champion.version if answered.champion else None,
         run_id=challenger.run_id,
+        model_digest=challenger.digest,
         window=judging_window.name_of(answered.rows),
-        document=document,
+        as_of=answered.rows.as_of,
+        versions={table.table: table.version for table in answered.rows.versions},
+        git_revision=revision,
+        outcomes=tables.count(settings, contract.name, "outcomes"),
+        mode=answered.leniency.mode,
+        min_gain=contract.judging.min_gain,
+        allowed_loss=answered.leniency.allowed_loss,
+        looks=answered.looks,
+        metrics=finite(answered.challenger.metrics),
+        slices={name: finite(values) for name, values in answered.challenger.slices.items()},
+        latency_ms=finite(answered.challenger.latency_ms),
+        calibration=bins,
+        flips=flips,
+        fairness=groups,
+        leaks_allowed=dict(contract.leaks.allow),
     )
-    model_versions.log_document(settings, challenger.run_id, document, "verdict.json")
+    ledger.record_verdict(settings, contract.name, document)
+    model_versions.log_document(settings, challenger.run_id, document.for_programs(), "verdict.json")
 
 
 def _fairness(
@@ -217,56 +226,36 @@ def _fairness(
     scores: NDArray[np.float64],
     clusters: NDArray[Any] | None,
     seed: int,
-) -> tuple[list[Checked], list[str], list[dict[str, Any]]]:
+) -> tuple[list[Checked], list[str], tuple[ColumnFairness, ...]]:
     """How the challenger treats the contract's groups: limits checked, groups too small to tell, and all rates."""
     rules = contract.fairness
     if not rules.columns:
-        return [], [], []
+        return [], [], ()
     from contender.evaluation import fairness, group_rates
 
     groups = {name: whole[f"by:{name}"].fillna("missing").to_numpy().astype(str) for name in rules.columns}
     threshold = contract.scoring.threshold
     checked, too_small = fairness.check_fairness(y, scores, threshold, groups, rules, seed, clusters=clusters)
     rates = group_rates.measure_fairness(y, scores, threshold, groups, rules)
-    return checked, too_small, fairness.document_of(rates, checked)
+    return checked, too_small, fairness.by_column(rates, checked)
 
 
-def _shown(contract: Contract, answered: Answers) -> dict[str, Any]:
+def _exhibits(contract: Contract, answered: Answers) -> tuple[dict[str, tuple[CalibrationBin, ...]], Flips | None]:
     """What people look at beside the numbers: calibration of both, and decisions that a promotion would turn."""
     y, challenger, champion = answered.y, answered.challenger_scores, answered.champion_scores
-    bins = {"challenger": evidence.calibration_bins(contract.kind, y, challenger)}
+    bins = {"challenger": tuple(evidence.calibration_bins(contract.kind, y, challenger))}
     if champion is None:
-        return {"calibration": bins}
-    bins["champion"] = evidence.calibration_bins(contract.kind, y, champion)
+        return bins, None
+    bins["champion"] = tuple(evidence.calibration_bins(contract.kind, y, champion))
     columns = [column.name for column in contract.model_columns]
     flips = evidence.flip_examples(
+        Contest(contract.kind, y, champion, challenger, contract.scoring.threshold),
         answered.frame[KEY].to_numpy(),
-        y,
-        champion,
-        challenger,
-        contract.kind,
-        contract.scoring.threshold,
         answered.frame[columns],
         columns,
         classes=answered.classes.tolist(),
     )
-    return {"calibration": bins, "flips": flips}
-
-
-def _document_of(verdict: Verdict, challenger: Scorecard, champion: ModelVersion | None, rows: Rows) -> dict[str, Any]:
-    """The verdict as `contender why --json` prints it and the ledger keeps it."""
-    assert challenger.model is not None
-    return document_of(verdict) | {
-        "challenger": challenger.model.version,
-        "champion": champion.version if champion else None,
-        "window": judging_window.name_of(rows),
-        "as_of": rows.as_of.isoformat(),
-        "versions": {table.table: table.version for table in rows.versions},
-        "metrics": dict(challenger.metrics),
-        "model_digest": challenger.model.digest,
-        "slices": {name: dict(values) for name, values in challenger.slices.items()},
-        "latency_ms": dict(challenger.latency_ms),
-    }
+    return bins, flips
 
 
 def judging_rows(
@@ -322,7 +311,7 @@ def scores_and_outcomes(
 def evidence_of(verdict: Verdict, rows: Rows, revision: str | None) -> dict[str, Any]:
     """What the ledger keeps beside a change of the title."""
     return {
-        "verdict": document_of(verdict),
+        "verdict": plain_verdict(verdict),
         "data": {table.table: table.version for table in rows.versions},
         "git_revision": revision,
         "as_of": datetime.isoformat(rows.as_of),

@@ -4,10 +4,9 @@ A hold-out is spent by looking at it. Each model that is measured on these rows 
 search that lost on folds of the training rows never came here, and do not.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from contender.evaluation.metrics import check_enough, dummy_scores, metrics
 from contender.features import dataset
 from contender.features.training_keys import hashes_of, refuse_seen
 from contender.promotion import ledger
+from contender.promotion.verdict_document import VerdictDocument
 from contender.registry import model_versions
 from contender.settings import Settings
 from contender.values import KEY, TARGET, ModelVersion, Rows
@@ -93,9 +93,9 @@ def _looks_so_far(settings: Settings, contract: Contract, rows: Rows) -> int:
     return sum(count for other, count in looked.items() if other == window or _shared(other, rows) >= _SAME_WINDOW)
 
 
-def of_a_year(verdicts: Sequence[Mapping[str, Any]], as_of: datetime) -> int:
+def of_a_year(verdicts: Sequence[VerdictDocument], as_of: datetime) -> int:
     """How many of these verdicts are less than a year old in the eyes of `as_of`."""
-    return sum(as_of - timedelta(days=365) < datetime.fromisoformat(verdict["as_of"]) for verdict in verdicts)
+    return sum(as_of - timedelta(days=365) < verdict.as_of for verdict in verdicts)
 
 
 def name_of(rows: Rows) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from contender.errors import TitleError
 from contender.promotion.database import connected, tables
+from contender.promotion.verdict_document import VerdictDocument
 from contender.settings import Settings
 from contender.values import ModelVersion
 
@@ -150,35 +151,35 @@ def approved_digest(settings: Settings, use_case: str, version: int) -> str | No
         return connection.execute(newest).scalar_one_or_none()
 
 
-def record_verdict(
-    settings: Settings, use_case: str, *, challenger: int, run_id: str, window: str, document: Mapping[str, Any]
-) -> None:
+def record_verdict(settings: Settings, use_case: str, document: VerdictDocument) -> None:
     """Keep a verdict, whatever it decided."""
     from sqlalchemy import insert
 
-    name = settings.name_of(use_case)
-    row = {"use_case": name, "at": _now(), "challenger": challenger, "run_id": run_id, "window": window}
+    row = {
+        "use_case": settings.name_of(use_case),
+        "at": document.at.isoformat(timespec="microseconds"),
+        "challenger": document.challenger,
+        "run_id": document.run_id,
+        "window": document.window,
+        "document": document.to_json(),
+    }
     with connected(settings, writes=True) as connection:
-        connection.execute(insert(tables().verdicts).values(**row, document=json.dumps(document, default=str)))
+        connection.execute(insert(tables().verdicts).values(row))
 
 
-def last_verdict(settings: Settings, use_case: str) -> dict[str, Any] | None:
-    """The document of the newest verdict, as it was recorded; None when nothing was judged yet."""
-    from sqlalchemy import select
-
-    verdicts = tables().verdicts
-    mine = verdicts.c.use_case == settings.name_of(use_case)
-    newest = select(verdicts.c.document).where(mine).order_by(verdicts.c.id.desc()).limit(1)
-    with connected(settings) as connection:
-        document = connection.execute(newest).scalar_one_or_none()
-    return None if document is None else dict(json.loads(document))
+def last_verdict(settings: Settings, use_case: str) -> VerdictDocument | None:
+    """The newest verdict; None when nothing was judged yet."""
+    return next(iter(verdicts(settings, use_case, newest=1)), None)
 
 
-def verdicts(settings: Settings, use_case: str, newest: int | None = 20) -> list[dict[str, Any]]:
-    """The documents of the newest verdicts, newest first; each also has `at` and the challenger's `run_id`.
+def verdicts(settings: Settings, use_case: str, newest: int | None = 20) -> list[VerdictDocument]:
+    """The newest verdicts, newest first.
 
     Args:
         newest: at most so many; None for all.
+
+    Raises:
+        OtherRelease: one was kept by another release.
     """
     from sqlalchemy import select
 
@@ -186,7 +187,7 @@ def verdicts(settings: Settings, use_case: str, newest: int | None = 20) -> list
     mine = select(kept).where(kept.c.use_case == settings.name_of(use_case)).order_by(kept.c.id.desc()).limit(newest)
     with connected(settings) as connection:
         rows = connection.execute(mine).all()
-    return [{"at": row.at, "run_id": row.run_id} | json.loads(row.document) for row in rows]
+    return [VerdictDocument.from_json(row.document, f"The verdict on {use_case} of {row.at[:16]}") for row in rows]
 
 
 def count_comparison(settings: Settings, use_case: str, window: str, looks: int = 1) -> int:

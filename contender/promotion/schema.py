@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection, Engine, MetaData
 
-NEEDED = "0001"
+NEEDED = "0002"
 """The newest revision in `migrations/versions`, written here because reading those takes Alembic."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

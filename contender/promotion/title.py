@@ -95,12 +95,16 @@ def promote(settings: Settings, use_case: str, *, to: int, reason: str, by: str)
         raise _holds_it_already(head)
     approved = ledger.approved_digest(settings, use_case, to)
     version, asked = _proven(settings, use_case, to, approved)
-    verdict = next((v for v in ledger.verdicts(settings, use_case, newest=None) if v["challenger"] == to), None)
-    note = f"the last verdict on it was {verdict['decision']}, at {verdict['at']}" if verdict else "no verdict backs it"
+    verdict = next((v for v in ledger.verdicts(settings, use_case, newest=None) if v.challenger == to), None)
+    note = (
+        f"the last verdict on it was {verdict.decision}, at {verdict.at:%Y-%m-%d %H:%M} UTC"
+        if verdict
+        else "no verdict backs it"
+    )
     evidence = {
         "note": note,
-        "verdict": verdict,
-        "data": verdict.get("versions") if verdict else None,
+        "verdict": verdict.for_programs() if verdict else None,
+        "data": dict(verdict.versions) if verdict else None,
         "run_id": version.run_id,
         "example_rows": asked,
     }
@@ -206,7 +210,7 @@ def _still_challenging(settings: Settings, use_case: str, waiting: int | None, h
     if waiting is None or (head is not None and waiting == head.version):
         return None
     verdict = ledger.last_verdict(settings, use_case)
-    refused = verdict is not None and (verdict["challenger"], verdict["decision"]) == (waiting, "KEEP")
+    refused = verdict is not None and (verdict.challenger, verdict.decision) == (waiting, Decision.KEEP)
     return None if refused else waiting
 
 

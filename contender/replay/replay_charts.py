@@ -10,18 +10,11 @@ from datetime import date, timedelta
 from html import escape
 from itertools import groupby, pairwise
 
+from markupsafe import Markup
+
 from contender.replay.replay_results import OURS, Course, Period, Replay
 from contender.reports.day_charts import Days, framed, grid, scale_around
 from contender.svg import Scale, key, mark
-
-STYLE = """
-.of-0 { --tone: var(--accent); } .of-1 { --tone: #8a929e; } .of-2 { --tone: #d08a1d; } .of-3 { --tone: #b03a80; }
-.of-4 { --tone: #2b9a75; } .of-5 { --tone: #8b5bd0; }
-.curves g path.line { stroke-width: var(--wide); }
-line.whisker { stroke: var(--tone); stroke-width: 1; stroke-opacity: .55; } circle.point { fill: var(--tone); }
-.legend svg.mark { width: 1rem; height: 1rem; }
-svg.field path.shape { stroke: var(--card); stroke-width: 1.2; }
-"""
 
 
 def kind_of(replay: Replay, course: Course) -> str:
@@ -50,11 +43,11 @@ def legend(replay: Replay, *, whiskers: bool = True) -> list[str]:
     return ['<ul class="legend">', *found, "</ul>"]
 
 
-def quality(replay: Replay) -> list[str]:
+def quality(replay: Replay) -> Markup:
     """Quality by period, a line for each policy, with intervals as whiskers; empty where none is known."""
     known = [one for course in replay.courses for one in course.periods if one.quality is not None]
     if not known:
-        return []
+        return Markup("")
     across = axis_of(replay)
     up = scale_around(
         [one.quality for one in known],
@@ -98,7 +91,7 @@ def costs_over_time(replay: Replay, base: Course | None) -> dict[str, dict[date,
     return found
 
 
-def costs(replay: Replay, curves: Mapping[str, Mapping[date, float]], said: str) -> list[str]:
+def costs(replay: Replay, curves: Mapping[str, Mapping[date, float]], said: str) -> Markup:
     """Money over time, a line for each policy, as `costs_over_time` gives it; `said` is what it shows, in words."""
     across = axis_of(replay)
     up = Scale.around([0.0, *(value for curve in curves.values() for value in curve.values())])
@@ -193,16 +186,17 @@ def _whisker(one: Period, spot: float, up: Scale, kind: str) -> list[str]:
 
 def _promotions(course: Course, spots: Sequence[float], up: Scale, kind: str) -> list[str]:
     """A mark on the line between the period that a promotion ended and the next one."""
-    found = []
+    found = list[str]()
     for place, one in enumerate(course.periods):
         if one.retrained is None or not one.retrained.promoted:
             continue
         around = [*zip(spots, course.periods, strict=True)][place : place + 2]
         known = [(spot, period.quality) for spot, period in around if period.quality is not None]
         if known:
+            told = f"{course.policy}: promoted at {one.retrained.at:%Y-%m-%d}"
             x = sum(spot for spot, _ in known) / len(known)
             y = sum(1 - up.share(value) for _, value in known) / len(known)
-            found.append(mark("promote", f"{100 * x:.3f}%", one.retrained.at, kind, f"{100 * y:.2f}%"))
+            found.append(mark("promote", f"{100 * x:.3f}%", one.retrained.at, kind, f"{100 * y:.2f}%", told))
     return found
 
 

@@ -3,7 +3,9 @@
 from collections import Counter
 from html import escape
 
-from contender.markup import Figures, number, table
+from markupsafe import Markup
+
+from contender.markup import number, table
 from contender.replay import replay_charts, timelines
 from contender.replay.conclusion import Words, amount, beyond_luck, has_costs, named, ours_of
 from contender.replay.replay_charts import costs_over_time, kind_of, legend, until
@@ -29,7 +31,7 @@ def forest_of(words: Words) -> list[str]:
             f"Right of the line: {OURS} was cheaper; with 90 % intervals. {key('promote')} cheaper beyond luck, "
             f"{key('back')} dearer beyond luck, {key('wait')} no difference beyond luck."
         )
-        return [f'<p class="soft">{note}</p>', *rows, axis(scale, ticks, f"what {OURS} saved against it{unit}")]
+        return [f'<p class="soft">{note}</p>', *rows, axis(scale, f"what {OURS} saved against it{unit}", ticks)]
     told = [one for one in replay.courses if one.quality is not None]
     if len(told) < 2 or has_costs(replay):
         return []
@@ -39,12 +41,19 @@ def forest_of(words: Words) -> list[str]:
         at = one.quality or 0.0
         low, high = _ends(one.interval) or (at, at)
         drawn = interval(scale, low, at, high, "keep", kind_of(replay, one))
-        rows.append(row(named(one), drawn, words.quality(one), f"{one.policy}: {at:.3g}, {low:.3g} to {high:.3g}"))
+        rows.append(
+            row(
+                Markup(named(one)),
+                drawn,
+                Markup(words.quality(one)),
+                f"{one.policy}: {at:.3g}, {low:.3g} to {high:.3g}",
+            )
+        )
     ticks = [(tick, f"{tick:g}") for tick in scale.ticks(4)]
-    return [*rows, axis(scale, ticks, f"{replay.metric}, {words.better}")]
+    return [*rows, axis(scale, f"{replay.metric}, {words.better}", ticks)]
 
 
-def _saved(words: Words, scale: Scale, course: Course, saved: float) -> str:
+def _saved(words: Words, scale: Scale, course: Course, saved: float) -> Markup:
     low, high = _ends(course.saved_interval) or (saved, saved)
     sure = beyond_luck(course.saved_interval)
     shape = "wait" if not sure else "promote" if saved > 0 else "back"
@@ -52,7 +61,7 @@ def _saved(words: Words, scale: Scale, course: Course, saved: float) -> str:
     ends = f" ({amount(low)} to {amount(high)})" if course.saved_interval else ""
     told = f"<b>{words.money(saved, '+')}</b>{ends}"
     said = f"{OURS} saved {saved:,.0f} against {course.policy}, {low:,.0f} to {high:,.0f}"
-    return row(f"against {named(course)}", drawn, told, said)
+    return row(Markup(f"against {named(course)}"), drawn, Markup(told), said)
 
 
 def _ends(found: Interval | None) -> tuple[float, ...]:
@@ -73,10 +82,10 @@ def policies_of(words: Words, money: bool) -> list[str]:
         cells += [_amount(one.mistakes_cost)] * money + [one.retrains, one.promotions]
         cells += [_amount(one.retrain_cost), _amount(one.cost)] * money
         cells += ["–" if one.policy == OURS else _money_told(one)] * compared
-        rows.append([*cells, _alarms(one), Figures(number(one.seconds, ",.0f"))])
+        rows.append([*cells, _alarms(one), Markup(number(one.seconds, ",.0f"))])
     unit = f"Money in {replay.currency}. " * (money and bool(replay.currency))
     meant = [f"{named(one)} retrains {POLICIES[one.policy]}" for one in replay.courses if one.policy in POLICIES]
-    return [*table(names, rows), f'<p class="soft">{escape(unit)}{"; ".join(meant)}{"." * bool(meant)}</p>']
+    return [table(names, rows), f'<p class="soft">{escape(unit)}{"; ".join(meant)}{"." * bool(meant)}</p>']
 
 
 def _with_interval(value: float | None, ends: Interval | None) -> object:
@@ -84,11 +93,11 @@ def _with_interval(value: float | None, ends: Interval | None) -> object:
         return _NOT_KNOWN
     found = _ends(ends)
     told = f"<small>{number(found[0])} to {number(found[1])}</small>" if found else ""
-    return Figures(f"{number(value)}{told}")
+    return Markup(f"{number(value)}{told}")
 
 
 def _amount(value: float | None) -> object:
-    return _NOT_KNOWN if value is None else Figures(amount(value))
+    return _NOT_KNOWN if value is None else Markup(amount(value))
 
 
 def _money_told(one: Course) -> object:
@@ -96,13 +105,13 @@ def _money_told(one: Course) -> object:
         return _NOT_KNOWN
     found = _ends(one.saved_interval)
     told = f"<small>{amount(found[0])} to {amount(found[1])}</small>" if found else ""
-    return Figures(f"{amount(one.saved, '+')}{told}")
+    return Markup(f"{amount(one.saved, '+')}{told}")
 
 
-def _alarms(one: Course) -> Figures:
+def _alarms(one: Course) -> Markup:
     counts = Counter(alarm.name for period in one.periods for alarm in period.alarms)
     lines = [f"{number(count, ',')} {escape(name)}" for name, count in counts.most_common()]
-    return Figures("<br>".join(lines) or "none")
+    return Markup("<br>".join(lines) or "none")
 
 
 def quality_of(words: Words) -> list[str]:
@@ -126,9 +135,9 @@ def quality_of(words: Words) -> list[str]:
         f'<p class="soft">{arrow} {words.better}. A point for each period and policy, with its interval; lines that '
         "lie on one another differ in width.</p>",
         *legend(replay),
-        *drawn,
+        drawn,
         "<details><summary>The figures of this chart</summary>",
-        *table(names, rows),
+        table(names, rows),
         "</details>",
     ]
 
@@ -146,9 +155,9 @@ def costs_of(words: Words) -> list[str]:
     return [
         f'<p class="soft">{what}</p>',
         *legend(replay, whiskers=False),
-        *replay_charts.costs(replay, curves, f"{what} In the end {'; '.join(ends)}"),
+        replay_charts.costs(replay, curves, f"{what} In the end {'; '.join(ends)}"),
         "<details><summary>The figures of this chart</summary>",
-        *table(["before", *curves], rows),
+        table(["before", *curves], rows),
         "</details>",
     ]
 
@@ -182,7 +191,7 @@ def details_of(words: Words, course: Course) -> list[str]:
         "<h3>Retrains and verdicts</h3>",
         *_listed(verdicts, "Nothing was trained."),
         "<h3>Periods</h3>",
-        *_periods(words, course),
+        _periods(words, course),
         "</details>",
     ]
 
@@ -219,7 +228,7 @@ def _listed(lines: list[str], nothing: str) -> list[str]:
     return ['<ul class="log">', *(f"<li>{line}</li>" for line in lines), "</ul>"]
 
 
-def _periods(words: Words, course: Course) -> list[str]:
+def _periods(words: Words, course: Course) -> Markup:
     money = any(one.cost is not None for one in course.periods)
     names = ["from", "to", "rows", "outcomes", "scored by", words.replay.metric, "low", "high", "expected then"]
     names += ["mistakes' cost"] * money + ["held out"]

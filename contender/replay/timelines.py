@@ -9,20 +9,6 @@ from contender.reports.day_charts import Days
 from contender.reports.verdict_sections import SHAPES
 from contender.svg import key, mark
 
-STYLE = """
-.strip { display: grid; grid-template-columns: 4.6rem 1fr; column-gap: .5rem; font-size: .82rem; row-gap: 1px; }
-.strip > .name { color: var(--soft); align-self: center; }
-.strip > svg { width: 100%; height: 1.5rem; background: color-mix(in srgb, var(--line) 28%, transparent); }
-.strip path.shape { transform: scale(.72); }
-.strip .wait path.shape, .strip .shift path.shape { fill: var(--card); }
-path.shape { stroke-linejoin: round; }
-.broken path.shape, .denied path.shape { fill: none; }
-.strip rect.reign { fill-opacity: .22; } .strip g.odd rect.reign { fill-opacity: .5; }
-.strip text { fill: var(--ink); }
-.strip rect.held { fill: none; stroke: var(--bad); stroke-width: 1.5; stroke-dasharray: 3 2; }
-.strip .dates { grid-column: 2; display: flex; justify-content: space-between; color: var(--soft); font-size: 12px; }
-"""
-
 ALARMS = {"broken feed": "broken", "decay": "decay", "season": "season", "shift": "shift"}
 """The mark of each name of an alarm; any other name is a dot."""
 

@@ -1,9 +1,10 @@
 """The report's picture of calibration: what models said beside what came true."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any
 
+from markupsafe import Markup, escape
+
+from contender.evaluation.exhibits import CalibrationBin
 from contender.svg import MARKS, Scale
 
 _LEFT, _TOP, _WIDE, _HIGH = 52, 12, 296, 252
@@ -12,10 +13,10 @@ _LEFT, _TOP, _WIDE, _HIGH = 52, 12, 296, 252
 _RARE = 0.05
 """Where half of the bins lie below this, a plain axis would press them into a corner."""
 
-Bins = Sequence[Mapping[str, Any]]
+Bins = Sequence[CalibrationBin]
 
 
-def panels(found: Mapping[str, Bins], *, regression: bool) -> list[str]:
+def panels(found: Mapping[str, Bins], *, regression: bool) -> Markup:
     """One picture per model, on the same axes so that they can be compared.
 
     Args:
@@ -23,28 +24,27 @@ def panels(found: Mapping[str, Bins], *, regression: bool) -> list[str]:
         regression: bins hold residuals, which should lie around zero, instead of shares, which should equal the score.
     """
     every = [one for bins in found.values() for one in bins]
+    if not every:
+        return Markup("")
     across, up = _residual_scales(every) if regression else _share_scales(every)
-    return [
-        '<div class="panels">',
-        *(_panel(name, bins, across, up, regression) for name, bins in found.items() if bins),
-        "</div>",
-    ]
+    drawn = "".join(_panel(name, bins, across, up, regression) for name, bins in found.items() if bins)
+    return Markup(f'<div class="panels">{drawn}</div>')
 
 
 def _share_scales(bins: Bins) -> tuple[Scale, Scale]:
-    scores = sorted(float(one["mean_score"]) for one in bins)
-    top = min(1.0, 1.05 * max(max(one["high"], one["mean_score"]) for one in bins))
+    scores = sorted(one.mean_score for one in bins)
+    top = min(1.0, 1.05 * max(max(one.high, one.mean_score) for one in bins))
     if scores[len(scores) // 2] >= _RARE:
         both = Scale(0.0, top)
     else:
-        seen = [value for one in bins for value in (one["mean_score"], one["rate"]) if value > 0]
+        seen = [value for one in bins for value in (one.mean_score, one.rate) if value > 0]
         both = Scale(min([*seen, top / 10]) / 1.5, top, logarithmic=True)
     return both, both
 
 
 def _residual_scales(bins: Bins) -> tuple[Scale, Scale]:
-    reach = [value for one in bins for value in (one["low"], one["high"], 0.0)]
-    return Scale.around(one["mean_score"] for one in bins), Scale.around(reach)
+    reach = [value for one in bins for value in (one.low, one.high, 0.0)]
+    return Scale.around(one.mean_score for one in bins), Scale.around(reach)
 
 
 def _panel(name: str, bins: Bins, across: Scale, up: Scale, regression: bool) -> str:
@@ -68,14 +68,17 @@ def _panel(name: str, bins: Bins, across: Scale, up: Scale, regression: bool) ->
     ideal = (across.low, 0.0, across.high, 0.0) if regression else (across.low, up.low, across.high, up.high)
     x1, y1, x2, y2 = x(ideal[0]), y(ideal[1]), x(ideal[2]), y(ideal[3])
     parts.append(f'<line class="worth" x1="{x1}" x2="{x2}" y1="{y1}" y2="{y2}"/>')
-    shape = MARKS["keep" if name == "champion" else "promote"][0]
-    for one in bins:
-        at = x(one["mean_score"])
-        parts.append(f'<line class="span" x1="{at}" x2="{at}" y1="{y(one["low"])}" y2="{y(one["high"])}"/>')
-        place = f"translate({at} {y(one['rate'])}) scale(.75)"
-        parts.append(f'<path class="shape" d="{shape}" transform="{place}"/>')
     below = "mean prediction" if regression else "mean score"
     beside = "outcome minus prediction" if regression else "share that came true"
+    shape = MARKS["keep" if name == "champion" else "promote"][0]
+    for one in bins:
+        at = x(one.mean_score)
+        place = f"translate({at} {y(one.rate)}) scale(.75)"
+        parts.append(
+            f"<g><title>{below} {one.mean_score:.3g}, {beside}: {one.rate:.3g} ({one.low:.3g} to {one.high:.3g}) "
+            f'on {one.rows:,} rows</title><line class="span" x1="{at}" x2="{at}" y1="{y(one.low)}" '
+            f'y2="{y(one.high)}"/><path class="shape" d="{shape}" transform="{place}"/></g>'
+        )
     parts.append(f'<text x="{(_LEFT + right) / 2}" y="{bottom + 38}" text-anchor="middle">{below}</text>')
     said = escape(f"calibration of the {name}: {beside} over {below}, {len(bins)} bins")
     tone = "keep" if name == "champion" else "promote"

@@ -4,11 +4,11 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from contender import error_text
 from contender.contracts.contract import Contract, known_use_cases
-from contender.errors import ContenderError
+from contender.errors import ContenderError, OtherRelease
 from contender.lake.tables import unreadable
 from contender.operations import notices
 from contender.promotion import ledger
@@ -30,19 +30,6 @@ from contender.retraining import triggers
 from contender.settings import Settings
 
 Found = TypeVar("Found")
-
-_TOLD = (
-    "decision",
-    "metric",
-    "gain",
-    "interval",
-    "interval_level",
-    "against",
-    "challenger",
-    "champion",
-    "at",
-    "latency_ms",
-)
 
 
 def path_of(settings: Settings) -> Path:
@@ -73,16 +60,21 @@ def read(settings: Settings, name: str, *, beside: Path | None = None) -> UseCas
     predictions = tries.table("predictions", dashboard_queries.Counts({}, 0), settings, dashboard_queries.count_days)
     alerts = tries.table("alerts", dashboard_queries.Counts({}, 0), settings, dashboard_queries.count_days)
     nothing: tuple[list[Batch], int] = ([], 0)
+    quality = tries.lake(
+        "performance", dashboard_queries.NO_QUALITY, lambda: dashboard_queries.read_quality(settings, contract)
+    )
     batches, quarantined = tries.lake("quarantine", nothing, lambda: dashboard_queries.read_quarantine(settings, name))
     return within_a_year(
         UseCase(
             name,
             question=contract.question,
             champion=champion,
-            verdicts=tries.ledger([], lambda: _verdicts(settings, name)),
+            verdicts=tries.ledger([], lambda: ledger.verdicts(settings, name, newest=MOST_VERDICTS)),
             waiting=tries.ledger("", lambda: _waiting(settings, name)),
             failing=tries.ledger([], lambda: [one.in_words for one in notices.failing(settings, name)]),
-            quality=tries.lake("performance", [], lambda: dashboard_queries.read_quality(settings, name)),
+            quality=quality.days,
+            windows=quality.windows,
+            point=quality.point,
             heat=tries.lake("drift", None, lambda: dashboard_queries.read_drift(settings, name)),
             predictions=predictions.days,
             predictions_in_all=predictions.in_all,
@@ -110,6 +102,10 @@ class _Tries:
     def ledger(self, otherwise: Found, read: Callable[[], Found]) -> Found:
         try:
             return read()
+        except OtherRelease as error:
+            # The error itself tells where the ledger is, which is nothing for a page.
+            self._note("The ledger is of another release; 'contender doctor' says what to do.", error)
+            return otherwise
         except ContenderError as error:
             self._note("The ledger does not answer; 'contender doctor' says why.", error)
             return otherwise
@@ -140,12 +136,6 @@ def _champion(settings: Settings, name: str) -> Champion | None:
     return Champion(
         entry.version, datetime.fromisoformat(entry.at), entry.action, entry.reason, entry.by, entry.seq, link
     )
-
-
-def _verdicts(settings: Settings, name: str) -> list[dict[str, Any]]:
-    """The newest, without the pages of evidence that each carries."""
-    found = ledger.verdicts(settings, name, newest=MOST_VERDICTS)
-    return [{key: one[key] for key in _TOLD if key in one} | {"reasons": one["reasons"][:1]} for one in found]
 
 
 def _waiting(settings: Settings, name: str) -> str:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Self
 
+from contender.performance.quality_windows import QualityWindow
+from contender.promotion.verdict_document import VerdictDocument
+
 DAYS = 366
 """Days that are shown, up to the newest that anything is known of."""
 
@@ -159,16 +162,19 @@ class UseCase:
 
     `predictions` and `alerts` count rows by the day of the record, in the days that are shown; `…_in_all` all rows.
     `waiting` says what a person is asked to approve, `failing` which flows failed last, when, how often and why.
+    `point` says what a window of `windows` is.
     `troubles` are short sentences on what cannot be shown, fit for a page; `causes` tell more, for a log.
     """
 
     name: str
     question: str = ""
     champion: Champion | None = None
-    verdicts: Sequence[Mapping[str, Any]] = ()
+    verdicts: Sequence[VerdictDocument] = ()
     waiting: str = ""
     failing: Sequence[str] = ()
     quality: Sequence[QualityDay] = ()
+    windows: Sequence[QualityWindow] = ()
+    point: str = ""
     heat: Heat | None = None
     predictions: Mapping[date, int] = field(default_factory=dict)
     predictions_in_all: int = 0
@@ -208,13 +214,33 @@ class UseCase:
         return self.quality[-1].metric if self.quality else ""
 
     @property
-    def measured(self) -> QualityDay | None:
-        """The newest day whose quality is final, and that the model was not trained on."""
-        return next((one for one in reversed(self.quality) if one.is_mature and not one.is_known), None)
+    def measured(self) -> QualityWindow | None:
+        """The newest window whose quality is final, and that the model was not trained on."""
+        return next((one for one in reversed(self.windows) if one.is_final and not one.in_training), None)
 
     @property
     def estimated(self) -> QualityDay | None:
         return next((one for one in reversed(self.quality) if one.estimated_quality is not None), None)
+
+    @property
+    def latencies(self) -> dict[date, float]:
+        return {one.day: one.p95_latency_ms for one in self.quality if one.p95_latency_ms is not None}
+
+    @property
+    def judged_latency(self) -> float | None:
+        """The champion's 95th percentile in milliseconds, as the judge saw it."""
+        mine = (one for one in self.verdicts if self.champion and one.challenger == self.champion.version)
+        return next((one.latency_ms.get("p95") for one in mine), None)
+
+    @property
+    def calls(self) -> list[str]:
+        """What a person should see to, in sentences."""
+        found = [self.waiting] if self.waiting else []
+        if self.heat and self.heat.alarming:
+            names = self.heat.alarming
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            found.append(f"Drift alarm on {self.heat.days[-1][1]}: {', '.join(names[:4])}{more}.")
+        return found
 
 
 def within_a_year(shown: UseCase) -> UseCase:
@@ -225,6 +251,7 @@ def within_a_year(shown: UseCase) -> UseCase:
     return replace(
         shown,
         quality=[one for one in shown.quality if one.day >= since],
+        windows=[one for one in shown.windows if one.last >= since],
         predictions={day: rows for day, rows in shown.predictions.items() if day >= since},
         alerts={day: rows for day, rows in shown.alerts.items() if day >= since},
     )

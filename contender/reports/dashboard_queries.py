@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from contender.contracts.contract import Contract
 from contender.lake import tables
+from contender.performance import quality_windows
+from contender.performance.quality_windows import QualityWindow
 from contender.reports.dashboard_model import DAYS, MOST_BATCHES, Batch, Cell, Heat, QualityDay, batches_of, leading
 from contender.settings import Settings
 from contender.values import BATCH, RECEIVED, TIME
@@ -60,13 +63,34 @@ class Counts:
     in_all: int
 
 
-def read_quality(settings: Settings, use_case: str) -> list[QualityDay]:
+@dataclass(frozen=True)
+class Quality:
+    """Days with what was measured and estimated, and windows of days that have enough outcomes; `point` says which."""
+
+    days: list[QualityDay]
+    windows: list[QualityWindow]
+    point: str
+
+
+def read_quality(settings: Settings, contract: Contract) -> Quality:
     """The last year of `performance`, one model version for each day; at most 366 rows for each version are held."""
-    since = _a_year_before(_newest_in(tables.opened(settings, use_case, "performance"), "day"))
+    since = _a_year_before(_newest_in(tables.opened(settings, contract.name, "performance"), "day"))
     if since is None:
-        return []
-    rows = tables.read_small(settings, use_case, "performance", _QUALITY, where=[("day", ">=", since)])
-    return leading(rows.to_pylist()) if rows is not None else []
+        return NO_QUALITY
+    columns = [*dict.fromkeys((*_QUALITY, *quality_windows.COLUMNS))]
+    rows = tables.read_small(settings, contract.name, "performance", columns, where=[("day", ">=", since)])
+    if rows is None or not len(rows):
+        return NO_QUALITY
+    days = leading(rows.select(_QUALITY).to_pylist())
+    shown = {(one.day, one.model_version) for one in days}
+    measured = quality_windows.measured_days(rows.select(quality_windows.COLUMNS), contract.kind)
+    kept = sorted((one for one in measured if (one.day, one.model_version) in shown), key=lambda one: one.day)
+    least = contract.performance.min_outcomes
+    windows = quality_windows.windows_of(kept, days[-1].metric, min_outcomes=least, seed=settings.seed)
+    return Quality(days, windows, quality_windows.point_in_words(contract.kind, least))
+
+
+NO_QUALITY = Quality([], [], "")
 
 
 def read_drift(settings: Settings, use_case: str) -> Heat | None:

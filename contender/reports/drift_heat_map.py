@@ -4,39 +4,14 @@ Cells tell by colour how far a column is on its way to the threshold, and by a m
 it went beyond it.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import date
 from html import escape
 
-from contender.markup import table
+from markupsafe import Markup
+
+from contender.markup import part, table
 from contender.reports.dashboard_model import Cell, Heat
-
-STYLE = """
-.heat { --cool: 214 70% 93%; --mild: 214 62% 80%; --warm: 214 55% 64%; --drift: 29 90% 52%; --alarm: 14 82% 38%;
-  --season: 170 40% 55%; margin: .6rem 0; }
-@media (prefers-color-scheme: dark) { .heat { --cool: 214 38% 21%; --mild: 214 42% 32%; --warm: 214 46% 45%;
-  --drift: 32 92% 56%; --alarm: 18 95% 72%; --season: 170 40% 42%; } }
-.heat-row { display: grid; grid-template-columns: minmax(6rem, 13rem) 1fr 4.2rem; column-gap: .7rem;
-  align-items: center; font-size: .85rem; min-height: 1.25rem; }
-.heat-row > .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.heat-row > .now { text-align: right; font-variant-numeric: tabular-nums; }
-.heat-row svg.cells { width: 100%; height: 1.1rem; overflow: hidden; border-radius: 2px; }
-.heat .cool { fill: hsl(var(--cool)); } .heat .mild { fill: hsl(var(--mild)); } .heat .warm { fill: hsl(var(--warm)); }
-.heat .drift { fill: hsl(var(--drift)); } .heat .alarm { fill: hsl(var(--alarm)); }
-.heat .seasonal { fill: hsl(var(--season)); } .heat .untold { fill: var(--line); fill-opacity: .55; }
-.heat .dot { fill: #000; fill-opacity: .8; } .heat .ring { fill: none; stroke: var(--ink); stroke-width: 1.2; }
-.heat .bang { fill: var(--card); } .heat .dash { stroke: var(--soft); stroke-width: 1.2; }
-.heat rect.one { fill: transparent; } .heat rect.one:hover { stroke: var(--ink); stroke-width: 2; }
-
-.heat-row.foot { color: var(--soft); font-size: 12px; }
-.heat-row .dates { display: flex; justify-content: space-between; }
-.keys { display: flex; flex-wrap: wrap; gap: .25rem 1.1rem; list-style: none; padding: 0; margin: .5rem 0;
-  font-size: .85rem; color: var(--soft); }
-.keys li > svg { display: inline-block; width: 1.2rem; height: .9rem; vertical-align: -.1rem; margin: 0 .35rem 0 0;
-  border-radius: 2px; overflow: hidden; }
-@media (max-width: 40rem) { .heat-row { grid-template-columns: 6.6rem 1fr 3.2rem; column-gap: .45rem; } }
-"""
 
 _SHOWN = 16
 """Columns that are shown at once; the others are one click away."""
@@ -52,24 +27,18 @@ _NAMES = {
 }
 
 
-def heat_map(heat: Heat) -> list[str]:
+def heat_map(heat: Heat) -> Markup:
     """The map with its key, and the newest check in figures."""
-    rows = [_row(name, cells, heat) for name, cells in heat.cells.items()]
-    more = rows[_SHOWN:]
-    return [
-        _keys(),
-        '<div class="heat">',
-        *rows[:_SHOWN],
-        _foot(heat.days),
-        *(
-            [f"<details><summary>{len(more)} more columns, which drifted less</summary>", *more, "</details>"]
-            * bool(more)
-        ),
-        "</div>",
-        f"<details><summary>The newest check in figures ({heat.days[-1][1]})</summary>",
-        *_newest(heat),
-        "</details>",
-    ]
+    rows = [Markup(_row(name, cells, heat)) for name, cells in heat.cells.items()]
+    return part(
+        "heat.html",
+        keys=Markup(_keys()),
+        rows=rows[:_SHOWN],
+        more=rows[_SHOWN:],
+        foot=Markup(_foot(heat.days)),
+        newest_day=heat.days[-1][1],
+        newest=_newest(heat),
+    )
 
 
 def kind_of(cell: Cell) -> str:
@@ -86,22 +55,17 @@ def kind_of(cell: Cell) -> str:
 
 def _row(name: str, cells: Sequence[Cell | None], heat: Heat) -> str:
     wide, whole = 100 / len(cells), len(cells)
-    shapes: dict[str, str] = {}
-    marks, spots = [], []
+    drawn = list[str]()
     for place, cell in enumerate(cells):
         if cell is None:
             continue
         kind = kind_of(cell)
+        told = escape(f"{_window(heat.days[place])}: {_cell_in_words(cell)}")
         # A hair wider than it is, so that no light shows between neighbours.
-        shapes[kind] = shapes.get(kind, "") + f"M{place} 0h1.02v1h-1.02z"
-        marks.append(_mark(kind, f"{(place + 0.5) * wide:.2f}%"))
-        if cell.drifted or cell.season:
-            spots.append(
-                f'<rect class="one" x="{place * wide:.2f}%" width="{wide:.2f}%" height="100%"><title>'
-                f"{escape(f'{name}, {_window(heat.days[place])}: {_cell_in_words(cell)}')}</title></rect>"
-            )
-    figures = [None if one is None else [str(one.day), one.score, one.threshold, one.drifted] for one in cells]
-    drawn = "".join(f'<path class="{kind}" d="{path}"/>' for kind, path in shapes.items())
+        drawn.append(
+            f'<g><title>{told}</title><rect class="{kind}" x="{place * wide:.2f}%" width="{wide * 1.02:.2f}%"/>'
+        )
+        drawn.append(f"{_mark(kind, f'{(place + 0.5) * wide:.2f}%')}</g>")
     last = next((cell for cell in reversed(cells) if cell is not None), None)
     drifts = sum(bool(cell and cell.drifted) for cell in cells)
     said = (
@@ -109,11 +73,10 @@ def _row(name: str, cells: Sequence[Cell | None], heat: Heat) -> str:
     )
     now = "–" if last is None or last.score is None else f'<data value="{last.score!r}">{last.score:.3f}</data>'
     return (
-        f'<div class="heat-row" data-column="{escape(name)}" data-cells="{escape(json.dumps(figures))}">'
+        f'<div class="heat-row" data-column="{escape(name)}">'
         f'<div class="name" title="{escape(name)}">{escape(name)}</div>'
         f'<svg class="cells" role="img" aria-label="{escape(said)}">'
-        f'<svg viewBox="0 0 {whole} 1" preserveAspectRatio="none" width="100%" height="100%">{drawn}</svg>'
-        f'{"".join(marks)}{"".join(spots)}</svg><div class="now">{now}</div></div>'
+        f'{"".join(drawn)}</svg><div class="now">{now}</div></div>'
     )
 
 
@@ -143,7 +106,7 @@ def _foot(days: Sequence[tuple[date, date]]) -> str:
     return f'<div class="heat-row foot" aria-hidden="true">{cells}</div>'
 
 
-def _newest(heat: Heat) -> list[str]:
+def _newest(heat: Heat) -> Markup:
     rows = [
         [
             name,

@@ -18,9 +18,8 @@ def page(settings: Settings, contract: Contract, champion: ModelVersion | None) 
     Args:
         champion: what the registry knows of the present one; None where it is not known, which the page then says.
     """
-    entries = [vars(entry) for entry in ledger.history(settings, contract.name)]
-    documents = ledger.verdicts(settings, contract.name)
-    return page_of(documents, entries, contract, champion=champion, now=datetime.now(UTC))
+    history, verdicts = ledger.history(settings, contract.name), ledger.verdicts(settings, contract.name)
+    return page_of(verdicts, history, contract, champion=champion, now=datetime.now(UTC))
 
 
 def path_of(settings: Settings, use_case: str) -> Path:

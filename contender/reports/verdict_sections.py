@@ -1,200 +1,181 @@
-"""The report's parts on one verdict: why, guardrails, slices, calibration, flips, and what it was measured with."""
+"""What pages show of verdicts: all of them as a forest of gains, and the newest in detail."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
+from markupsafe import Markup
+
 from contender.contracts.contract import Contract
-from contender.markup import card, number, table
+from contender.evaluation.exhibits import ColumnFairness, Flip
+from contender.markup import number, table
+from contender.promotion.verdict_document import VerdictDocument
 from contender.reports.calibration_chart import panels
-from contender.svg import Scale, axis, interval, key, row, upright
+from contender.svg import Scale, axis, interval, row, upright
+from contender.values import Decision, SliceGain
 
-Document = Mapping[str, Any]
+SHAPES: Mapping[str, str] = {Decision.PROMOTE: "promote", Decision.KEEP: "keep", Decision.INCONCLUSIVE: "wait"}
 
-NOT_RECORDED = '<p class="soft">Not recorded with this verdict.</p>'
-
-SHAPES = {"PROMOTE": "promote", "KEEP": "keep", "INCONCLUSIVE": "wait"}
-
-
-def parts_of(verdict: Document, contract: Contract) -> list[str]:
-    """The newest verdict in detail; what an older document lacks is said to be not recorded."""
-    return [
-        *card(f"The newest verdict: {verdict['decision']}", [*_reasons(verdict), *_guardrails(verdict)]),
-        *card("Slices", _slices(verdict)),
-        *card("Calibration", _calibration(verdict, contract)),
-        *card("What a promotion flips", _flips(verdict, contract)),
-        *card("Fairness", _fairness(verdict)),
-        *card("Data and code", _origins(verdict)),
-    ]
+_RATES = ("selection_rate", "true_positive_rate", "false_positive_rate")
 
 
-def opponent(verdict: Document) -> str:
-    """Whom the challenger met, as HTML."""
-    return f"champion version {escape(str(verdict['champion']))}" if verdict.get("champion") else "the dummy"
-
-
-def numbers(gain: float, low: float, high: float, level: float | None = None) -> str:
-    """A gain with its interval, as HTML."""
+def numbers(gain: float, low: float, high: float, level: float | None = None) -> Markup:
+    """A gain with its interval."""
     named = "" if level is None else f"{100 * level:.4g} %: "
-    return f"<b>{number(gain, '+.3g')}</b> ({named}{number(low, '+.3g')} to {number(high, '+.3g')})"
-
-
-def _reasons(verdict: Document) -> list[str]:
-    scores = f"{number(verdict['challenger_score'])} against "
-    scores += number(verdict["champion_score"]) if verdict.get("champion_score") is not None else "no score"
-    lenient = "; not being worse was enough" if verdict.get("mode", "usual") != "usual" else ""
-    return [
-        f"<p>{key(SHAPES[verdict['decision']])} <b>{escape(verdict['decision'])}</b>: challenger version "
-        f"{escape(str(verdict['challenger']))} against {opponent(verdict)}, {escape(verdict['metric'])} {scores}, on "
-        f"{number(verdict['rows'], ',')} rows that neither has seen ({escape(str(verdict.get('window', '')))})"
-        f"{lenient}.</p>",
-        "<ul>",
-        *(f"<li>{escape(str(reason))}</li>" for reason in verdict["reasons"]),
-        "</ul>",
-    ]
-
-
-def _guardrails(verdict: Document) -> list[str]:
-    rails = verdict["guardrails"]
-    return [
-        "<h3>Thresholds and guardrails</h3>",
-        *table(
-            ["holds", "limit on", "value", "limit"],
-            [["yes" if rail["holds"] else "NO", rail["name"], rail["value"], rail["limit"]] for rail in rails],
-            bad=[not rail["holds"] for rail in rails],
-        ),
-    ]
-
-
-def _slices(verdict: Document) -> list[str]:
-    gains, scores = verdict.get("slice_gains"), verdict.get("slices") or {}
-    metric = verdict["metric"]
-    listed = table(
-        ["slice", "rows", f"challenger's {metric}"],
-        [[name, int(found["rows"]), found.get(metric, "too small to tell")] for name, found in scores.items()],
+    return Markup("<b>{}</b> ({}{} to {})").format(
+        number(gain, "+.3g"), named, number(low, "+.3g"), number(high, "+.3g")
     )
-    if gains is None:
-        return ['<p class="soft">Gains of slices: not recorded with this verdict.</p>', *listed]
-    told = [one for one in gains if one["gain"] is not None]
-    small = [f"{one['name']} ({one['rows']:,} rows)" for one in gains if one["gain"] is None]
-    missing = [f'<p class="soft">Too small to tell: {escape(", ".join(small))}.</p>'] if small else []
-    if not told:
-        return [*missing, *listed]
-    holds = {rail["name"].removeprefix("slice "): rail["holds"] for rail in verdict["guardrails"]}
-    legend = f"{key('keep')} holds, {key('wait', 'bad')} does not." if verdict.get("champion") else ""
-    margin, level = told[0]["margin"], told[0].get("level", 0.9)
-    scale = Scale.around([0.0, -margin, *(one[end] for one in told for end in ("low", "high"))])
-    return [
-        f'<p class="soft">Gain in {escape(metric)} over {opponent(verdict)} in each slice, with its '
-        f"{100 * level:.4g} % interval. Solid line: zero. Dashed line: the loss of {margin:g} that a slice may have. "
-        f"{legend}</p>",
-        *(_slice(one, scale, holds.get(one["name"], True)) for one in told),
-        axis(scale, [(tick, f"{tick:g}") for tick in scale.ticks()], f"gain in {metric}"),
-        *missing,
-        "<details><summary>What the challenger scores in each slice</summary>",
-        *listed,
-        "</details>",
-    ]
 
 
-def _slice(one: Document, scale: Scale, holds: bool) -> str:
-    lines = upright(scale, 0.0, "zero") + upright(scale, -one["margin"], "worth")
-    shape, tone = ("keep", "") if holds else ("wait", "bad")
-    drawn = lines + interval(scale, one["low"], one["gain"], one["high"], shape, tone)
-    said = f"{one['name']}: gain {one['gain']:+.3g}, {one['low']:+.3g} to {one['high']:+.3g}"
-    broken = "" if holds else ' <b class="bad tone">does not hold</b>'
-    label = f'{escape(one["name"])}{broken} <span class="soft whole">{one["rows"]:,} rows</span>'
-    return row(label, drawn, numbers(one["gain"], one["low"], one["high"]), said)
+def forests_of(verdicts: Sequence[VerdictDocument], *, with_reasons: bool = False) -> dict[str, list[Markup]]:
+    """For each metric and kind of opponent the lines of its verdicts, on one axis.
 
-
-def _calibration(verdict: Document, contract: Contract) -> list[str]:
-    found = {name: bins for name, bins in (verdict.get("calibration") or {}).items() if bins}
-    if not found:
-        return [NOT_RECORDED]
-    regression = contract.kind == "regression"
-    meaning = (
-        "Outcome minus prediction, by predicted value: median and 90 % of the rows. Around the dashed line is best."
-        if regression
-        else "What came true beside what was said, in bins of about as many rows each, with 90 % intervals that take "
-        "rows to be independent. On the dashed line, a score means what it says; at the lower edge, nothing came true."
-    )
-    names = ["model", "mean score", "median residual" if regression else "came true", "from", "to", "rows"]
-    bins = [
-        [name, one["mean_score"], one["rate"], one["low"], one["high"], int(one["rows"])]
-        for name, each in found.items()
-        for one in each
-    ]
-    return [
-        f'<p class="soft">{meaning}</p>',
-        *panels(found, regression=regression),
-        "<details><summary>The numbers of every bin</summary>",
-        *table(names, bins),
-        "</details>",
-    ]
-
-
-def _flips(verdict: Document, contract: Contract) -> list[str]:
-    flips = verdict.get("flips")
-    if not flips:
-        return [NOT_RECORDED]
-    of = "rows" if contract.kind == "regression" else "decisions"
-    heads = ("Error grows", "Error shrinks") if contract.kind == "regression" else ("Right to wrong", "Wrong to right")
-    found = []
-    for way, head in zip(("to_wrong", "to_right"), heads, strict=True):
-        share = number(flips[f"{way}_share"], ".2%")
-        found += [f"<h3>{head}: {share} of the {of}</h3>", *_examples(flips[way])]
+    A gain over the dummy is tens of times one over a champion: on one axis nothing could be told apart.
+    """
+    found = {}
+    for metric, against in dict.fromkeys((one.metric, one.against) for one in verdicts):
+        inside = [one for one in verdicts if (one.metric, one.against) == (metric, against)]
+        reach = [end for one in inside for end in (one.interval.low, one.interval.high, one.needed_gain or 0.0)]
+        scale = Scale.around([0.0, *reach])
+        rows = [_verdict(one, scale, one.reasons[0] if with_reasons and one.reasons else "") for one in inside]
+        found[f"{metric} against the {against}"] = [*rows, axis(scale, f"gain in {metric}")]
     return found
 
 
-def _examples(examples: Sequence[Document]) -> list[str]:
-    if not examples:
-        return ['<p class="soft">None.</p>']
-    columns = list(examples[0]["columns"])
-    names = ["key", "outcome", "champion", "challenger"]
-    rows = [[*(one[name] for name in names), *(one["columns"].get(column) for column in columns)] for one in examples]
-    return ['<div class="examples">', *table([*names, *columns], rows), "</div>"]
+def _verdict(one: VerdictDocument, scale: Scale, note: str) -> Markup:
+    ends, shape, needed = one.interval, SHAPES[one.decision], one.needed_gain
+    drawn = upright(scale, 0.0, "zero") + (upright(scale, needed, "worth") if needed else "")
+    drawn += interval(scale, ends.low, one.gain, ends.high, shape)
+    label = Markup('<b class="{} tone">{}</b> version {} <span class="soft">against {}, {}</span>').format(
+        shape, one.decision.value, one.challenger, one.opponent, f"{one.at:%Y-%m-%d}"
+    )
+    told = Markup('{}<br><span class="soft">{}</span>').format(
+        numbers(one.gain, ends.low, ends.high, ends.level), _needed(one)
+    )
+    said = f"{one.decision}: gain {one.gain:+.3g}, {ends.low:+.3g} to {ends.high:+.3g}"
+    return row(label, drawn, told, said, note)
 
 
-def _fairness(verdict: Document) -> list[str]:
-    if "fairness" not in verdict:
-        return [NOT_RECORDED]
-    found: list[str] = []
-    for one in verdict["fairness"]:
-        limits, groups = one.get("limits", ()), one.get("groups", ())
-        rates = ["selection_rate", "true_positive_rate", "false_positive_rate"]
-        found += [
-            f"<h3>{escape(str(one['column']))}</h3>",
-            *table(
-                ["group", "rows", *(rate.replace("_", " ") for rate in rates)],
-                [[str(g["group"]), g["rows"], *(_rate_text(g.get(rate)) for rate in rates)] for g in groups],
-            ),
-        ]
-        if limits:
-            found += table(
-                ["holds", "limit on", "value", "limit"],
-                [["yes" if li["holds"] else "NO", li["name"], _rate_text(li["value"]), li["limit"]] for li in limits],
-                bad=[not limit["holds"] for limit in limits],
-            )
-    return found or ['<p class="soft">The contract names no protected columns.</p>']
+def _needed(one: VerdictDocument) -> Markup:
+    needed = one.needed_gain
+    if one.against == "dummy":
+        return Markup("any gain is enough")
+    if one.mode == "usual":
+        return Markup("worthwhile from {}").format(number(needed or 0.0, "g"))
+    at_most = Markup(", by {} at most").format(number(-needed, "g")) if needed else ""
+    return Markup("not being worse is enough{}").format(at_most)
 
 
-def _rate_text(value: float | None) -> float | str:
+def newest_of(verdict: VerdictDocument, contract: Contract) -> dict[str, Any]:
+    """What the template `verdict.html` shows of the newest verdict."""
+    regression = contract.kind == "regression"
+    gains = [one for one in verdict.slice_gains if one.gain is not None]
+    return {
+        "newest": verdict,
+        "shapes": SHAPES,
+        "regression": regression,
+        "guardrails": table(
+            ["holds", "limit on", "value", "limit"],
+            [["yes" if rail.holds else "NO", rail.name, _told(rail.value), rail.limit] for rail in verdict.guardrails],
+            bad=[not rail.holds for rail in verdict.guardrails],
+        ),
+        "gains": gains,
+        "gain_rows": _gains(verdict, gains),
+        "small": [f"{one.name} ({one.rows:,} rows)" for one in verdict.slice_gains if one.gain is None],
+        "slices": table(
+            ["slice", "rows", f"challenger's {verdict.metric}"],
+            [
+                [name, int(found["rows"] or 0), _told(found.get(verdict.metric))]
+                for name, found in verdict.slices.items()
+            ],
+        ),
+        "calibration": panels(verdict.calibration, regression=regression),
+        "bins": table(
+            ["model", "mean score", "median residual" if regression else "came true", "from", "to", "rows"],
+            [
+                [name, one.mean_score, one.rate, one.low, one.high, one.rows]
+                for name, bins in verdict.calibration.items()
+                for one in bins
+            ],
+        ),
+        "flips": _flips(verdict, regression),
+        "fairness": [_fairness(one) for one in verdict.fairness],
+        "origins": _origins(verdict),
+    }
+
+
+def _told(value: float | None) -> float | str:
     return "too small to tell" if value is None else value
 
 
-def _origins(verdict: Document) -> list[str]:
-    versions = [[f"table {name}", f"version {version}"] for name, version in (verdict.get("versions") or {}).items()]
-    named = {
-        "known as of (UTC)": "as_of",
-        "judged at (UTC)": "at",
-        "code (git revision)": "git_revision",
-        "model's files (SHA-256)": "model_digest",
-        "MLflow run": "run_id",
-    }
-    latency = verdict.get("latency_ms") or {}
-    rest = [[name, str(verdict.get(where) or "not recorded")] for name, where in named.items()]
-    rest += [[f"latency {name}", f"{value:.3g} ms"] for name, value in latency.items()]
-    leaks = verdict.get("leaks_allowed")
-    rest += [] if leaks else [["leaks allowed", "not recorded" if leaks is None else "none"]]
-    rest += [[f"leak allowed: {feature}", reason] for feature, reason in (leaks or {}).items()]
-    return table(["what", "which"], [*versions, *rest])
+def _gains(verdict: VerdictDocument, gains: Sequence[SliceGain]) -> list[Markup]:
+    if not gains:
+        return []
+    holds = {rail.name.removeprefix("slice "): rail.holds for rail in verdict.guardrails}
+    reach = [end for one in gains for end in (one.low, one.high) if end is not None]
+    scale = Scale.around([0.0, -gains[0].margin, *reach])
+    rows = [_slice(one, scale, holds.get(one.name, True)) for one in gains]
+    return [*rows, axis(scale, f"gain in {verdict.metric}")]
+
+
+def _slice(one: SliceGain, scale: Scale, holds: bool) -> Markup:
+    assert one.gain is not None and one.low is not None and one.high is not None  # noqa: PT018 - told together
+    shape, tone = ("keep", "") if holds else ("wait", "bad")
+    drawn = upright(scale, 0.0, "zero") + upright(scale, -one.margin, "worth")
+    drawn += interval(scale, one.low, one.gain, one.high, shape, tone)
+    broken = "" if holds else Markup(' <b class="bad tone">does not hold</b>')
+    label = Markup('{}{} <span class="soft whole">{} rows</span>').format(one.name, broken, f"{one.rows:,}")
+    said = f"{one.name}: gain {one.gain:+.3g}, {one.low:+.3g} to {one.high:+.3g}"
+    return row(label, drawn, numbers(one.gain, one.low, one.high), said)
+
+
+def _flips(verdict: VerdictDocument, regression: bool) -> list[tuple[str, float, Markup | None]]:
+    """Either way that decisions flip: its heading, its share of the rows, and its examples."""
+    if verdict.flips is None:
+        return []
+    heads = ("Error grows", "Error shrinks") if regression else ("Right to wrong", "Wrong to right")
+    flips = verdict.flips
+    return [
+        (heads[0], flips.to_wrong_share, _examples(flips.to_wrong)),
+        (heads[1], flips.to_right_share, _examples(flips.to_right)),
+    ]
+
+
+def _examples(examples: Sequence[Flip]) -> Markup | None:
+    if not examples:
+        return None
+    columns = [*examples[0].columns]
+    rows = [
+        [one.key, one.outcome, one.champion, one.challenger, *(one.columns.get(column) for column in columns)]
+        for one in examples
+    ]
+    return table(["key", "outcome", "champion", "challenger", *columns], rows)
+
+
+def _fairness(one: ColumnFairness) -> tuple[str, Markup, Markup]:
+    groups = table(
+        ["group", "rows", *(rate.replace("_", " ") for rate in _RATES)],
+        [[group.group, group.rows, *(_told(getattr(group, rate)) for rate in _RATES)] for group in one.groups],
+    )
+    limits = table(
+        ["holds", "limit on", "value", "limit"],
+        [["yes" if limit.holds else "NO", limit.name, _told(limit.value), limit.limit] for limit in one.limits],
+        bad=[not limit.holds for limit in one.limits],
+    )
+    return one.column, groups, limits if one.limits else Markup("")
+
+
+def _origins(verdict: VerdictDocument) -> Markup:
+    rows = [[f"table {name}", f"version {version}"] for name, version in verdict.versions.items()]
+    rows += [
+        ["known as of (UTC)", f"{verdict.as_of:%Y-%m-%d %H:%M:%S}"],
+        ["judged at (UTC)", f"{verdict.at:%Y-%m-%d %H:%M:%S}"],
+        ["code (git revision)", verdict.git_revision or "not recorded"],
+        ["model's files (SHA-256)", verdict.model_digest],
+        ["MLflow run", verdict.run_id],
+    ]
+    rows += [
+        [f"latency {name}", "not measured" if value is None else f"{value:.3g} ms"]
+        for name, value in verdict.latency_ms.items()
+    ]
+    rows += [[f"leak allowed: {feature}", reason] for feature, reason in verdict.leaks_allowed.items()]
+    return table(["what", "which"], rows if verdict.leaks_allowed else [*rows, ["leaks allowed", "none"]])

@@ -30,7 +30,7 @@ def next_action(
     if diagnosis is None:
         diagnosis = last_diagnosis(settings, name)
     verdict = ledger.last_verdict(settings, name)
-    seen = int(verdict["outcomes"]) if verdict else None
+    seen = verdict.outcomes if verdict else None
     outcomes = tables.count(settings, name, "outcomes")
     held = exclusions.held_out(settings, name)
     return policy.next_action(
@@ -53,8 +53,8 @@ def due(settings: Settings, contract: Contract) -> Due:
     return policy.retraining_due(
         contract.retraining,
         outcomes=tables.count(settings, contract.name, "outcomes"),
-        seen=int(last["outcomes"]) if last else None,
-        kept=bool(last and last["decision"] == Decision.KEEP.value),
+        seen=last.outcomes if last else None,
+        kept=last is not None and last.decision is Decision.KEEP,
     )
 
 

@@ -269,8 +269,9 @@ def summary(settings: Settings, contract: Contract) -> dict[str, Any]:
     from contender.promotion import approval_requests, ledger
     from flows.cli.show import status_of
 
+    verdict = ledger.last_verdict(settings, contract.name)
     return status_of(settings, contract.name) | {
-        "verdict": ledger.last_verdict(settings, contract.name),
+        "verdict": verdict.for_programs() if verdict else None,
         "approval": document_of(contract.name, approval_requests.waiting(settings, contract.name)),
     }
 

@@ -19,6 +19,7 @@ from contender.promotion.approval_request import document_of
 from contender.promotion.verdict_document import Texts
 from contender.retraining import triggers
 from contender.settings import Settings
+from contender.values import Decision
 from flows.cli import held
 from flows.cli.options import any_use_case, as_json, command, use_case_argument
 from flows.prefect_api import discovery
@@ -32,7 +33,7 @@ _SHOWN, _TOLD = 50, 12
 def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
     """Rows, champion, challenger and last decision of one use case."""
     entry, verdict = ledger.head(settings, use_case), ledger.last_verdict(settings, use_case)
-    waiting = verdict is not None and verdict["decision"] == "INCONCLUSIVE"
+    waiting = verdict is not None and verdict.decision is Decision.INCONCLUSIVE
     return {
         "name": use_case,
         "records": tables.count(settings, use_case, "records"),
@@ -41,8 +42,8 @@ def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
         "predictions": tables.count(settings, use_case, "predictions"),
         "alerts": tables.count(settings, use_case, "alerts"),
         "champion": {"version": entry.version, "since": entry.at} if entry else None,
-        "challenger": {"version": verdict["challenger"]} if verdict and waiting else None,
-        "last_verdict": verdict["decision"] if verdict else None,
+        "challenger": {"version": verdict.challenger} if verdict and waiting else None,
+        "last_verdict": verdict.decision.value if verdict else None,
         "approval": document_of(use_case, approval_requests.waiting(settings, use_case)),
         "held_out": held.documents_of(exclusions.held_out(settings, use_case)),
         "released": held.documents_of(exclusions.released(settings, use_case)),
@@ -194,18 +195,17 @@ def why(use_case: str, json_: bool) -> None:
     if verdict is None:
         raise UsageError(f"No challenger of {use_case} has been judged yet; 'contender run {use_case}' trains one.")
     if json_:
-        print_json(verdict)
+        print_json(verdict.for_programs())
         return
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
     texts = Texts.of(verdict)
-    champion = verdict["champion"]
-    against = f"champion version {champion}" if champion else "the dummy"
+    against = verdict.opponent
     console = Console(highlight=False)
-    console.print(f"{verdict['decision']}: challenger version {verdict['challenger']} against {against}", style="bold")
-    console.print(f"on {texts.rows} rows that neither has seen, {verdict['window']}\n")
+    console.print(f"{verdict.decision}: challenger version {verdict.challenger} against {against}", style="bold")
+    console.print(f"on {texts.rows} rows that neither has seen, {verdict.window}\n")
     table = Table(texts.metric, "", box=None)
     table.add_row(against, texts.champion)
     table.add_row("challenger", texts.challenger)
@@ -213,7 +213,7 @@ def why(use_case: str, json_: bool) -> None:
     console.print(table)
     console.print("\nReasons", style="bold")
     reasons = Table.grid(padding=(0, 1, 0, 0))
-    for reason in verdict["reasons"]:
+    for reason in verdict.reasons:
         reasons.add_row("  -", Text(reason, overflow="fold"))
     console.print(reasons)
     guardrails = Table(Column("guardrail", overflow="fold"), "value", "limit", "holds", box=None)

@@ -64,6 +64,7 @@ from contender.training import leakage
 from contender.values import Decision, Ingested, ModelColumn, ModelVersion, Rows
 from tests.conftest import CONTRACT
 from tests.contender import tampering as by
+from tests.contender.verdicts import verdict_document
 
 Scenario = Callable[[Path], None]
 Sabotage = Callable[[pytest.MonkeyPatch], None]
@@ -602,7 +603,7 @@ def _(_: Path) -> None:
 
 def lenient(**changes: Any) -> non_inferiority.Leniency:
     rules = rules_of(**({"max_loss": 0.02} | changes.pop("rules", {})))
-    lost = [{"decision": "PROMOTE", "gain": -loss, "mode": "decay"} for loss in changes.pop("lost", ())]
+    lost = [verdict_document(gain=-loss, mode="decay") for loss in changes.pop("lost", ())]
     given: dict[str, Any] = {"decayed": True, "age": 7 * DAY} | changes
     return non_inferiority.leniency(rules, lost, **given)
 
@@ -719,7 +720,7 @@ def _(home: Path) -> None:
 
 @guarded("a year's verdicts are counted", instead(judging_window.of_a_year, "return 0"))
 def _(_: Path) -> None:
-    told = [{"as_of": (NOON - days * DAY).isoformat()} for days in (1, 364, 366)]
+    told = [verdict_document(as_of=NOON - days * DAY) for days in (1, 364, 366)]
     assert judging_window.of_a_year(told, NOON) == 2
 
 
@@ -845,7 +846,7 @@ def _(_: Path) -> None:
     "groups too small to tell are not passed",
     without(
         fairness._check,
-        ("Checked(Guardrail(name, math.nan, rule.limit, False)", "Checked(Guardrail(name, math.nan, rule.limit, True)"),
+        ("Checked(Guardrail(name, None, rule.limit, False)", "Checked(Guardrail(name, None, rule.limit, True)"),
     ),
 )
 def _(_: Path) -> None:
@@ -1430,9 +1431,7 @@ def _(_: Path) -> None:
 )
 def _(home: Path) -> None:
     settings = Settings(home=home)
-    ledger.record_verdict(
-        settings, "orders", challenger=2, run_id="", window="w", document={"decision": "KEEP", "challenger": 2}
-    )
+    ledger.record_verdict(settings, "orders", verdict_document(decision=Decision.KEEP))
     assert title._still_challenging(settings, "orders", 2, None) is None
 
 

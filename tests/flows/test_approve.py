@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
@@ -20,6 +21,7 @@ from click.testing import CliRunner
 
 from contender.contracts.contract import Contract
 from contender.promotion import approval_decisions, approval_requests, ledger, title
+from contender.promotion.verdict_document import plain_verdict
 from contender.registry import model_files, model_versions
 from contender.settings import Settings
 from contender.values import Decision, Guardrail, Interval, Rows, TableVersion, Verdict
@@ -34,19 +36,18 @@ pytestmark = [
     # MLflow warns of its own type hints on import.
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
 ]
-VERDICT = {
-    "decision": "PROMOTE",
-    "metric": "roc_auc",
-    "champion_score": 0.8,
-    "challenger_score": 0.85,
-    "gain": 0.05,
-    "interval": [0.02, 0.08],
-    "interval_level": 0.9,
-    "rows": 1200,
-    "against": "champion",
-    "reasons": ["The gain of 0.05 is beyond luck."],
-    "guardrails": [{"name": "latency", "value": 3.5, "limit": 200.0, "holds": True}],
-}
+WON = Verdict(
+    Decision.PROMOTE,
+    "roc_auc",
+    0.8,
+    0.85,
+    0.05,
+    Interval(0.02, 0.08),
+    1200,
+    ("The gain of 0.05 is beyond luck.",),
+    (Guardrail("latency", 3.5, 200.0, True),),
+)
+VERDICT = plain_verdict(WON)
 
 
 @pytest.fixture(scope="module")
@@ -470,17 +471,7 @@ def win(settings, served, at_home):
     contract = Contract.of("payments", ROOT / "data")
     day = datetime(2026, 1, 1, tzinfo=UTC)
     rows = Rows(day, day, day, (TableVersion("payments", "features", 3),))
-    verdict = Verdict(
-        Decision.PROMOTE,
-        "roc_auc",
-        0.8,
-        0.85,
-        0.05,
-        Interval(0.02, 0.08),
-        1200,
-        ("The gain of 0.05 is beyond luck.",),
-        (Guardrail("latency", float("nan"), 200.0, True),),
-    )
+    verdict = replace(WON, guardrails=(Guardrail("latency", None, 200.0, True),))
 
     @flow
     def won(number: int):

@@ -383,7 +383,8 @@ def test_why_history_and_status_have_the_fields_that_programs_rely_on(inside, cr
         "reasons",
         "guardrails",
     }
-    assert why["interval"][0] < why["gain"] < why["interval"][1]
+    assert why["interval"]["low"] < why["gain"] < why["interval"]["high"]
+    assert why["interval"]["level"] == 0.9
     assert all(set(guardrail) == {"name", "value", "limit", "holds"} for guardrail in why["guardrails"])
     assert set(entry) == {"seq", "at", "action", "version", "previous_version", "reason", "by"}
     assert set(status) >= {

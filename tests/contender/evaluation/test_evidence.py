@@ -1,6 +1,7 @@
 """Calibration, slices and flips: what a person is shown beside a verdict must be what was measured."""
 
 import json
+from dataclasses import asdict
 from datetime import timedelta
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.stats import norm
 from contender.contracts.sections import Judging
 from contender.evaluation.bootstrap import Contest
 from contender.evaluation.evidence import calibration_bins, flip_examples, slice_gain, wilson
+from contender.evaluation.exhibits import CalibrationBin
 from contender.evaluation.guardrails import check_slices, gains_of_slices
 
 ROWS = 2_000
@@ -27,10 +29,10 @@ def test_bins_hold_about_as_many_rows_each_and_every_row_once():
 
     bins = calibration_bins("binary", y, scores)
 
-    assert [one["rows"] for one in bins] == [ROWS // 10] * 10
-    assert sum(one["rate"] * one["rows"] for one in bins) == pytest.approx(y.sum())
-    assert [one["mean_score"] for one in bins] == sorted(one["mean_score"] for one in bins)
-    assert all(one["low"] <= one["rate"] <= one["high"] for one in bins)
+    assert [one.rows for one in bins] == [ROWS // 10] * 10
+    assert sum(one.rate * one.rows for one in bins) == pytest.approx(y.sum())
+    assert [one.mean_score for one in bins] == sorted(one.mean_score for one in bins)
+    assert all(one.low <= one.rate <= one.high for one in bins)
 
 
 def test_equal_scores_share_a_bin():
@@ -38,7 +40,7 @@ def test_equal_scores_share_a_bin():
 
     bins = calibration_bins("binary", np.ones(ROWS, dtype=int), scores)
 
-    assert [(one["mean_score"], one["rows"]) for one in bins] == [
+    assert [(one.mean_score, one.rows) for one in bins] == [
         (pytest.approx(0.1), 1_500),
         (pytest.approx(0.9), 500),
     ]
@@ -49,8 +51,8 @@ def test_equal_scores_share_a_bin():
 def test_few_rows_make_few_bins(rows):
     bins = calibration_bins("binary", np.zeros(rows, dtype=int), np.linspace(0.1, 0.2, rows))
 
-    assert sum(one["rows"] for one in bins) == rows
-    assert json.loads(json.dumps(bins)) == bins
+    assert sum(one.rows for one in bins) == rows
+    assert [CalibrationBin(**one) for one in json.loads(json.dumps([asdict(one) for one in bins]))] == bins
 
 
 def test_wilsons_interval_solves_the_equation_that_defines_it():
@@ -73,7 +75,7 @@ def test_bins_of_several_classes_are_about_the_likeliest_class():
 
     bins = calibration_bins("multiclass", np.array([0, 2, 1, 2]), scores, bins=2)
 
-    assert [(one["mean_score"], one["rate"]) for one in bins] == [(pytest.approx(0.7), 0.5), (pytest.approx(0.8), 1.0)]
+    assert [(one.mean_score, one.rate) for one in bins] == [(pytest.approx(0.7), 0.5), (pytest.approx(0.8), 1.0)]
 
 
 def test_bins_of_predictions_hold_quantiles_of_what_is_left_over():
@@ -82,10 +84,10 @@ def test_bins_of_predictions_hold_quantiles_of_what_is_left_over():
 
     bins = calibration_bins("regression", predictions + left, predictions)
 
-    assert [one["mean_score"] for one in bins] == [10, 20]
-    assert [one["rate"] for one in bins] == pytest.approx([0.5, 5.5], abs=0.01)
-    assert [one["low"] for one in bins] == pytest.approx([0.05, 5.05], abs=0.01)
-    assert [one["high"] for one in bins] == pytest.approx([0.95, 5.95], abs=0.01)
+    assert [one.mean_score for one in bins] == [10, 20]
+    assert [one.rate for one in bins] == pytest.approx([0.5, 5.5], abs=0.01)
+    assert [one.low for one in bins] == pytest.approx([0.05, 5.05], abs=0.01)
+    assert [one.high for one in bins] == pytest.approx([0.95, 5.95], abs=0.01)
 
 
 def rules(**changes):
@@ -108,16 +110,16 @@ def test_slices_show_the_interval_that_their_guardrail_looks_at():
     rails, small = check_slices(slices, rules())
 
     assert list(gains) == ["shop=a", "shop=b", "shop=tiny"]
-    assert sum(one["rows"] for one in gains.values()) == ROWS
+    assert sum(one.rows for one in gains.values()) == ROWS
     for check in rails:
         one = gains[check.guardrail.name.removeprefix("slice ")]
-        assert one["gain"] == -check.guardrail.value
-        assert one["margin"] == check.guardrail.limit
-        assert (one["low"] >= -one["margin"]) == check.guardrail.holds
-        assert one["low"] < one["gain"] < one["high"]
-    assert gains["shop=a"]["low"] > 0 > gains["shop=b"]["high"]
+        assert one.gain == -check.guardrail.value
+        assert one.margin == check.guardrail.limit
+        assert (one.low >= -one.margin) == check.guardrail.holds
+        assert one.low < one.gain < one.high
+    assert gains["shop=a"].low > 0 > gains["shop=b"].high
     assert small == ["shop=tiny (5 rows)"]
-    assert [gains["shop=tiny"][name] for name in ("gain", "low", "high")] == [None, None, None]
+    assert [getattr(gains["shop=tiny"], name) for name in ("gain", "low", "high")] == [None, None, None]
 
 
 def test_slices_of_few_entities_are_too_small_to_tell():
@@ -143,17 +145,13 @@ FRAME = pd.DataFrame(
 
 def flips(y, champion, challenger, kind="binary", **changes):
     found = flip_examples(
+        Contest(kind, np.array(y), np.array(champion), np.array(challenger)),
         KEYS,
-        np.array(y),
-        np.array(champion),
-        np.array(challenger),
-        kind,
-        0.5,
         FRAME,
         ["gone", "shop", "amount", "at"],
         **changes,
     )
-    assert json.loads(json.dumps(found)) == found
+    json.dumps(asdict(found), allow_nan=False)
     return found
 
 
@@ -161,32 +159,32 @@ def test_flips_show_both_ways_the_plainest_first():
     found = flips([1, 1, 0, 0, 1, 0], [0.9, 0.6, 0.1, 0.8, 0.2, 0.9], [0.4, 0.1, 0.2, 0.3, 0.9, 0.8])
 
     # a and b were right and are not any more; b lost 0.5 and a lost 0.5 as well, so that the key decides.
-    assert [one["key"] for one in found["to_wrong"]] == ["a", "b"]
-    assert [one["key"] for one in found["to_right"]] == ["e", "d"]
-    assert (found["to_wrong_share"], found["to_right_share"]) == (pytest.approx(2 / 6), pytest.approx(2 / 6))
-    first = found["to_right"][0]
-    assert (first["outcome"], first["champion"], first["challenger"]) == (1, 0.2, 0.9)
+    assert [one.key for one in found.to_wrong] == ["a", "b"]
+    assert [one.key for one in found.to_right] == ["e", "d"]
+    assert (found.to_wrong_share, found.to_right_share) == (pytest.approx(2 / 6), pytest.approx(2 / 6))
+    first = found.to_right[0]
+    assert (first.outcome, first.champion, first.challenger) == (1, 0.2, 0.9)
 
 
 def test_columns_of_an_example_are_those_there_are_and_missing_is_none():
     found = flips([1, 1, 0, 0, 1, 0], [0.9, 0.6, 0.1, 0.8, 0.2, 0.9], [0.4, 0.1, 0.2, 0.3, 0.9, 0.8])
 
-    assert found["to_wrong"][0]["columns"] == {"shop": "x", "amount": 1.5, "at": "2026-01-01 00:00:00"}
-    assert found["to_wrong"][1]["columns"] == {"shop": None, "amount": None, "at": None}
+    assert found.to_wrong[0].columns == {"shop": "x", "amount": 1.5, "at": "2026-01-01 00:00:00"}
+    assert found.to_wrong[1].columns == {"shop": None, "amount": None, "at": None}
 
 
 def test_at_most_so_many_examples_are_shown_but_all_are_counted():
     found = flips([1] * 6, [0.9] * 6, [0.1] * 6, most=2)
 
-    assert len(found["to_wrong"]) == 2
-    assert found["to_wrong_share"] == 1
-    assert found["to_right"] == []
+    assert len(found.to_wrong) == 2
+    assert found.to_wrong_share == 1
+    assert found.to_right == ()
 
 
 def test_a_score_at_the_threshold_decides_for_one_and_a_tie_flips_nothing():
     found = flips([1] * 6, [0.5] * 6, [0.5] * 6)
 
-    assert (found["to_wrong_share"], found["to_right_share"]) == (0, 0)
+    assert (found.to_wrong_share, found.to_right_share) == (0, 0)
 
 
 def test_flips_of_several_classes_name_the_classes():
@@ -195,17 +193,13 @@ def test_flips_of_several_classes_name_the_classes():
 
     found = flips([0, 1, 2, 0, 1, 0], sure, turned, "multiclass", classes=["red", "green", "blue"])
 
-    assert [(one["outcome"], one["champion"], one["challenger"]) for one in found["to_wrong"]] == [
-        ("red", "red", "green")
-    ]
-    assert [(one["outcome"], one["champion"], one["challenger"]) for one in found["to_right"]] == [
-        ("red", "blue", "red")
-    ]
+    assert [(one.outcome, one.champion, one.challenger) for one in found.to_wrong] == [("red", "red", "green")]
+    assert [(one.outcome, one.champion, one.challenger) for one in found.to_right] == [("red", "blue", "red")]
 
 
 def test_where_nothing_is_decided_the_errors_that_grew_and_shrank_most_are_shown():
     found = flips([0.0] * 6, [1.0, 1, 1, 1, 1, 1], [1.0, 4.0, -2.0, 0.5, -0.2, 1.0], "regression")
 
-    assert [one["key"] for one in found["to_wrong"]] == ["b", "c"]
-    assert [one["key"] for one in found["to_right"]] == ["e", "d"]
-    assert found["to_wrong_share"] == pytest.approx(2 / 6)
+    assert [one.key for one in found.to_wrong] == ["b", "c"]
+    assert [one.key for one in found.to_right] == ["e", "d"]
+    assert found.to_wrong_share == pytest.approx(2 / 6)

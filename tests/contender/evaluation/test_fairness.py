@@ -2,13 +2,15 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from sklearn.metrics import recall_score
 
 from contender.contracts.loop_sections import Fairness
-from contender.evaluation.fairness import check_fairness, document_of
+from contender.evaluation.exhibits import Apart, GroupRates
+from contender.evaluation.fairness import by_column, check_fairness
 from contender.evaluation.group_rates import measure_fairness
 
 SELECTION = "selection rate"
@@ -65,11 +67,11 @@ def test_the_rates_their_differences_and_ratios_are_those_of_scikit_learn_on_eve
         "false_positive_rate": [1 - recall_score(y[rows], selected[rows], pos_label=0) for rows in groups],
     }
     ours = measure_fairness(y, scores, 0.4, {"region": names}, _rules())
-    (document,) = document_of(ours, [])
+    (document,) = by_column(ours, [])
     for rate, expected in theirs.items():
         assert [getattr(one, rate) for one in ours] == pytest.approx(expected)
-        assert document["apart"][rate]["difference"] == pytest.approx(max(expected) - min(expected))
-        assert document["apart"][rate]["ratio"] == pytest.approx(min(expected) / max(expected))
+        assert document.apart[rate].difference == pytest.approx(max(expected) - min(expected))
+        assert document.apart[rate].ratio == pytest.approx(min(expected) / max(expected))
 
 
 BROKEN = {"north": (450, 500, 200, 500), "south": (250, 500, 50, 500)}
@@ -116,7 +118,7 @@ class TestEachLimit:
 
     def test_cannot_be_told_with_one_group_only(self, limit, name, value):
         check = _only({"north": BROKEN["north"]}, **{limit: 0.5})
-        assert math.isnan(check.guardrail.value)
+        assert check.guardrail.value is None
         assert not check.guardrail.holds
         assert not check.refuted
         assert check.rows_factor == math.inf
@@ -185,7 +187,7 @@ def test_a_group_is_large_enough_from_the_contracts_rows_on():
     groups = {"north": (25, 50, 25, 50), "south": (25, 50, 25, 49)}
     checked, notes = _check(groups, max_selection_rate_difference=0.3)
     assert notes == ["too small to tell: region=south (99 rows)"]
-    assert math.isnan(checked[0].guardrail.value)
+    assert checked[0].guardrail.value is None
     assert _check(groups, min_rows=99, max_selection_rate_difference=0.3)[1] == []
 
 
@@ -326,17 +328,10 @@ def test_the_document_is_plain_json_without_a_number_for_what_is_not_told():
     y, scores, threshold, names = _placed(groups)
     rules = _rules(max_selection_rate_difference=0.1)
     checked, _ = check_fairness(y, scores, threshold, names, rules, 7)
-    (document,) = document_of(measure_fairness(y, scores, threshold, names, rules), checked)
-    assert json.loads(json.dumps(document, allow_nan=False)) == document
-    assert document["column"] == "region"
-    assert document["groups"][0] == {
-        "group": "island",
-        "rows": 40,
-        "positives": 20,
-        "selection_rate": None,
-        "true_positive_rate": None,
-        "false_positive_rate": None,
-    }
-    assert document["apart"]["selection_rate"] == {"difference": None, "ratio": None}
-    (limit,) = document["limits"]
-    assert (limit["value"], limit["limit"], limit["holds"], limit["refuted"]) == (None, 0.1, False, False)
+    (document,) = by_column(measure_fairness(y, scores, threshold, names, rules), checked)
+    json.dumps(asdict(document), allow_nan=False)
+    assert document.column == "region"
+    assert document.groups[0] == GroupRates("region", "island", 40, 20, None, None, None)
+    assert document.apart["selection_rate"] == Apart(None, None)
+    (limit,) = document.limits
+    assert (limit.value, limit.limit, limit.holds, limit.refuted) == (None, 0.1, False, False)

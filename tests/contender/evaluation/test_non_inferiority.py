@@ -6,6 +6,8 @@ import pytest
 
 from contender.contracts.sections import Judging
 from contender.evaluation.non_inferiority import leniency, lost_since_clear_win
+from contender.values import Decision
+from tests.contender.verdicts import verdict_document
 
 
 def rules(**changes):
@@ -13,10 +15,10 @@ def rules(**changes):
 
 
 def won(gain, mode="decay"):
-    return {"decision": "PROMOTE", "gain": gain, "mode": mode}
+    return verdict_document(gain=gain, mode=mode)
 
 
-KEPT = {"decision": "KEEP", "gain": -0.5, "mode": "decay"}
+KEPT = verdict_document(decision=Decision.KEEP, gain=-0.5, mode="decay")
 WEEK = timedelta(days=7)
 
 
@@ -44,7 +46,6 @@ def test_a_decaying_or_old_champion_need_not_be_beaten(decayed, age, max_age, mo
         pytest.param([won(-0.004), won(0.02), won(-0.003)], 0.007, id="a lucky gain pays nothing back"),
         pytest.param([won(-0.004), won(0.05, "usual"), won(-0.003)], 0.004, id="a clear win starts anew"),
         pytest.param([KEPT, won(-0.004), KEPT], 0.004, id="who did not win has lost nobody anything"),
-        pytest.param([{"decision": "PROMOTE", "gain": 0.1}], 0.0, id="a verdict from before there were modes"),
     ],
 )
 def test_losses_are_added_up_since_the_last_clear_win(verdicts, lost):

@@ -86,6 +86,6 @@ def test_a_verdict_is_kept_once_in_the_ledger_and_beside_the_challengers_run(fac
     verdict = compare(lambda _, y: Model(y))
 
     (kept,) = ledger.verdicts(settings, "orders")
-    assert (kept["decision"], kept["challenger"], kept["champion"]) == (verdict.decision.value, 2, 1)
-    assert (kept["looks"], kept["mode"], kept["outcomes"]) == (1, "usual", 400)
+    assert (kept.decision, kept.challenger, kept.champion) == (verdict.decision, 2, 1)
+    assert (kept.looks, kept.mode, kept.outcomes) == (1, "usual", 400)
     assert [(run, name) for run, _, name in logged] == [("run-2", "verdict.json")]

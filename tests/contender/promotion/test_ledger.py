@@ -15,7 +15,8 @@ from contender.errors import TitleError, Unavailable, UsageError
 from contender.home_version import check_home
 from contender.promotion import ledger
 from contender.settings import Settings
-from contender.values import ModelVersion
+from contender.values import Decision, ModelVersion
+from tests.contender.verdicts import verdict_document
 
 
 @pytest.fixture
@@ -150,9 +151,9 @@ def test_the_approved_digest_is_that_of_the_last_time(settings: Settings) -> Non
 
 
 def test_the_last_verdict_comes_back_as_recorded(settings: Settings) -> None:
-    for challenger, decision in ((2, "KEEP"), (3, "PROMOTE")):
-        document = {"decision": decision, "interval": {"low": 0.1, "high": 0.2}, "reasons": ["größer"]}
-        ledger.record_verdict(settings, "payments", challenger=challenger, run_id="r", window="w", document=document)
+    for challenger, decision in ((2, Decision.KEEP), (3, Decision.PROMOTE)):
+        document = verdict_document(decision=decision, challenger=challenger, reasons=("größer",))
+        ledger.record_verdict(settings, "payments", document)
     assert ledger.last_verdict(settings, "payments") == document
 
 

@@ -15,7 +15,8 @@ from contender.errors import TitleError, Unavailable
 from contender.promotion import database as promotion_database
 from contender.promotion import ledger
 from contender.settings import Settings
-from contender.values import ModelVersion
+from contender.values import Decision, ModelVersion
+from tests.contender.verdicts import verdict_document
 
 pytestmark = pytest.mark.slow
 
@@ -100,11 +101,12 @@ def test_looks_at_a_window_add_up(settings, use_case):
 
 
 def test_verdicts_come_back_newest_first(settings, use_case):
-    for decision in ("KEEP", "PROMOTE"):
-        ledger.record_verdict(settings, use_case, challenger=2, run_id="r", window="w", document={"decision": decision})
+    kept, won = (verdict_document(decision=decision) for decision in (Decision.KEEP, Decision.PROMOTE))
+    for document in (kept, won):
+        ledger.record_verdict(settings, use_case, document)
 
-    assert ledger.last_verdict(settings, use_case) == {"decision": "PROMOTE"}
-    assert [verdict["decision"] for verdict in ledger.verdicts(settings, use_case)] == ["PROMOTE", "KEEP"]
+    assert ledger.last_verdict(settings, use_case) == won
+    assert ledger.verdicts(settings, use_case) == [won, kept]
 
 
 def test_who_mirrors_keeps_out_others_of_the_same_use_case_only_and_nobody_from_writing(

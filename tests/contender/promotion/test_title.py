@@ -15,6 +15,7 @@ from contender.settings import Settings
 from contender.values import Decision, ModelVersion
 from tasks import promotion
 from tasks.run_log import rehearsing
+from tests.contender.verdicts import verdict_document
 
 pytestmark = [
     pytest.mark.slow,
@@ -123,17 +124,7 @@ def test_a_challenger_that_was_refused_challenges_no_more_and_one_in_doubt_does(
     crown(settings, versions[0])
     title.follow_verdict(settings, name, versions[1], None)
     # All that a comparison does before it was killed.
-    ledger.record_verdict(
-        settings,
-        name,
-        challenger=2,
-        run_id="",
-        window="w",
-        document={
-            "decision": decision,
-            "challenger": 2,
-        },
-    )
+    ledger.record_verdict(settings, name, verdict_document(decision=Decision(decision)))
 
     repaired = title.repair(settings, name)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from sklearn.metrics import average_precision_score
 
 from contender.drift.detection import keep_check
 from contender.drift.drift_check import ColumnDrift, DriftCheck
@@ -16,6 +17,7 @@ from contender.home_version import check_home
 from contender.lake import tables
 from contender.operations import notices
 from contender.performance.daily_row import schema
+from contender.performance.quality_windows import QualityWindow
 from contender.promotion import approval_requests, ledger
 from contender.reports import dashboard, dashboard_queries
 from contender.reports.dashboard_model import Cell, Happening, Heat, QualityDay, UseCase, leading, within_a_year
@@ -25,7 +27,8 @@ from contender.reports.day_charts import Days, quality
 from contender.reports.drift_heat_map import kind_of
 from contender.retraining import triggers
 from contender.settings import Settings
-from contender.values import ModelVersion
+from contender.values import Interval, ModelVersion
+from tests.contender.verdicts import verdict_document
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -75,6 +78,16 @@ class Reader(HTMLParser):
         return [attributes for _, attributes in self.tags if name in attributes]
 
 
+def points_of(share=1.0):
+    """What was said of a day, and what came of the outcomes that are in: of 80 at 0.1 two, of 20 at 0.8 eight."""
+    said = {"predictions": 80, "absolute": 0.0, "squared": 0.0, "quartic": 0.0}
+    low = said | {"score": 0.1, "flagged": False, "mature": int(80 * share), "hits": int(2 * share)}
+    return [
+        low,
+        low | {"score": 0.8, "flagged": True, "predictions": 20, "mature": int(20 * share), "hits": int(8 * share)},
+    ]
+
+
 def row(day, version=1, **changes):
     """A row of `performance`, measured and final."""
     found = {
@@ -82,8 +95,8 @@ def row(day, version=1, **changes):
         "day": day,
         "in_training": False,
         "predictions": 10,
-        "outcomes": 9,
-        "mature": 9,
+        "outcomes": 100,
+        "mature": 100,
         "mature_share": 1.0,
         "metric": "average_precision",
         "quality": 0.7 + day.day / 1000,
@@ -95,8 +108,14 @@ def row(day, version=1, **changes):
         "estimate": "scores calibrated on 900 mature outcomes",
         "p95_latency_ms": 8.0 + day.day / 10,
         "as_of": NOW,
+        "points": points_of(),
     }
     return found | changes
+
+
+def window(first, last=None, version=1, **changes):
+    given = {"in_training": False, "is_final": True, "outcomes": 200, "value": 0.7, "interval": Interval(0.6, 0.8)}
+    return QualityWindow(first, last or first, version, **given | changes)
 
 
 def quality_day(day, version=1, **changes):
@@ -146,8 +165,12 @@ PERFORMANCE = (
         row(day, in_training=n < 4, estimated_quality=None if n < 4 else 0.65 + n / 900)
         for n, day in enumerate(DAYS[:14])
     ]
-    + [row(day, 2, mature_share=0.5, mature=4) for day in DAYS[14:17]]
-    + [row(day, 2, quality=None, quality_low=None, quality_high=None, mature=0, mature_share=0.0) for day in DAYS[17:]]
+    + [row(day, 2, mature_share=0.5, outcomes=400, mature=200, points=points_of(2)) for day in DAYS[14:15]]
+    + [row(day, 2, mature_share=0.5, mature=50, points=points_of(0.5)) for day in DAYS[15:17]]
+    + [
+        row(day, 2, quality=None, quality_low=None, quality_high=None, mature=0, mature_share=0.0, points=points_of(0))
+        for day in DAYS[17:]
+    ]
 )
 PERFORMANCE += [row(DAYS[5], 2, predictions=3, quality=0.123)]
 
@@ -178,20 +201,8 @@ def settings(tmp_path_factory):
             for n in range(batch + 1)
         ]
         tables.append_small(made, "payments", "quarantine", rows, QUARANTINE)
-    document = {
-        "decision": "PROMOTE",
-        "metric": "average_precision",
-        "gain": 0.0431,
-        "interval": [0.0211, 0.0662],
-        "interval_level": 0.9,
-        "against": "champion",
-        "reasons": ["better by far"],
-        "guardrails": [],
-        "challenger": 2,
-        "champion": 1,
-        "latency_ms": {"p95": 8.77},
-    }
-    ledger.record_verdict(made, "payments", challenger=2, run_id="r", window="w", document=document)
+    won = verdict_document(gain=0.0431, interval=Interval(0.0211, 0.0662), reasons=("better by far",))
+    ledger.record_verdict(made, "payments", won)
     model = ModelVersion("payments", 2, "run", "m", "digest", TRAINED)
     ledger.take_title(
         made,
@@ -217,35 +228,48 @@ def found(settings):
     return Reader(page)
 
 
-def test_every_day_of_quality_on_the_page_equals_the_table(found):
-    shown = {one["data-day"]: json.loads(one["data-figures"]) for one in found.having("data-figures")}
+def test_every_point_of_quality_on_the_page_is_of_a_window_with_enough_outcomes(found):
+    shown = {one["data-window"]: json.loads(one["data-figures"]) for one in found.having("data-window")}
+    quality = average_precision_score([1] * 10 + [0] * 90, [0.1] * 2 + [0.8] * 8 + [0.1] * 78 + [0.8] * 12)
 
-    assert shown == {
-        str(one["day"]): [
-            one["model_version"],
-            one["mature"],
-            one["mature_share"],
-            one["quality"],
-            one["quality_low"],
-            one["quality_high"],
-            one["estimated_quality"],
-            one["estimated_low"],
-            one["estimated_high"],
-        ]
-        for one in PERFORMANCE
-        if one["quality"] != 0.123
+    # 200 outcomes and 20 frauds take two days of 100 and 10; a version and what it was trained on stand apart.
+    expected = {str(DAYS[n]): [str(DAYS[n + 1]), 1, 200, pytest.approx(quality)] for n in range(0, 14, 2)}
+    expected[str(DAYS[14])] = [str(DAYS[14]), 2, 200, pytest.approx(quality)]
+    assert {first: figures[:4] for first, figures in shown.items()} == expected
+    assert all(figures[4] < quality < figures[5] for figures in shown.values())
+    assert "A point is the fewest days in a row of one version with 200 final outcomes, 20 of the rarer" in found.text
+    assert "100 final outcomes are not in a point yet" in found.text
+
+
+def test_every_estimate_on_the_page_equals_the_table(found):
+    days = [one for one in found.having("data-figures") if "data-day" in one]
+
+    names = ("model_version", "estimated_quality", "estimated_low", "estimated_high")
+    assert {one["data-day"]: json.loads(one["data-figures"]) for one in days} == {
+        str(one["day"]): [one[name] for name in names]
+        for one in PERFORMANCE[:-1]
+        if one["estimated_quality"] is not None
     }
 
 
-def test_every_cell_of_the_heat_map_equals_the_check_that_was_made_last(found):
-    shown = {one["data-column"]: json.loads(one["data-cells"]) for one in found.having("data-cells")}
+def test_every_cell_of_the_heat_map_tells_the_check_that_was_made_last(settings):
+    page = dashboard.page(settings)[0]
+    shown = {
+        re.match(r'data-column="([^"]+)"', row)[1]: re.findall(r"<title>([^<]*)</title>", row)
+        for row in re.findall(r'data-column="[^"]+".*?<div class="now">', page, re.DOTALL)
+    }
 
+    assert set(shown) == {"amount", "category", "predictions.score"}
     amounts = [0.02 * n for n in range(20)]
     amounts[3] = 0.0777
-    assert shown["amount"] == [[str(day), score, 0.12, score >= 0.12] for day, score in zip(DAYS, amounts, strict=True)]
-    assert shown["category"] == [[str(day), None, None, None] for day in DAYS]
-    assert [one[1:] for one in shown["predictions.score"]] == [[0.2, 0.12, False]] * 20
-    assert "yes 0.38 0.12 psi 0.38" in found.text
+    assert [told.partition(": ")[0] for told in shown["amount"]] == [str(day) for day in DAYS]
+    assert [re.search(r"[\d.]+(?= where 0.120 counts$)", told)[0] for told in shown["amount"]] == [
+        f"{score:.3f}" for score in amounts
+    ]
+    assert [": drifted" in told for told in shown["amount"]] == [score >= 0.12 for score in amounts]
+    assert shown["category"] == [f"{day}: not enough to tell" for day in DAYS]
+    assert shown["predictions.score"] == [f"{day}: as a season before, 0.200 where 0.120 counts" for day in DAYS]
+    assert "yes 0.38 0.12 psi 0.38" in Reader(page).text
 
 
 def test_volumes_alerts_and_latencies_by_day_equal_the_tables(found):
@@ -280,7 +304,7 @@ def test_what_the_ledger_holds_is_on_the_page(found):
 
 
 def test_the_newest_final_quality_leads_and_days_that_are_not_final_or_learnt_do_not(found):
-    assert f"average_precision, measured {DAYS[13]} 0.714 0.610 to 0.790" in found.text
+    assert f"average_precision, measured {DAYS[12]} to {DAYS[13]} 0.340 " in found.text
     assert f"average_precision, estimated {DAYS[-1]} 0.710 0.600 to 0.780" in found.text
 
 
@@ -290,34 +314,36 @@ def test_of_two_versions_on_a_day_the_one_with_most_predictions_is_shown():
     assert [one.model_version for one in leading(rows)] == [2]
 
 
-def test_days_that_are_not_final_are_dashed_and_days_of_the_training_stand_apart():
-    final, young, learnt = (
-        quality_day(FIRST),
-        quality_day(FIRST, mature_share=0.5),
-        quality_day(FIRST, in_training=True),
-    )
-
-    def drawn(*days):
-        return "".join(quality(days, Days(FIRST, FIRST + timedelta(days=1)), "said"))
-
-    later = quality_day(FIRST + timedelta(days=1))
-    assert 'class="young"' not in drawn(final, later)
-    assert 'class="young"' in drawn(young, later)
-    assert '<g class="true">' not in drawn(learnt)
-    assert '<g class="learnt">' in drawn(learnt)
-    assert "not final yet" in drawn(young)
-    assert "on rows it was trained on" in drawn(learnt)
+def drawn(*windows):
+    days = [quality_day(FIRST, estimated_quality=None)]
+    return quality(days, windows, Days(FIRST, FIRST + timedelta(days=40)), "said")
 
 
-def test_no_line_joins_two_versions_or_crosses_a_long_hole():
-    days = [FIRST, FIRST + timedelta(days=1), FIRST + timedelta(days=2), FIRST + timedelta(days=30)]
-    shown = [quality_day(day, version, estimated_quality=None) for day, version in zip(days, (1, 2, 2, 2), strict=True)]
+def test_windows_that_are_not_final_are_dashed_and_those_of_the_training_stand_apart():
+    later = FIRST + timedelta(days=1)
 
-    drawn = "".join(quality(shown, Days(days[0], days[-1]), "said"))
+    assert 'class="young"' not in drawn(window(FIRST), window(later))
+    assert 'class="young"' in drawn(window(FIRST), window(later, is_final=False))
+    learnt = drawn(window(FIRST, in_training=True), window(later, in_training=True))
+    assert '<g class="true">' not in learnt
+    assert '<g class="learnt">' in learnt
+    assert "not final yet" in drawn(window(FIRST, is_final=False))
+    assert "on rows it was trained on" in learnt
 
-    (line,) = re.findall(r'<path class="line" d="([^"]+)"', drawn)
-    assert line.count("M") == 3
-    assert line.count("L") == 1
+
+def test_no_line_joins_two_versions_or_what_was_trained_on_or_crosses_a_long_hole():
+    days = [FIRST + timedelta(days=n) for n in (0, 1, 2, 30, 31)]
+    shown = [window(day, version=version) for day, version in zip(days, (1, 2, 2, 2, 2), strict=True)]
+
+    (line,) = re.findall(r'<path class="line" d="([^"]+)"', drawn(*shown))
+
+    assert line.count("M") == 2
+    assert line.count("L") == 2
+    assert "<path" not in drawn(window(days[0], in_training=True), window(days[1]))
+
+
+def test_a_window_without_an_interval_is_drawn_as_a_point():
+    assert '<circle class="point true"' in drawn(window(FIRST, interval=None))
 
 
 @pytest.mark.parametrize(
@@ -402,19 +428,9 @@ def test_everything_from_outside_is_escaped(tmp_path):
         notices=[Happening(NOW, EVIL, EVIL)],
         triggers=[Happening(NOW, EVIL, EVIL)],
         troubles=(EVIL,),
-        verdicts=[
-            {
-                "decision": "KEEP",
-                "metric": EVIL,
-                "against": EVIL,
-                "gain": 0.0,
-                "interval": [0.0, 1.0],
-                "challenger": EVIL,
-                "champion": EVIL,
-                "at": EVIL,
-                "reasons": [EVIL],
-            }
-        ],
+        windows=[window(FIRST)],
+        point=EVIL,
+        verdicts=[verdict_document(metric=EVIL, against=EVIL, reasons=(EVIL,))],
     )
 
     page = page_of([shown, UseCase("b")], at=NOW)
@@ -462,7 +478,7 @@ def test_what_failed_last_stands_there_before_a_first_champion_and_is_gone_after
     told = f"'retrain' failed at {NOW:%Y-%m-%d %H:%M} UTC, 2 times in a row: The step 'x' failed: <b>"
     # On the tile and in the section.
     assert text.count(told) == 2
-    assert "The step &#x27;x&#x27; failed: &lt;b&gt;" in page
+    assert "The step &#39;x&#39; failed: &lt;b&gt;" in page
     assert "contender run payments" not in text
     assert "contender run flights" in text
 
@@ -563,6 +579,7 @@ def test_a_page_with_a_year_of_sixty_columns_stays_small():
         "payments",
         question="?",
         quality=[quality_day(day, quality=1 / 3) for day in days],
+        windows=[window(day, day + timedelta(days=5), value=1 / 3) for day in days[:360:6]],
         heat=Heat.of(cells),
         predictions=dict.fromkeys(days, 12_345),
         alerts=dict.fromkeys(days, 12),

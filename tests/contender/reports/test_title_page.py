@@ -1,6 +1,7 @@
 """The page for people: everything on it is escaped, self-contained, and what the documents say."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,83 +9,65 @@ from pathlib import Path
 import pytest
 
 from contender.contracts.contract import Contract
+from contender.evaluation.exhibits import (
+    CalibrationBin,
+    ColumnFairness,
+    FairnessLimit,
+    Flip,
+    Flips,
+    GroupRates,
+)
 from contender.ingestion.batch_report import page as batch_page
 from contender.promotion import ledger
+from contender.promotion.ledger import LedgerEntry
 from contender.reports.title_page import page_of
 from contender.settings import Settings
 from contender.svg import Scale
-from contender.values import Ingested, ModelVersion
+from contender.values import Decision, Guardrail, Ingested, Interval, ModelVersion, SliceGain
+from tests.contender.verdicts import verdict_document
 
 PAYMENTS = Contract.of("payments", Path(__file__).parents[3] / "data")
 EVIL = '<script>alert("1")</script>&\'</title><img src=x onerror=alert(1)>'
 
-OLD = {
-    "decision": "PROMOTE",
-    "metric": "average_precision",
-    "champion_score": 0.0147,
-    "challenger_score": 0.684394,
-    "gain": 0.669672,
-    "interval": [0.627836, 0.70988],
-    "interval_level": 0.9,
-    "rows": 46_664,
-    "reasons": ["gain over the dummy +0.67"],
-    "against": "dummy",
-    "outcomes_needed": None,
-    "challenger": 1,
-    "guardrails": [{"name": "roc_auc at least", "value": 0.9465, "limit": 0.8, "holds": True}],
-    "champion": None,
-    "window": "2026-03-23 23:47..2026-04-20 23:47",
-    "as_of": "2026-11-21T05:43:01.693974",
-    "versions": {"records": 3},
-    "metrics": {},
-    "latency_ms": {"p95": 8.75},
-    "outcomes": 183_413,
-    "slices": {"category=fuel": {"rows": 4466.0, "average_precision": 0.871}, "category=health": {"rows": 3.0}},
-}
-NEW = OLD | {
-    "against": "champion",
-    "champion": 1,
-    "challenger": 2,
-    "decision": "KEEP",
-    "champion_score": 0.684394,
-    "gain": -0.004,
-    "interval": [-0.0123, 0.0045],
-    "min_gain": 0.01,
-    "mode": "usual",
-    "git_revision": "5b57fe6",
-    "model_digest": "ab12",
-    "guardrails": [{"name": "slice category=fuel", "value": 0.2, "limit": 0.1, "holds": False}],
-    "calibration": {
-        "champion": [{"mean_score": 0.2, "rate": 0.25, "rows": 50, "low": 0.16, "high": 0.36}],
-        "challenger": [{"mean_score": 0.001, "rate": 0.0, "rows": 50, "low": 0.0, "high": 0.05}],
+FIRST = verdict_document(
+    champion_score=0.0147,
+    challenger_score=0.684394,
+    gain=0.669672,
+    interval=Interval(0.627836, 0.70988),
+    rows=46_664,
+    reasons=("gain over the dummy +0.67",),
+    against="dummy",
+    challenger=1,
+    champion=None,
+    guardrails=(Guardrail("roc_auc at least", 0.9465, 0.8, True),),
+    slices={"category=fuel": {"rows": 4466.0, "average_precision": 0.871}, "category=health": {"rows": 3.0}},
+)
+FLIP = Flip("p1", 1, 0.9, 0.1234, {"amount": 12.5, "category": "fuel", "distance": None})
+NEWEST = replace(
+    FIRST,
+    against="champion",
+    champion=1,
+    challenger=2,
+    decision=Decision.KEEP,
+    champion_score=0.684394,
+    gain=-0.004,
+    interval=Interval(-0.0123, 0.0045),
+    guardrails=(Guardrail("slice category=fuel", 0.2, 0.1, False),),
+    calibration={
+        "champion": (CalibrationBin(0.2, 0.25, 50, 0.16, 0.36),),
+        "challenger": (CalibrationBin(0.001, 0.0, 50, 0.0, 0.05),),
     },
-    "slice_gains": [
-        {"name": "category=fuel", "rows": 4466, "gain": -0.2, "low": -0.3, "high": -0.1, "margin": 0.1, "level": 0.98},
-        {"name": "category=health", "rows": 3, "gain": None, "low": None, "high": None, "margin": 0.1, "level": 0.98},
-    ],
-    "flips": {
-        "to_wrong": [
-            {
-                "key": "p1",
-                "outcome": 1,
-                "champion": 0.9,
-                "challenger": 0.1234,
-                "columns": {"amount": 12.5, "category": "fuel", "distance": None},
-            }
-        ],
-        "to_right": [],
-        "to_wrong_share": 0.0125,
-        "to_right_share": 0.0,
-    },
-    "fairness": [],
-    "leaks_allowed": {},
-}
+    slice_gains=(
+        SliceGain("category=fuel", 4466, -0.2, -0.3, -0.1, 0.1, 0.98),
+        SliceGain("category=health", 3, None, None, None, 0.1, 0.98),
+    ),
+    flips=Flips((FLIP,), (), 0.0125, 0.0),
+)
 
 
-def entry(seq, day, action, version, **changes):
+def entry(seq, day, action, version, reason="better", by="contender"):
     at = datetime(2026, 5, day, tzinfo=UTC).isoformat()
-    found = {"seq": seq, "at": at, "action": action, "version": version, "previous_version": None}
-    return found | {"reason": "better", "by": "contender"} | changes
+    return LedgerEntry("payments", seq, seq - 1, at, action, version, None, reason, by, "{}", "d", "d")
 
 
 HISTORY = [
@@ -136,9 +119,9 @@ def part(page, title):
     ("documents", "history"),
     [
         pytest.param([], [], id="nothing yet"),
-        pytest.param([OLD], HISTORY[:1], id="an old document"),
-        pytest.param([NEW, OLD], HISTORY, id="all of it"),
-        pytest.param([OLD], [], id="a verdict before the first title"),
+        pytest.param([FIRST], HISTORY[:1], id="the first verdict"),
+        pytest.param([NEWEST, FIRST], HISTORY, id="all of it"),
+        pytest.param([FIRST], [], id="a verdict before the first title"),
     ],
 )
 def test_the_page_is_well_formed_and_loads_nothing(documents, history):
@@ -154,30 +137,28 @@ def test_the_page_is_well_formed_and_loads_nothing(documents, history):
     assert "nan" not in page.lower().split("style>")[2]
 
 
-def everywhere(value):
-    """The document with every text in it replaced, and every name that a user may choose."""
-    if isinstance(value, str):
-        return EVIL
-    if isinstance(value, list):
-        return [everywhere(one) for one in value]
-    if isinstance(value, dict):
-        return {name: everywhere(one) for name, one in value.items()}
-    return value
-
-
 def test_whatever_a_value_holds_shows_as_text():
-    evil = everywhere(NEW) | {name: NEW[name] for name in ("decision", "against", "mode")}
-    evil |= {"challenger": EVIL, "champion": EVIL}
-    evil |= {
-        "versions": {EVIL: 1},
-        "slices": {EVIL: {"rows": 3.0}},
-        "leaks_allowed": {EVIL: EVIL},
-        "latency_ms": {EVIL: 1},
-    }
-    evil["calibration"] = {EVIL: NEW["calibration"]["champion"]}
-    evil["flips"]["to_wrong"][0]["columns"] = {EVIL: EVIL}
-    evil["fairness"] = [{"column": EVIL, "groups": [{"group": EVIL, "rows": 1}], "limits": []}]
-    history = [entry(1, 1, EVIL, EVIL, reason=EVIL, by=EVIL)]
+    group = GroupRates(EVIL, EVIL, 1, 1, 0.5, None, None)
+    limit = FairnessLimit(EVIL, 0.1, 0.2, True, False, EVIL)
+    evil = replace(
+        NEWEST,
+        metric=EVIL,
+        reasons=(EVIL,),
+        run_id=EVIL,
+        model_digest=EVIL,
+        window=EVIL,
+        git_revision=EVIL,
+        guardrails=(Guardrail(EVIL, 0.1, 0.2, True),),
+        versions={EVIL: 1},
+        slices={EVIL: {"rows": 3.0}},
+        slice_gains=(SliceGain(EVIL, 3, 0.1, 0.0, 0.2, 0.1, 0.9), SliceGain(EVIL, 3, None, None, None, 0.1, 0.9)),
+        leaks_allowed={EVIL: EVIL},
+        latency_ms={EVIL: 1.0},
+        calibration={EVIL: NEWEST.calibration["champion"]},
+        flips=Flips((Flip(EVIL, EVIL, EVIL, EVIL, {EVIL: EVIL}),), (), 0.1, 0.0),
+        fairness=(ColumnFairness(EVIL, (group,), {}, (limit,)),),
+    )
+    history = [entry(1, 1, EVIL, 1, reason=EVIL, by=EVIL)]
     contract = PAYMENTS.model_copy(update={"question": EVIL, "owner": EVIL})
 
     page = page_of([evil], history, contract)
@@ -190,27 +171,27 @@ def test_whatever_a_value_holds_shows_as_text():
 
 
 def test_numbers_on_the_page_are_those_of_the_documents():
-    found = Reader(page_of([NEW, OLD], HISTORY, PAYMENTS)).values
+    found = Reader(page_of([NEWEST, FIRST], HISTORY, PAYMENTS)).values
 
-    for one in (NEW, OLD):
-        assert {one["gain"], *one["interval"]} <= set(found)
+    for one in (NEWEST, FIRST):
+        assert {one.gain, one.interval.low, one.interval.high} <= set(found)
     assert {0.01, -0.2, -0.3, -0.1, 0.9, 0.1234, 12.5, 0.0125, 0.25, 0.16, 0.36, 46_664} <= set(found)
 
 
 def test_a_decision_is_told_in_words_and_shape_not_in_colour_alone():
-    said = part(page_of([NEW, OLD], HISTORY, PAYMENTS), "The last verdicts")
+    said = part(page_of([NEWEST, FIRST], HISTORY, PAYMENTS), "The last verdicts")
 
     assert "KEEP version 2 against champion version 1" in said
     assert "PROMOTE version 1 against the dummy" in said
-    page = page_of([NEW, OLD], HISTORY, PAYMENTS)
+    page = page_of([NEWEST, FIRST], HISTORY, PAYMENTS)
     assert 'aria-label="KEEP: gain -0.004, -0.0123 to +0.0045"' in page
 
 
 def test_marks_lie_where_their_values_are():
-    page = page_of([NEW], [], PAYMENTS)
+    page = page_of([NEWEST], [], PAYMENTS)
     verdicts = page[page.index("<h2>The last verdicts") : page.index("<h2>The newest verdict")]
 
-    scale = Scale.around([0.0, *NEW["interval"], 0.01])
+    scale = Scale.around([0.0, NEWEST.interval.low, NEWEST.interval.high, 0.01])
     zero, worth = (re.search(rf'<line class="{name}" x1="([\d.]+)%"', verdicts)[1] for name in ("zero", "worth"))
     mark = re.search(r'<svg x="([\d.]+)%" y="50%" class="keep "', verdicts)[1]
 
@@ -219,7 +200,7 @@ def test_marks_lie_where_their_values_are():
 
 
 def test_gains_over_the_dummy_have_an_axis_of_their_own():
-    said = part(page_of([NEW, OLD], HISTORY, PAYMENTS), "The last verdicts")
+    said = part(page_of([NEWEST, FIRST], HISTORY, PAYMENTS), "The last verdicts")
 
     assert said.index("average_precision against the champion") < said.index("average_precision against the dummy")
 
@@ -228,24 +209,27 @@ def test_gains_over_the_dummy_have_an_axis_of_their_own():
     ("changes", "told"),
     [
         ({}, "worthwhile from 0.01"),
-        ({"min_gain": None}, "smallest worthwhile gain not recorded"),
         ({"against": "dummy"}, "any gain is enough"),
         ({"mode": "decay"}, "not being worse is enough"),
         ({"mode": "decay", "allowed_loss": 0.004}, "not being worse is enough, by 0.004 at most"),
     ],
 )
 def test_what_a_gain_had_to_be_is_told(changes, told):
-    assert told in part(page_of([NEW | changes], [], PAYMENTS), "The last verdicts")
+    assert told in part(page_of([replace(NEWEST, **changes)], [], PAYMENTS), "The last verdicts")
 
 
-@pytest.mark.parametrize("title", ["Calibration", "What a promotion flips", "Fairness", "Slices"])
-def test_what_an_old_document_lacks_is_not_recorded(title):
-    assert "ot recorded with this verdict" in part(page_of([OLD], [], PAYMENTS), title)
-    assert "ot recorded" not in part(page_of([NEW], [], PAYMENTS), title)
+def test_a_first_verdict_has_nothing_to_flip_and_a_contract_may_name_no_groups():
+    page = page_of([FIRST], [], PAYMENTS)
+
+    assert "Nobody held the title, so nothing flips." in part(page, "What a promotion flips")
+    assert "The contract names no protected columns." in part(page, "Fairness")
+    # As of a release that recorded none.
+    assert "Not recorded with this verdict." in part(page, "Calibration")
+    assert "ot recorded" not in part(page_of([NEWEST], [], PAYMENTS), "Calibration")
 
 
 def test_slices_and_guardrails_that_do_not_hold_say_so():
-    page = page_of([NEW], [], PAYMENTS)
+    page = page_of([NEWEST], [], PAYMENTS)
 
     assert "category=fuel does not hold 4,466 rows" in part(page, "Slices")
     assert "Too small to tell: category=health (3 rows)" in part(page, "Slices")
@@ -253,7 +237,7 @@ def test_slices_and_guardrails_that_do_not_hold_say_so():
 
 
 def test_flips_show_both_ways_with_examples():
-    said = part(page_of([NEW], [], PAYMENTS), "What a promotion flips")
+    said = part(page_of([NEWEST], [], PAYMENTS), "What a promotion flips")
 
     assert "Right to wrong: 1.25% of the decisions" in said
     assert "p1 1 0.9 0.1234 12.5 fuel" in said
@@ -279,7 +263,7 @@ def test_a_title_that_was_taken_this_moment_is_drawn():
 
 def test_of_very_many_changes_the_newest_are_drawn():
     history = [entry(seq, 1 + seq % 28, "promoted", seq) for seq in range(1, 101)]
-    history.sort(key=lambda one: one["at"])
+    history.sort(key=lambda one: one.at)
 
     page = page_of([], history, PAYMENTS)
 
@@ -296,23 +280,20 @@ def test_before_any_title_the_page_says_so():
 
 def test_the_champion_is_told_with_family_and_training_where_known():
     champion = ModelVersion("payments", 1, "r", "m", "d", datetime.fromisoformat("2026-03-13T23:45"), family="boosting")
-    known = Reader(page_of([NEW], HISTORY, PAYMENTS, champion=champion)).text
-    recorded = Reader(
-        page_of([OLD | {"family": "logistic", "trained_until": "2026-01-02T03:04:05"}], HISTORY, PAYMENTS)
-    )
+    known = Reader(page_of([NEWEST], HISTORY, PAYMENTS, champion=champion)).text
+    unknown = Reader(page_of([NEWEST], HISTORY, PAYMENTS)).text
 
     assert "family boosting trained until 2026-03-13 23:45" in known
-    assert "family logistic trained until 2026-01-02 03:04" in recorded.text
-    assert "family not recorded trained until not recorded" in Reader(page_of([NEW], HISTORY, PAYMENTS)).text
+    assert "family not recorded trained until not recorded" in unknown
 
 
 def test_residuals_are_drawn_for_regression():
     bikes = Contract.of("bikes", Path(__file__).parents[3] / "data")
-    said = part(page_of([NEW], [], bikes), "Calibration")
+    said = part(page_of([NEWEST], [], bikes), "Calibration")
 
     assert "Outcome minus prediction" in said
     assert "median residual" in said
-    assert "Error grows: 1.25% of the rows" in part(page_of([NEW], [], bikes), "What a promotion flips")
+    assert "Error grows: 1.25% of the rows" in part(page_of([NEWEST], [], bikes), "What a promotion flips")
 
 
 @pytest.mark.parametrize(
@@ -342,29 +323,23 @@ def test_equal_values_still_have_a_scale():
 def test_verdicts_come_newest_first_with_their_run_and_at_most_so_many(tmp_path):
     settings = Settings(home=tmp_path)
     for version in (1, 2, 3):
-        ledger.record_verdict(
-            settings,
-            "payments",
-            challenger=version,
-            run_id=f"run{version}",
-            window="w",
-            document={"challenger": version},
-        )
-    ledger.record_verdict(settings, "flights", challenger=9, run_id="r", window="w", document={"challenger": 9})
+        at = datetime(2026, 5, version, tzinfo=UTC)
+        ledger.record_verdict(settings, "payments", replace(NEWEST, challenger=version, run_id=f"run{version}", at=at))
+    ledger.record_verdict(settings, "flights", replace(NEWEST, challenger=9))
 
     found = ledger.verdicts(settings, "payments", newest=2)
 
-    assert [(one["challenger"], one["run_id"]) for one in found] == [(3, "run3"), (2, "run2")]
-    assert found[0]["at"] > found[1]["at"]
+    assert [(one.challenger, one.run_id) for one in found] == [(3, "run3"), (2, "run2")]
+    assert found[0].at > found[1].at
     assert len(ledger.verdicts(settings, "payments")) == 3
     assert ledger.verdicts(settings, "bikes") == []
 
 
 def test_the_page_of_a_batch_has_the_same_look_and_escapes_too():
-    counted = Ingested(1, 2, 3, 2, 1, 1, 1, reasons={EVIL: 1})
+    counted = Ingested(1, 2, 3, 2, 1, 1, 1, reasons={EVIL: 1}, unread={EVIL: EVIL}, notes=(EVIL,))
 
     page = batch_page("payments", counted, [], refusal=EVIL)
 
     assert "<script" not in page
     assert "Content-Security-Policy" in page
-    assert Reader(page).text.count("<script>") == 2
+    assert Reader(page).text.count("<script>") == 5

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from contender.evaluation.guardrails import gains_of_slices
 from contender.promotion import ledger
 from contender.reports.title_page import page_of
 from contender.settings import Settings
-from contender.values import ModelVersion
+from contender.values import Decision, Guardrail, Interval, ModelVersion
+from tests.contender.verdicts import verdict_document
 from tests.flows.browser import measure
 
 pytestmark = pytest.mark.slow
@@ -66,58 +68,28 @@ def recorded(tmp_path_factory):
     contest = Contest("binary", y, before, now)
     evidence = {
         "calibration": {
-            "champion": calibration_bins("binary", y, before),
-            "challenger": calibration_bins("binary", y, now),
+            "champion": tuple(calibration_bins("binary", y, before)),
+            "challenger": tuple(calibration_bins("binary", y, now)),
         },
-        "slice_gains": [
+        "slice_gains": tuple(
             slice_gain(one.name, one.rows, one.gains, contract.judging.slice_margin)
             for one in gains_of_slices(contest, contract.judging, {"shop": frame["shop"].to_numpy()}, rng, 200)
-        ],
+        ),
         "flips": flip_examples(
+            contest,
             np.array([f"<script>{n}</script>" for n in range(ROWS)]),
-            y,
-            before,
-            now,
-            "binary",
-            0.5,
             frame,
             ["amount", "shop"],
         ),
     }
-    plain = {
-        "decision": "PROMOTE",
-        "metric": "average_precision",
-        "champion_score": 0.71,
-        "challenger_score": 0.753,
-        "gain": 0.043,
-        "interval": [0.021, 0.066],
-        "interval_level": 0.9,
-        "rows": ROWS,
-        "reasons": ["better"],
-        "guardrails": [{"name": "roc_auc at least", "value": 0.91, "limit": 0.8, "holds": True}],
-        "against": "champion",
-        "challenger": 2,
-        "champion": 1,
-        "window": "w",
-        "as_of": "2026-05-01T00:00:00",
-        "versions": {"records": 3},
-        "min_gain": 0.01,
-        "slices": {},
-    }
-    documents = [
-        plain | {"gain": 0.67, "interval": [0.63, 0.71], "against": "dummy", "challenger": 1, "champion": None},
-        plain | evidence,
-        plain | evidence | {"decision": "INCONCLUSIVE", "gain": 0.006, "interval": [-0.0151, 0.0274], "challenger": 3},
-    ]
-    for one in documents:
-        ledger.record_verdict(
-            settings,
-            "payments",
-            challenger=one["challenger"],
-            run_id=f"run{one['challenger']}",
-            window="w",
-            document=one,
-        )
+    plain = verdict_document(rows=ROWS, guardrails=(Guardrail("roc_auc at least", 0.91, 0.8, True),))
+    won = replace(plain, **evidence)
+    doubtful = replace(
+        won, decision=Decision.INCONCLUSIVE, gain=0.006, interval=Interval(-0.0151, 0.0274), challenger=3
+    )
+    first = replace(plain, gain=0.67, interval=Interval(0.63, 0.71), against="dummy", challenger=1, champion=None)
+    for one in (first, won, doubtful):
+        ledger.record_verdict(settings, "payments", one)
     entry = None
     for version in (1, 2):
         trained = pd.Timestamp("2026-01-01").to_pydatetime()
@@ -133,8 +105,8 @@ def recorded(tmp_path_factory):
             evidence={},
         )
     kept = ledger.verdicts(settings, "payments")
-    entries = [vars(one) for one in ledger.history(settings, "payments")]
-    moment = pd.Timestamp(entries[-1]["at"]).to_pydatetime() + timedelta(days=2)
+    entries = ledger.history(settings, "payments")
+    moment = pd.Timestamp(entries[-1].at).to_pydatetime() + timedelta(days=2)
     (folder / "report.html").write_text(page_of(kept, entries, contract, now=moment), encoding="utf-8")
     return folder, kept
 
@@ -166,11 +138,11 @@ def test_figures_on_the_page_equal_the_documents(looked_at):
     shown = {value for value, _ in found["values"]}
     newest = documents[0]
 
-    assert {one["gain"] for one in documents} <= shown
-    assert {end for one in documents for end in one["interval"]} <= shown
-    assert {one[end] for one in newest["slice_gains"] for end in ("gain", "low", "high")} <= shown
-    assert {one[name] for bins in newest["calibration"].values() for one in bins for name in one} <= shown
-    assert {newest["flips"]["to_wrong_share"], newest["flips"]["to_right_share"]} <= shown
+    assert {one.gain for one in documents} <= shown
+    assert {end for one in documents for end in (one.interval.low, one.interval.high)} <= shown
+    assert {end for one in newest.slice_gains for end in (one.gain, one.low, one.high)} <= shown
+    assert {value for bins in newest.calibration.values() for one in bins for value in vars(one).values()} <= shown
+    assert {newest.flips.to_wrong_share, newest.flips.to_right_share} <= shown
     for value, text in found["values"]:
         read = float(text.strip("%").replace(",", "")) / (100 if text.endswith("%") else 1)
         assert read == pytest.approx(value, rel=0.01, abs=0.0001)

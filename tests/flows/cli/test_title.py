@@ -15,6 +15,7 @@ from contender.registry import model_files, model_versions
 from contender.settings import Settings
 from contender.values import Decision
 from flows.cli.main import main
+from tests.contender.verdicts import verdict_document
 
 ROOT = Path(__file__).parents[3]
 CONTENDER = Path(sys.executable).with_name("contender")
@@ -142,18 +143,8 @@ def test_a_second_rollback_does_not_return_to_the_bad_one(settings, command):
 
 def test_a_promotion_by_hand_is_recorded_as_a_persons(settings, command):
     crown(settings, 1)
-    ledger.record_verdict(
-        settings,
-        "payments",
-        challenger=2,
-        run_id="r",
-        window="w",
-        document={
-            "decision": "KEEP",
-            "challenger": 2,
-            "versions": {"records": 4},
-        },
-    )
+    judged = verdict_document(decision=Decision.KEEP, versions={"records": 4})
+    ledger.record_verdict(settings, "payments", judged)
 
     code, said, _ = command("promote", "payments", "--to", "2", "--reason", "agreed", "--by", "ada", "--json")
     evidence = json.loads(ledger.head(settings, "payments").evidence)
@@ -287,29 +278,7 @@ def test_history_and_why_fit_80_columns_and_lose_no_word(settings, command, monk
         by="person: ada",
         evidence={},
     )
-    ledger.record_verdict(
-        settings,
-        "payments",
-        challenger=2,
-        run_id="r",
-        window="w",
-        document={
-            "decision": "KEEP",
-            "challenger": 2,
-            "champion": 1,
-            "rows": 1000,
-            "window": "2026",
-            "interval": [-0.1, 0.1],
-            "interval_level": 0.9,
-            "metric": "roc_auc",
-            "champion_score": 0.8,
-            "challenger_score": 0.8,
-            "gain": 0.0,
-            "reasons": [reason],
-            "guardrails": [],
-            "against": "champion",
-        },
-    )
+    ledger.record_verdict(settings, "payments", verdict_document(decision=Decision.KEEP, reasons=(reason,)))
     monkeypatch.setenv("COLUMNS", "80")
 
     for name in ("history", "why"):

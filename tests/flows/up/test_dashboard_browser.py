@@ -23,6 +23,7 @@ from contender.performance.daily_row import schema
 from contender.promotion import ledger
 from contender.settings import Settings
 from contender.values import ModelVersion
+from tests.contender.verdicts import verdict_document
 from tests.flows.browser import PATIENCE_SECONDS, browse, measure
 from tests.ports import free_port
 
@@ -47,9 +48,12 @@ frame.addEventListener("load", () => {{
     outside: all("main *").filter((one) => {{ const b = one.getBoundingClientRect();
       return b.width && !one.closest(".scroll") && !one.closest("svg") && b.right > root.clientWidth + 1; }}).length,
     field: box(page.querySelector("svg.field")),
-    days: all("rect[data-figures]").map((one) => [one.dataset.day, JSON.parse(one.dataset.figures), box(one)]),
+    days: all("rect[data-day][data-figures]").map(
+      (one) => [one.dataset.day, JSON.parse(one.dataset.figures), box(one)]),
+    windows: all("rect[data-window]").map((one) => [one.dataset.window, JSON.parse(one.dataset.figures), box(one)]),
     bars: all("rect.bar").map((one) => [one.dataset.day, Number(one.dataset.value), box(one)]),
-    cells: Object.fromEntries(all("[data-cells]").map((one) => [one.dataset.column, JSON.parse(one.dataset.cells)])),
+    cells: Object.fromEntries(all("[data-column]").map(
+      (one) => [one.dataset.column, [...one.querySelectorAll("title")].map((told) => told.textContent)])),
     facts: Object.fromEntries(all("#payments [data-fact]").map((one) => [one.dataset.fact, one.textContent])),
     values: all("data").map((one) => [Number(one.value), one.textContent]),
     headings: all("h2").map((one) => one.textContent),
@@ -58,6 +62,18 @@ frame.addEventListener("load", () => {{
   }});
 }});
 </script>"""
+
+
+PRECISION = 0.8 * 0.4 + 0.2 * 0.1
+"""Average precision of 900 outcomes a day: of 180 at 0.8 there are 72 frauds, of 720 at 0.1 there are 18."""
+
+
+def points(known):
+    nothing = {"absolute": 0.0, "squared": 0.0, "quartic": 0.0}
+    return [
+        nothing | {"score": score, "flagged": score > 0.5, "predictions": n, "mature": n * known, "hits": hits * known}
+        for score, n, hits in ((0.1, 720, 18), (0.8, 180, 72))
+    ]
 
 
 def performance(day, place):
@@ -80,6 +96,7 @@ def performance(day, place):
         "estimate": "calibrated",
         "p95_latency_ms": 5 + place / 70,
         "as_of": datetime(2026, 7, 1, tzinfo=UTC),
+        "points": points(known),
     }
 
 
@@ -125,18 +142,8 @@ def settings(tmp_path_factory):
     for place in range(20, 366, 7):
         keep_check(made, check(DAYS[place], place))
     add_predictions(made, [(day, 1 + place % 5) for place, day in enumerate(DAYS)])
-    document = {
-        "decision": "PROMOTE",
-        "metric": "average_precision",
-        "gain": 0.0431,
-        "interval": [0.0211, 0.0662],
-        "against": "champion",
-        "reasons": ["a reason of one very long word: " + "x" * 200],
-        "guardrails": [],
-        "challenger": 2,
-        "champion": 1,
-    }
-    ledger.record_verdict(made, "payments", challenger=2, run_id="r", window="w", document=document)
+    reason = "a reason of one very long word: " + "x" * 200
+    ledger.record_verdict(made, "payments", verdict_document(reasons=(reason,)))
     model = ModelVersion("payments", 2, "run", "m", "digest", datetime.fromisoformat("2026-01-01"))
     ledger.take_title(
         made, "payments", version=model, after=None, action="crowned", reason="better", by="contender", evidence={}
@@ -188,16 +195,26 @@ def test_figures_on_the_page_equal_the_tables(looked_at, settings):
     table = tables.read_small(settings, "payments", "performance").sort_by("day").to_pylist()
     checks = tables.read_small(settings, "payments", "drift").to_pylist()
 
-    names = ["model_version", "mature", "mature_share", "quality", "quality_low", "quality_high", "estimated_quality"]
-    names += ["estimated_low", "estimated_high"]
+    names = ["model_version", "estimated_quality", "estimated_low", "estimated_high"]
     assert [[day, figures] for day, figures, _ in found["days"]] == [
         [str(row["day"]), [row[name] for name in names]] for row in table
     ]
+    # 900 outcomes are enough on any day; of 366 days, a point has seven, and stands apart where the version changes.
+    firsts = [first for first, _, _ in found["windows"]]
+    assert firsts == [
+        str(DAYS[first])
+        for start, stop in ((0, 20), (20, 100), (100, 200), (200, 300), (300, 340))
+        for first in range(start, stop - 6, 7)
+    ]
+    for _, (_, _, outcomes, quality, *_), _ in found["windows"]:
+        assert (outcomes, quality) == (6_300, pytest.approx(PRECISION))
     assert set(found["cells"]) == set(COLUMNS)
     for name, cells in found["cells"].items():
         rows = sorted((row for row in checks if row["column"] == name), key=lambda row: row["check_end"])
-        expected = [[str(row["check_start"]), row["score"], row["threshold"], row["drifted"]] for row in rows]
-        assert cells == expected
+        assert cells == [
+            f"{row['check_start']}: {'drifted' if row['drifted'] else 'no drift'}, {row['score']:.3f} where 0.120 counts"
+            for row in rows
+        ]
     bars = [(day, value) for day, value, _ in found["bars"]]
     assert bars[:366] == [(str(day), 1 + place % 5) for place, day in enumerate(DAYS)]
     assert bars[366:] == [(str(row["day"]), row["p95_latency_ms"]) for row in table]
