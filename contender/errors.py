@@ -90,6 +90,13 @@ class TooFewOutcomes(DataError):
         )
 
     @classmethod
+    def of_one_class(cls, *, rows: int) -> Self:
+        return cls(
+            f"All {rows:,} outcomes to judge on are one class, and telling classes apart needs at least two. Correct "
+            "'outcome.target' or widen 'judging.newest' in the contract, or wait for more outcomes."
+        )
+
+    @classmethod
     def to_measure(cls, metric: str, *, rows: int) -> Self:
         return cls(
             f"{metric} has no meaning on these {rows:,} outcomes, because they do not differ; both classes, or several "

@@ -112,7 +112,9 @@ def check_enough(kind: Kind, y: NDArray[Any], *, min_rows: int, min_per_class: i
     if kind == "regression":
         return
     sizes = np.sort(np.unique(y, return_counts=True)[1])
-    second = int(sizes[-2]) if len(sizes) > 1 else 0
+    if len(sizes) == 1:
+        raise TooFewOutcomes.of_one_class(rows=len(y))
+    second = int(sizes[-2])
     if second < min_per_class:
         raise TooFewOutcomes.to_judge(found=second, needed=min_per_class, of="outcomes of the rarer class")
 

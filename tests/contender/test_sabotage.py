@@ -571,8 +571,9 @@ def _(_: Path) -> None:
     without(Bar.of, ("return cls(0.0, 0.0, alpha, alpha)", "return cls(-math.inf, -math.inf, alpha, alpha)")),
 )
 def _(_: Path) -> None:
-    assert face(SURE, champion=None).promotes
-    assert face(-SURE, champion=None).decision is Decision.KEEP
+    outcomes = np.linspace(0, 2_000, len(SURE))
+    assert face(SURE, champion=None, y=outcomes, challenger=outcomes + 10).promotes
+    assert face(SURE, champion=None, y=outcomes, challenger=2_000 - outcomes).decision is Decision.KEEP
 
 
 @guarded(

@@ -687,6 +687,8 @@ def test_with_outcomes_of_one_class_only_nothing_is_trained(orders):
     done = run()
 
     assert done.code == 1
-    assert re.search(r"All [\d,]+ outcomes are one class .*, and training needs at least two", done.refusal)
+    assert re.search(
+        r"All [\d,]+ outcomes to judge on are one class, and telling classes apart needs at least two", done.refusal
+    )
     assert len(home.rows("outcomes")) == 400
     assert home.rows("predictions") == []
