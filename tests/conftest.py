@@ -31,7 +31,7 @@ missing = ["", "NA"]
 [records.columns]
 order_id = { type = "text", required = true }
 ordered_at = { type = "timestamp", required = true }
-shop = { type = "category", required = true, values = ["a", "b", "c"] }
+shop = { type = "category", required = true, values = ["a", "b", "c"], unseen = "quarantine" }
 colour = { type = "category", values = ["red", "blue"], unseen = "accept" }
 amount = { type = "number", required = true, min = 0, max = 1000 }
 items = { type = "integer" }

@@ -3,43 +3,114 @@
 What guards the loop that they run in is in `watch_clauses`.
 """
 
+import re
 from datetime import timedelta
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from contender.contracts.terms import Duration, Names, Newest, Share, Strict
 
 Kind = Literal["binary", "multiclass", "regression"]
 ColumnType = Literal["number", "integer", "boolean", "category", "text", "timestamp"]
+TIME_FORMS = ("epoch s", "epoch ms", "epoch us", "ISO week")
+"""What a time may be written as beside date patterns; an ISO week (`2024-W05`, `2024-W05-3`) is its Monday at first."""
+
+LENGTH_FORMS = ("duration", "duration h:mm")
+"""Lengths of time such as `1:02:03`, `1h 30m`, `PT5M`, `2 days 03:04:05`; two parts end in seconds, or in minutes."""
+
+Formats = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda value: (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    ),
+]
+_PATTERN_LETTERS = "GyMLdDQqEFahKkHmsSVzOXxZ"
+_UNSAID: dict[str, object] = {"drop": (), "factors": {}, "yes": (), "no": ()}
 Take = Literal["avg", "count", "sum", "share", "last", "time since"]
 
 
 class Column(Strict):
-    """One column: its type, unit, range or set, and whether the model may see it."""
+    """One column: its type, how its values are written, its unit, range or set, and whether the model may see it.
+
+    What does not fit the form in which the column says that it is written is not guessed at: its row is quarantined.
+    """
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     type: ColumnType
     unit: str = ""
     min: float | None = None
     max: float | None = None
     values: Names | None = None
-    unseen: Literal["quarantine", "accept"] = "quarantine"
+    unseen: Literal["quarantine", "accept"] = Field(
+        default="accept", description="what becomes of a value that is none of `values`"
+    )
     required: bool = False
-    format: str | None = Field(default=None, description="Spark date pattern, where the times are not ISO 8601")
+    missing: Names = Field(default=(), description="spellings of a missing value, beside those of all columns")
+    decimal: Literal[".", ","] | None = Field(default=None, description="the decimal sign; see `point`")
+    thousands: Literal[".", ",", " ", "'"] | None = Field(default=None, description="what groups digits by thousands")
+    drop: Names = Field(default=(), description="texts beside a number that mean nothing for it: a currency, a unit, %")
+    factors: dict[str, float] = Field(default_factory=dict, description="texts after a number that multiply it")
+    yes: Names = Field(default=(), description="spellings of true, in any case; without them the usual ones")
+    no: Names = Field(default=(), description="spellings of false, in any case; without them the usual ones")
+    format: Formats | None = Field(
+        default=None,
+        description="Spark date patterns, tried in order, or one of `TIME_FORMS`, where the times are not ISO 8601; "
+        "`duration` or `duration h:mm` where a number is a length of time, in seconds",
+    )
+    years_from: int | None = Field(
+        default=None,
+        ge=1,
+        le=9900,
+        description="first of the hundred years that two digits stand for; without it none lies after the arrival",
+    )
+    expression: str | None = Field(
+        default=None, alias="from", min_length=1, description="an expression over the file's own cells that makes it"
+    )
     exclude: str | None = Field(default=None, min_length=1, description="why the model must not see it")
 
     @model_validator(mode="after")
-    def _ranges_and_sets_fit_the_type(self) -> Self:
-        ranged = self.min is not None or self.max is not None
-        if ranged and self.type not in ("number", "integer"):
-            raise ValueError(f"'min' and 'max' belong to numbers, not to type '{self.type}'")
+    def _forms_fit_the_type(self) -> Self:
+        of_type: dict[tuple[str, ...], tuple[str, ...]] = {
+            ("number", "integer"): ("min", "max", "decimal", "thousands", "drop", "factors"),
+            ("category",): ("values",),
+            ("boolean",): ("yes", "no"),
+            ("timestamp",): ("years_from",),
+        }
+        for types, names in of_type.items():
+            given = [name for name in names if getattr(self, name) != _UNSAID.get(name)]
+            if given and self.type not in types:
+                kind = "numbers" if "number" in types else f"type '{types[0]}'"
+                raise ValueError(f"'{given[0]}' is for {kind}, not for type '{self.type}'")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"'min' is {self.min:g} and 'max' is {self.max:g}; expected min <= max")
-        if self.values is not None and self.type != "category":
-            raise ValueError(f"'values' belong to type 'category', not to type '{self.type}'")
-        if self.format is not None and self.type != "timestamp":
-            raise ValueError(f"'format' belongs to type 'timestamp', not to type '{self.type}'")
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise ValueError(f"'decimal' and 'thousands' are both '{self.decimal}'; expected different ones")
+        if bool(self.yes) != bool(self.no):
+            raise ValueError("expected 'yes' and 'no' together, or neither")
+        if both := {text.casefold() for text in self.yes} & {text.casefold() for text in self.no}:
+            raise ValueError(f"'{min(both)}' is in 'yes' and in 'no'; expected it in one of both")
+        lengths = [form for form in self.format or () if form in LENGTH_FORMS]
+        if lengths and (self.type != "number" or len(lengths) < len(self.format or ())):
+            raise ValueError(
+                f"'{lengths[0]}' belongs to type 'number', alone; found {self.format} of type '{self.type}'"
+            )
+        if self.format is not None and not lengths and self.type != "timestamp":
+            raise ValueError(f"'format' is for type 'timestamp', not for type '{self.type}'")
+        for form in set(self.format or ()).difference(TIME_FORMS, LENGTH_FORMS):
+            if letters := set(re.sub(r"'[^']*'|[^A-Za-z%]", "", form)) - set(_PATTERN_LETTERS):
+                raise ValueError(
+                    f"'format' is '{form}', in which '{min(letters)}' means nothing; expected a date pattern such as "
+                    f"'dd.MM.yyyy HH:mm:ss', or one of {', '.join((*TIME_FORMS, *LENGTH_FORMS))}"
+                )
         return self
+
+    @property
+    def point(self) -> str:
+        """The decimal sign: as said, else a dot, or a comma where dots group digits."""
+        return self.decimal or ("," if self.thousands == "." else ".")
 
 
 Columns = dict[str, Column]

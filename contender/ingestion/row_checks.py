@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from contender.contracts.sections import Column, Columns, ColumnType
+from contender.ingestion import cells
 from contender.values import FILE, KEY, ROW, TIME
 
 _NEEDED: dict[ColumnType, str] = {
@@ -25,8 +26,6 @@ _NEEDED: dict[ColumnType, str] = {
     "category": "",
     "text": "",
 }
-_TRUE, _FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
-
 SPARK_TYPES: dict[ColumnType, str] = {
     "number": "double",
     "integer": "bigint",
@@ -110,10 +109,16 @@ def key_checks(key: str) -> list[Check]:
     ]
 
 
-def conform(staged: DataFrame, columns: Columns, checks: Sequence[Check], missing: Sequence[str]) -> DataFrame:
+def conform(
+    staged: DataFrame,
+    columns: Columns,
+    checks: Sequence[Check],
+    missing: Sequence[str],
+    at: datetime | None = None,
+) -> DataFrame:
     """Typed columns, `_raw`, and `_reasons` by every row check. One narrow pass."""
-    raw = {name: _present(name, missing) for name in columns}
-    values = {name: _typed(raw[name], column) for name, column in columns.items()}
+    read = {name: cells.read(F.col(_quoted(name)), column, missing, at) for name, column in columns.items()}
+    raw, values = ({name: pair[place] for name, pair in read.items()} for place in (0, 1))
     unreadable = unreadable_of(checks)
     typed = staged.select(
         FILE,
@@ -169,24 +174,6 @@ def complete(rows: DataFrame, columns: Mapping[str, Column]) -> DataFrame:
 def content_key(columns: Columns) -> SparkColumn:
     """A key made from a row's content and place: the same row of the same file always gets the same one."""
     return F.sha1(F.concat_ws("\x1f", FILE, F.col(ROW).cast("string"), F.to_json("_raw")))
-
-
-def _present(name: str, missing: Sequence[str]) -> SparkColumn:
-    text = F.trim(F.col(_quoted(name)))
-    return F.when(~text.isin(*{*missing, ""}), text)
-
-
-def _typed(text: SparkColumn, column: Column) -> SparkColumn:
-    if column.type in ("category", "text"):
-        return text
-    if column.type == "timestamp":
-        return F.try_to_timestamp(text, F.lit(column.format)) if column.format else F.try_to_timestamp(text)
-    if column.type == "boolean":
-        lower = F.lower(text)
-        return F.when(lower.isin(*_TRUE), F.lit(True)).when(lower.isin(*_FALSE), F.lit(False))
-    number = text.try_cast("double")
-    finite = F.when(~F.isnan(number) & (F.abs(number) != float("inf")), number)
-    return finite if column.type == "number" else F.when(finite == F.floor(finite), finite.try_cast("bigint"))
 
 
 def unreadable_of(checks: Sequence[Check]) -> dict[str, str]:

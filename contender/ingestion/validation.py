@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from contender.contracts.contract import Contract
+from contender.ingestion import cells
 from contender.ingestion.batches import BatchPlan, Source
 from contender.ingestion.expectations import BatchFacts, ExpectationResult, expect
 from contender.ingestion.row_checks import checks_of, conform, content_key, key_checks, mark_repeated
@@ -47,9 +48,11 @@ def conform_rows(
     if of_records and contract.outcome.files is None:
         columns = columns | contract.outcome.columns
     checks = checks_of(columns, key=key, time=time, at=batch.at, skew=contract.batch.clock_skew)
-    rows = conform(spark.read.parquet(str(staged.folder / source)), columns, checks, contract.records.missing)
+    rows = conform(spark.read.parquet(str(staged.folder / source)), columns, checks, contract.records.missing, batch.at)
     # As it landed, not as typed: records may call text what outcomes call a number.
-    named = F.when(F.col(f"`{key}`").isNotNull(), F.trim(F.col(f"_raw.`{key}`"))) if key else content_key(columns)
+    named = (
+        F.when(F.col(f"`{key}`").isNotNull(), cells.trimmed(F.col(f"_raw.`{key}`"))) if key else content_key(columns)
+    )
     rows = rows.withColumn(KEY, named)
     if of_records:
         rows = rows.withColumn(TIME, F.col(f"`{time}`") if time else _arrival(batch, staged))

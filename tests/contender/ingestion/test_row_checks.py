@@ -18,7 +18,7 @@ COLUMNS = {
     "amount": Column(type="number", required=True, min=0, max=100),
     "items": Column(type="integer", min=1),
     "express": Column(type="boolean", required=True),
-    "shop": Column(type="category", values=("a", "b"), required=True),
+    "shop": Column(type="category", values=("a", "b"), unseen="quarantine", required=True),
     "colour": Column(type="category", values=("red",), unseen="accept"),
 }
 AT = "2026-01-10T10:00:00"
