@@ -232,7 +232,7 @@ def _number(
     elif sum(unread.values()) > (1 - _READABLE_SHARE) * total:
         return None
     settings: dict[str, Any] = {}
-    if numbers.decimal != ".":
+    if numbers.decimal != ("," if numbers.thousands == "." else "."):
         settings["decimal"] = numbers.decimal
     if numbers.thousands:
         settings["thousands"] = numbers.thousands

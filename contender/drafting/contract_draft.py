@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from contender.drafting.draft_check import Checked, check_rows
 from contender.drafting.draft_sections import (
     ColumnSettings,
     judging_entries,
-    known_after,
+    known_since,
     lookup_lines,
     lookup_settings,
     matches,
@@ -120,7 +121,9 @@ def draft(
         raise UsageError(
             f"{files[0]} begins with values ({', '.join(landed.names)[:60]}); needed a first line of names."
         )
-    given = _formats(formats, {*landed.names, *(later.names if later else ())})
+    every = {*landed.names, *(later.names if later else ())}
+    target, key, time = (_as_named(text, every) for text in (target, key, time))
+    given = _formats(formats, every)
     asked = Asked(files, name, target, outcomes, key, time, kind, lookups, given, decimal)
     progress(f"read all {landed.rows:,} rows; looking at {len(landed.names)} columns")
     records = _side(landed, asked)
@@ -170,6 +173,12 @@ def write(draft: Draft, folder: Path, overwrite: bool = False) -> Path:
     if overwrite or not notes.exists():
         notes.write_text(draft.readme, encoding="utf-8")
     return path
+
+
+def _as_named(text: Any, names: set[str]) -> Any:
+    """A name as the files' columns have it, which is without blanks around it and composed; else as it is."""
+    clean = unicodedata.normalize("NFC", text.strip()) if text else text
+    return clean if text not in names and clean in names else text
 
 
 def _formats(texts: Sequence[str], names: set[str]) -> dict[str, list[str]]:
@@ -272,7 +281,7 @@ def _written(
         ):
             limits = limits_of(records.landed, records.columns[name], records.spreads[name])
         settings, why = column_settings(column, limits=limits, needed=name in needed)
-        if name in records.spreads:
+        if name in records.spreads and not column.large:
             spread = records.spreads[name]
             why = "; ".join(part for part in (f"seen {spread.low:.10g} to {spread.high:.10g}", why) if part)
         if name in exclude:
@@ -295,6 +304,7 @@ def _written(
     )
     time_guess = timed.guess if timed else None
     question = f"Will {aim.text} hold?" if aim.kind == "binary" else f"What will {aim.text} be?"
+    known, doubtful = known_since(outcome.columns if outcomes else {}, bool(outcomes), time_guess)
     lines = [
         f"# Drafted from all {records.landed.rows:,} rows. What has a comment is a guess: look before trusting it.",
         f"name = {toml_value(asked.name)}",
@@ -306,7 +316,7 @@ def _written(
         "",
         "[records.columns]",
         *column_lines(record_lines),
-        *section("outcome", outcome_entries(aim, outcomes, [*files, *(table.path for table in tables)], time_guess)),
+        *section("outcome", outcome_entries(aim, outcomes, [*files, *(table.path for table in tables)], known)),
         "",
         "[outcome.columns]",
         *column_lines(outcome_lines),
@@ -354,8 +364,7 @@ def _written(
         time_guess or Guess("records.time", "none", "rows of one delivery have no order that is known", check=True),
         *passed,
     ]
-    after, why = known_after(outcomes, time_guess)
-    guesses.append(Guess("outcome.known_after", after, why, check=time_guess is not None or bool(outcomes)))
+    guesses.append(Guess(f"outcome.{known[0]}", known[1], known[2], check=doubtful))
     guesses += _of_files(records.landed)
     guesses += [note for note in (*records.notes, *outcome.notes)]
     guesses += [Guess(f"records.columns.{name}", "left out", why, check=True) for name, why in exclude.items()]

@@ -2,12 +2,14 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from contender.drafting.column_types import ColumnGuess, Guess
+from contender.drafting.expressions import quoted
 from contender.drafting.file_names import pattern_of
 from contender.drafting.keys_and_lookups import LookupGuess
 from contender.drafting.measures import TimeFacts
@@ -15,6 +17,7 @@ from contender.drafting.target import Target, band_limits, tidy2
 from contender.drafting.toml_text import column_lines, column_settings, section
 
 _RARE_POSITIVES = 0.05
+_KNOWN = re.compile(r"known|record|report|updat|resolv|observ|as_?of|decided|closed|bekannt|gemeldet", re.IGNORECASE)
 
 ColumnSettings = tuple[Mapping[str, Any], str]
 """What a contract says of a column, and why."""
@@ -44,18 +47,24 @@ def records_entries(
     return [*found, ("missing", missing, "what was seen in place of values")]
 
 
-def outcome_entries(aim: Target, outcomes: Sequence[Path], others: Sequence[Path], timed: Guess | None) -> list[Entry]:
-    """The section `outcome`; when an outcome was known no file tells, so a person has to check it."""
+def outcome_entries(aim: Target, outcomes: Sequence[Path], others: Sequence[Path], known: Entry) -> list[Entry]:
+    """The section `outcome`; `known` says when an outcome was known."""
     files = [("files", pattern_of(outcomes, others), matches(outcomes))] if outcomes else []
-    after, why = known_after(outcomes, timed)
-    return [*files, ("target", aim.text, ""), ("known_after", after, why)]
+    return [*files, ("target", aim.text, ""), known]
 
 
-def known_after(outcomes: Sequence[Path], timed: Guess | None) -> tuple[str, str]:
-    """When an outcome counts as known since its record's time, and why."""
-    if timed is None and not outcomes:
-        return "0 seconds", "it stands in the record's own row, and no time is told"
-    return "1 day" if outcomes else "1 hour", "check: since a record's time, when was its outcome known?"
+def known_since(outcomes: Mapping[str, ColumnGuess], with_files: bool, timed: Guess | None) -> tuple[Entry, bool]:
+    """When an outcome counts as known, and whether a person has to check it.
+
+    A column of the outcomes' own files may tell; else no file does.
+    """
+    if timed is None and not with_files:
+        return ("known_after", "0 seconds", "it stands in the record's own row, and no time is told"), False
+    times = [name for name, column in outcomes.items() if column.type == "timestamp" and not column.gaps]
+    if with_files and len(times) == 1 and _KNOWN.search(times[0]):
+        return ("known_at", quoted(times[0]), "the only time in the files of outcomes"), True
+    after = "1 day" if with_files else "1 hour"
+    return ("known_after", after, "check: since a record's time, when was its outcome known?"), True
 
 
 def lookup_lines(table: LookupGuess, landing: Path) -> list[str]:

@@ -14,7 +14,7 @@ _SHARES = (0.01, 0.25, 0.5, 0.75, 0.99)
 _FEWEST_MARKS = 3
 _ROOM = 10
 """So many spans between the 1 % and the 99 % quantile lie between each of them and the limit of what is plausible."""
-_RARE = 0.001
+_RARE, _FEW = 0.001, 4
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def limits_of(landed: LandedRows, guess: ColumnGuess, spread: Spread) -> tuple[f
     """What a value of the same kind will hardly leave: ten spans beyond the quantiles at 1 and 99 %.
 
     Of a column that is mostly one number the others say how far it reaches; where values grow by factors rather than
-    by sums, so does the room. More than one row in a thousand beyond it and the limits follow the values.
+    by sums, so does the room. More than one row in a thousand beyond it, and more than four, and the limits follow the values.
     """
     first, last, median = spread.quantiles[0], spread.quantiles[4], spread.quantiles[2]
     value = f"CAST({value_of(landed, guess)} AS DOUBLE)"
@@ -138,9 +138,9 @@ def limits_of(landed: LandedRows, guess: ColumnGuess, spread: Spread) -> tuple[f
         beyond = landed.one(
             f"SELECT count_if(v < {low!r}), count_if(v > {high!r}) FROM (SELECT {value} AS v FROM landed)"
         )
-        if beyond[0] > _RARE * spread.count:
+        if beyond[0] > max(_RARE * spread.count, _FEW):
             low = spread.low - span - abs(spread.low)
-        if beyond[1] > _RARE * spread.count:
+        if beyond[1] > max(_RARE * spread.count, _FEW):
             high = spread.high + span + abs(spread.high)
     return tidy(low, up=False), tidy(high, up=True)
 

@@ -37,7 +37,7 @@ ISO = re.compile(
 _WEEK = re.compile(r"(\d{4})-?[Ww](\d\d?)(?:-?([1-7]))?")
 _EPOCHS = {"epoch s": 1, "epoch ms": 1000, "epoch us": 1_000_000}
 _DATES = (
-    *("d/M/yyyy", "M/d/yyyy", "yyyy/M/d", "d.M.yyyy", "M.d.yyyy", "yyyy.M.d", "d-M-yyyy", "M-d-yyyy", "d M yyyy"),
+    *("d/M/yyyy", "M/d/yyyy", "yyyy/M/d", "d.M.yyyy", "yyyy.M.d", "d-M-yyyy", "M-d-yyyy", "d M yyyy"),
     *("d/M/yy", "M/d/yy", "d.M.yy", "d-M-yy", "M-d-yy", "yy/M/d", "yy-M-d"),
     *("d-MMM-yyyy", "d MMM yyyy", "d. MMM yyyy", "d/MMM/yyyy", "MMM d, yyyy", "MMM d yyyy", "yyyy-MMM-d", "yyyy MMM d"),
     *("d-MMM-yy", "d MMM yy", "d. MMM yy", "d/MMM/yy", "MMM d, yy", "MMM-yy", "MMM-yyyy", "MMM yyyy"),
@@ -156,7 +156,9 @@ def time_form_of(counts: Mapping[str, int], *, name: str = "", hint: str | None 
     total = sum(counts.values())
     if not total:
         return None
-    looked = dict(sorted(counts.items(), key=lambda one: -one[1])[:_MOST_LOOKED_AT])
+    ordered = sorted(counts)
+    # Spread over all, since dates in order begin with days that any form reads.
+    looked = {text: counts[text] for text in ordered[:: -(-len(ordered) // _MOST_LOOKED_AT)]}
     weight = sum(looked.values())
     if 2 * sum(n for text, n in looked.items() if text[:1].isdigit() or text[:3].isalpha()) < weight:
         return None
@@ -183,8 +185,10 @@ def time_form_of(counts: Mapping[str, int], *, name: str = "", hint: str | None 
         best = [pattern for pattern, n in found.items() if n == most]
         if hint is not None and any(_first(pattern) == hint for pattern in best):
             best = [pattern for pattern in best if _first(pattern) == hint]
-        orders = {_first(pattern) for pattern in best} & {"d", "M"}
-        if len(orders) == 2:
+        if {_first(pattern) for pattern in best} >= {"d", "M"} and len(counts) > len(looked):
+            every = {pattern: sum(readable(pattern, counts).values()) for pattern in best}
+            best = [pattern for pattern in best if every[pattern] == max(every.values())]
+        if {_first(pattern) for pattern in best} >= {"d", "M"}:
             doubt = f"whether day or month stands first no value tells; read as {_padded(best[0], rest)}"
         if chosen and any({_first(best[0]), _first(pattern)} == {"d", "M"} for pattern, _ in chosen):
             # Dates of both orders in one column: those that both could read would be wrong without a word.
@@ -206,7 +210,8 @@ def time_form_of(counts: Mapping[str, int], *, name: str = "", hint: str | None 
 
 def _likely(texts: Iterable[str]) -> list[str]:
     """The patterns that a few of the texts fit by their looks."""
-    few = list(texts)[:20]
+    every = list(texts)
+    few = every[:: max(len(every) // 20, 1)]
     return [pattern for pattern in PATTERNS if any(compiled(pattern).fullmatch(text) for text in few)]
 
 

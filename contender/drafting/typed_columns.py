@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from contender.contracts.sections import LENGTH_FORMS, Column
 from contender.contracts.spellings import MONTHS, NO, YES
+from contender.drafting.landed_rows import BLANKS
 from contender.drafting.time_forms import compiled
-from contender.ingestion.cells import BLANKS
 
 _ENGLISH = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DIRECTIVES = {
@@ -81,7 +81,7 @@ def _sub(text: str, pattern: str, by: str) -> str:
 
 
 def _plain(text: str, column: Column) -> str:
-    simple = column.decimal == "." and not (column.thousands or column.drop or column.factors)
+    simple = column.point == "." and not (column.thousands or column.drop or column.factors)
     if simple:
         pattern = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
         quick = f"CASE WHEN regexp_full_match({text}, {text_literal(pattern)}) THEN {text} END"
@@ -96,7 +96,7 @@ def _formed(text: str, column: Column) -> str:
         dropped = _one_of(column.drop)
         bare = _sub(bare, rf"^([+-]?)\s*(?:{dropped})\s*", r"\1")
         bare = _sub(bare, rf"\s*(?:{dropped})$", "")
-    whole, point = r"\d+", re.escape(column.decimal)
+    whole, point = r"\d+", re.escape(column.point)
     if column.thousands:
         group = re.escape(column.thousands)
         between = r"\d{2,3}" if column.thousands == "," else r"\d{3}"
@@ -116,7 +116,7 @@ def _formed(text: str, column: Column) -> str:
     if column.thousands:
         plain = f"replace({plain}, {text_literal(column.thousands)}, '')"
     plain = _sub(plain, r"^([+-])\s", r"\1")
-    return f"replace({plain}, {text_literal(column.decimal)}, '.')" if column.decimal != "." else plain
+    return f"replace({plain}, {text_literal(column.point)}, '.')" if column.point != "." else plain
 
 
 def _power(by: float) -> int | None:

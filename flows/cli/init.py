@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contender.drafting.draft_check import Checked
 
 _QUIET_SECONDS = 3.0
+_MOST_FINDINGS = 8
 
 
 @command()
@@ -119,5 +120,7 @@ def _show_check(checked: "Checked") -> None:
     click.echo(
         f"\nChecked all {checked.rows:,} rows against it: {checked.quarantined:,} would be quarantined ({share}):"
     )
-    for finding in checked.findings:
+    for finding in checked.findings[:_MOST_FINDINGS]:
         click.echo(f"  {finding.rows:,} x {finding.reason}: {', '.join(finding.samples)}\n    {finding.remedy}")
+    if (more := len(checked.findings) - _MOST_FINDINGS) > 0:
+        click.echo(f"  and {more:,} reasons more, against the same rows or fewer others")
