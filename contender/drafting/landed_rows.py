@@ -302,12 +302,13 @@ def _is_plain(path: Path, form: FileForm) -> _Plain | None:
         return None
     if any(getattr(form, one.name) for one in fields(form) if one.name not in _KNOWN):
         return None
-    edges = [form.delimiter.encode(), form.quotechar.encode(), b"\n", b"\r"]
+    edges = [form.delimiter.encode(), b"\n"]
     quote, delimiter = (re.escape(one.encode()) for one in (form.quotechar, form.delimiter))
     enclosed = re.compile(
         b"(?<![^" + delimiter + b"\n])" + quote + b"[^" + quote + b"\r\n]*" + quote + b"(?=[" + delimiter + b"\r\n])"
     )
-    beside = [pair for edge in edges for pair in (edge + b" ", b" " + edge)]
+    quoted = [form.quotechar.encode() + b" ", b" " + form.quotechar.encode()]
+    beside = [pair for edge in edges for pair in (edge + b" ", b" " + edge)] + [b" \r"]
     beside += [blank for blank in (b"\t", b"\f", b"\v") if blank not in edges]
     blanks, rest = False, b""
     with path.open("rb") as file:
@@ -320,9 +321,9 @@ def _is_plain(path: Path, form: FileForm) -> _Plain | None:
             block, rest = (block[:end], block[end:]) if end else (b"", block)
             if len(rest) > _BLOCK or not _plain_block(block, enclosed, form):
                 return None
-            blanks = blanks or not block.isascii() or any(pair in block for pair in beside)
+            blanks = blanks or not block.isascii() or any(pair in block for pair in (*beside, *quoted))
     rest += b"\n"
-    blanks = blanks or not rest.isascii() or any(pair in rest for pair in beside)
+    blanks = blanks or not rest.isascii() or any(pair in rest for pair in (*beside, *quoted))
     return _Plain(blanks) if _plain_block(rest, enclosed, form) else None
 
 

@@ -130,10 +130,10 @@ def limits_of(landed: LandedRows, guess: ColumnGuess, spread: Spread) -> tuple[f
             first, last = min(others[0][0], median), max(others[0][1], median)
     span = last - first or max(abs(last), 1.0)
     low, high = first - _ROOM * span, last + _ROOM * span
-    if median > 0 and last > 10 * median:
-        high = max(high, last * min(last / median, 1e6) ** 2)
-    if median < 0 and first < 10 * median:
-        low = min(low, first * min(first / median, 1e6) ** 2)
+    if spread.quantiles[1] > 0 and last > 10 * median:
+        high = max(high, last * min(last / median, 1e3) ** 2)
+    if spread.quantiles[3] < 0 and first < 10 * median:
+        low = min(low, first * min(first / median, 1e3) ** 2)
     if spread.low < low or spread.high > high:
         beyond = landed.one(
             f"SELECT count_if(v < {low!r}), count_if(v > {high!r}) FROM (SELECT {value} AS v FROM landed)"

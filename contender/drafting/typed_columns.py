@@ -62,9 +62,16 @@ def _typed(text: str, column: Column, at: datetime | None) -> str:
         case "timestamp":
             return f"coalesce({', '.join(_time(text, form, at) for form in column.format or ('',))}, NULL)"
         case "integer":
-            return _whole(_plain(text, column))
+            # Most are plain digits, and what is plain needs no care.
+            quick = f"TRY_CAST({text} AS BIGINT)"
+            careful = _whole(_plain(text, column))
+            return f"CASE WHEN regexp_full_match({text}, '[+-]?\\d{{1,18}}') THEN {quick} ELSE {careful} END"
     if column.format is not None:
         return _length(text, hours=column.format[0] == LENGTH_FORMS[1])
+    if _is_simple(column):
+        quick = f"CASE WHEN regexp_full_match({text}, '{_SIMPLE}') THEN TRY_CAST({text} AS DOUBLE)"
+        careful = f"TRY_CAST({_formed(text, column)} AS DOUBLE)"
+        return f"{quick} WHEN regexp_full_match({text}, '.*[^0-9.eE+-].*') THEN {careful} END"
     number = f"TRY_CAST({_plain(text, column)} AS DOUBLE)"
     for name, by in column.factors.items():
         if _power(by) is None:
@@ -80,14 +87,21 @@ def _sub(text: str, pattern: str, by: str) -> str:
     return f"regexp_replace({text}, {text_literal(pattern)}, {text_literal(by)})"
 
 
+_SIMPLE = r"[+-]?(?:\d{1,300}(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?"
+"""Numbers as most are written; all of them are finite."""
+
+
+def _is_simple(column: Column) -> bool:
+    return column.point == "." and not (column.thousands or column.drop or column.factors)
+
+
 def _plain(text: str, column: Column) -> str:
-    simple = column.point == "." and not (column.thousands or column.drop or column.factors)
-    if simple:
-        pattern = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
-        quick = f"CASE WHEN regexp_full_match({text}, {text_literal(pattern)}) THEN {text} END"
-        odd = r"[+-]\s.*|.*[−–\x{a0}\x{2007}\x{2009}\x{202f}].*"
-        return f"coalesce({quick}, CASE WHEN regexp_full_match({text}, {text_literal(odd)}) THEN {_formed(text, column)} END)"
-    return _formed(text, column)
+    if not _is_simple(column):
+        return _formed(text, column)
+    return (
+        f"CASE WHEN regexp_full_match({text}, '{_SIMPLE}') THEN {text} "
+        f"WHEN regexp_full_match({text}, '.*[^0-9.eE+-].*') THEN {_formed(text, column)} END"
+    )
 
 
 def _formed(text: str, column: Column) -> str:
