@@ -361,8 +361,8 @@ def _as_given(name: str, texts: Texts, given: Sequence[str], hints: Hints) -> Co
     unread = {text: n for text, n in strict.items() if not any(to_time(text, form) for form in given)}
     if total and sum(unread.values()) > 0.05 * total:
         raise UsageError(_no_fit(name, " or ".join(given), unread))
-    form: Any = given[0] if len(given) == 1 else list(given)
-    return ColumnGuess(name, "timestamp", texts, tokens, {"format": form}, unread, "as given")
+    forms: Any = given[0] if len(given) == 1 else list(given)
+    return ColumnGuess(name, "timestamp", texts, tokens, {"format": forms}, unread, "as given")
 
 
 def _no_fit(name: str, form: str, texts: Mapping[str, int]) -> str:

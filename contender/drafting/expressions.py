@@ -16,7 +16,7 @@ _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def _keywords() -> frozenset[str]:
     import duckdb
 
-    return frozenset(word for (word,) in duckdb.sql("SELECT keyword_name FROM duckdb_keywords()").fetchall())
+    return frozenset(word for (word,) in duckdb.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall())
 
 
 def quoted(name: str) -> str:

@@ -104,7 +104,7 @@ def _as_feature(landed: LandedRows, column: ColumnGuess) -> str:
 
 
 def _column(values: "pd.Series", column: ModelColumn) -> "pd.Series":
-    return values.astype(object).where(values.notna(), None) if column.kind == "category" else values.astype(float)
+    return values.astype(object).mask(values.isna(), None) if column.kind == "category" else values.astype(float)
 
 
 __all__: Sequence[str] = ("leaks_of", "numbering")
