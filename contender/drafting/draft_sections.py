@@ -1,19 +1,23 @@
 """The sections of a drafted contract: what each key is set to, and why."""
 
+import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from statistics import pstdev
 from typing import Any
 
-from contender.drafting.column_types import ColumnGuess, Guess, to_time
+from contender.drafting.column_types import ColumnGuess, Guess
+from contender.drafting.expressions import quoted
+from contender.drafting.file_names import pattern_of
 from contender.drafting.keys_and_lookups import LookupGuess
-from contender.drafting.sample import Sample, pattern_of
-from contender.drafting.target import Target, band_limits, base_rate, tidy2
+from contender.drafting.measures import TimeFacts
+from contender.drafting.target import Target, band_limits, tidy2
 from contender.drafting.toml_text import column_lines, column_settings, section
 
 _RARE_POSITIVES = 0.05
+_KNOWN = re.compile(r"known|record|report|updat|resolv|observ|as_?of|decided|closed|bekannt|gemeldet", re.IGNORECASE)
 
 ColumnSettings = tuple[Mapping[str, Any], str]
 """What a contract says of a column, and why."""
@@ -25,15 +29,6 @@ Entry = tuple[str, Any, str]
 def matches(files: Sequence[Path]) -> str:
     """Why a pattern of file names was chosen."""
     return f"matches the {len(files)} files given" if len(files) > 1 else "for this file and later ones like it"
-
-
-def record_settings(
-    guess: ColumnGuess, sample: Sample, exclude: str | None, keyed: Guess | None, timed: Guess | None
-) -> ColumnSettings:
-    """A record column's settings; key and time are always required."""
-    needed = guess.name in {found.value for found in (keyed, timed) if found}
-    settings, why = column_settings(guess, whole=sample.whole, needed=needed)
-    return (settings | {"exclude": exclude}, why) if exclude else (settings, why)
 
 
 def records_entries(
@@ -48,16 +43,28 @@ def records_entries(
     if timed:
         found.append(("time", timed.value, timed.why))
     else:
-        found[-1] = (*found[-1][:2], f"{found[-1][2]}; no time column: the order of arrival is the time".lstrip("; "))
+        found[-1] = (*found[-1][:2], f"{found[-1][2]}; no time: rows of one delivery have no order".lstrip("; "))
     return [*found, ("missing", missing, "what was seen in place of values")]
 
 
-def outcome_entries(aim: Target, outcomes: Sequence[Path], others: Sequence[Path]) -> list[Entry]:
-    """The section `outcome`; when an outcome was known no file tells, so a person has to check it."""
+def outcome_entries(aim: Target, outcomes: Sequence[Path], others: Sequence[Path], known: Entry) -> list[Entry]:
+    """The section `outcome`; `known` says when an outcome was known."""
     files = [("files", pattern_of(outcomes, others), matches(outcomes))] if outcomes else []
-    after = "1 day" if outcomes else "1 hour"
-    why = "check: since a record's time, when was its outcome known?"
-    return [*files, ("target", aim.text, ""), ("known_after", after, why)]
+    return [*files, ("target", aim.text, ""), known]
+
+
+def known_since(outcomes: Mapping[str, ColumnGuess], with_files: bool, timed: Guess | None) -> tuple[Entry, bool]:
+    """When an outcome counts as known, and whether a person has to check it.
+
+    A column of the outcomes' own files may tell; else no file does.
+    """
+    if timed is None and not with_files:
+        return ("known_after", "0 seconds", "it stands in the record's own row, and no time is told"), False
+    times = [name for name, column in outcomes.items() if column.type == "timestamp" and not column.gaps]
+    if with_files and len(times) == 1 and _KNOWN.search(times[0]):
+        return ("known_at", quoted(times[0]), "the only time in the files of outcomes"), True
+    after = "1 day" if with_files else "1 hour"
+    return ("known_after", after, "check: since a record's time, when was its outcome known?"), True
 
 
 def lookup_lines(table: LookupGuess, landing: Path) -> list[str]:
@@ -69,21 +76,13 @@ def lookup_lines(table: LookupGuess, landing: Path) -> list[str]:
 
 def lookup_settings(table: LookupGuess) -> dict[str, ColumnSettings]:
     """A look-up's columns: no ranges and no sets, since facts are not refused row by row."""
-    return {
-        column: column_settings(guess, whole=False, bounded=False, listed=False)
-        for column, guess in table.columns.items()
-    }
+    return {column: column_settings(guess) for column, guess in table.columns.items()}
 
 
-def newest_of(timed: Guess | None, columns: Mapping[str, ColumnGuess], sample: Sample) -> tuple[str, str]:
-    """A fifth of the time that the files span, in days; as a share where the sample does not reach the end."""
-    if timed and (sample.whole or sample.files > 1):
-        column = columns[timed.value]
-        values = sample.columns[timed.value]
-        times = [found for value in values if (found := to_time(value, column.format)) is not None]
-        days = round((max(times) - min(times)) / timedelta(days=5))
-        if days >= 1:
-            return f"{days} day{'s' if days > 1 else ''}", "about a fifth of the time that the files span"
+def newest_of(time: TimeFacts | None) -> tuple[str, str]:
+    """The time in which the newest fifth of the records came about, in days; as a share where that is less than one."""
+    if time is not None and (days := math.ceil((time.newest - time.late) / timedelta(days=1))) >= 1:
+        return f"{days} day{'s' if days > 1 else ''}", "in them the newest fifth of the records came about"
     return "20 %", "a fifth of the records"
 
 
@@ -92,19 +91,18 @@ def judging_entries(
 ) -> list[Entry]:
     """The section `judging`, its limits in units of the metric."""
     if aim.kind == "binary":
-        rate = base_rate(aim)
+        rate = aim.base_rate
         rare = rate < _RARE_POSITIVES
-        metric, why = "average_precision" if rare else "roc_auc", f"{rate:.1%} of the sampled outcomes are true"
+        metric, why = "average_precision" if rare else "roc_auc", f"{rate:.1%} of the outcomes are true"
         gain, gain_why, margin = 0.005, "", 0.1 if rare else 0.05
         thresholds, limit_why = {"roc_auc": {"min": 0.55}}, "hardly better than chance: raise it once a model is known"
     elif aim.kind == "multiclass":
-        known = [value for value in aim.values if value is not None]
-        most = max(known.count(value) for value in set(known)) / len(known)
+        most = max(aim.classes.values()) / aim.known
         metric, why, gain, gain_why, margin = "log_loss", "", 0.005, "", 0.1
         thresholds = {"accuracy": {"min": tidy2(most)}}
         limit_why = f"always naming the most frequent class gives {most:.2f}"
     else:
-        spread = pstdev(aim.numbers) if len(aim.numbers) > 1 else 1.0
+        spread = aim.spread or 1.0
         metric, why = "rmse", ""
         gain, margin = tidy2(spread / 100), tidy2(spread / 4)
         gain_why = f"1 % of the target's standard deviation, {spread:.3g}"
@@ -112,9 +110,9 @@ def judging_entries(
     slices = [
         column
         for column, (found, _) in settings.items()
-        if found["type"] == "category" and "exclude" not in found and 2 <= len(columns[column].counts) <= 20
+        if found["type"] == "category" and "exclude" not in found and 2 <= columns[column].distinct <= 20
     ]
-    slices = sorted(slices, key=lambda column: len(columns[column].counts))[:2]
+    slices = sorted(slices, key=lambda column: columns[column].distinct)[:2]
     return [
         ("metric", metric, why),
         ("newest", newest[0], newest[1]),
@@ -129,9 +127,9 @@ def scoring_entries(aim: Target) -> list[Entry]:
     """The section `scoring`."""
     warning, critical = band_limits(aim)
     why = {
-        "binary": "three and nine times the odds of the sampled outcomes",
+        "binary": "three and nine times the odds of the outcomes",
         "multiclass": "how sure the model is",
-        "regression": "the 80 % and 95 % quantiles of the sampled outcomes",
+        "regression": "the 80 % and 95 % quantiles of the outcomes",
     }[aim.kind]
     threshold = [("threshold", 0.5, "")] if aim.kind == "binary" else []
     return [*threshold, ("warning", warning, why), ("critical", critical, ""), ("alert", "CRITICAL", "")]

@@ -3,17 +3,34 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
-from itertools import pairwise
 from pathlib import Path
 
-from contender.drafting.column_types import ColumnGuess, Guess, guess_column, to_time
-from contender.drafting.sample import sample_of
-from contender.drafting.target import columns_of
+from contender.drafting.column_types import ColumnGuess, Guess, Hints, guess_columns
+from contender.drafting.expressions import columns_of, quoted
+from contender.drafting.landed_rows import LandedRows, Texts, read_all
+from contender.drafting.measures import TimeFacts, time_facts
+from contender.drafting.time_forms import time_form_of
 from contender.errors import UsageError
 
-_ID_NAME = re.compile(r"(^|_)(id|key|uuid|guid|nr|no|number|index|instant)$|id$|^id_", re.IGNORECASE)
+ID_NAME = re.compile(
+    r"(^|_)(id|ids|key|uuid|guid|nr|no|num|number|nummer|index|instant|code|ref)(_|$)|id$|nummer$", re.IGNORECASE
+)
+_BIRTH = re.compile(r"birth|dob|born|geburt|naiss|nacim|nascim|nascita|рожд", re.IGNORECASE)
+_LATER = re.compile(
+    r"(^|_)(expir\w*|until|due|deadline|valid_to|ablauf\w*|fällig\w*|ends?|end_date|ended\w*|closed\w*)(_|$)",
+    re.IGNORECASE,
+)
+_EVENT = re.compile(
+    r"(^|_)(date|time|datetime|timestamp|ts|at|on|when|created|started|begin|start|order\w*|datum|zeit|zeitpunkt|fecha|heure|data|dato|день|дата)(_|$)"
+    r"|date$|time$|datum$",
+    re.IGNORECASE,
+)
+_CLOCK = re.compile(r"([01]?\d|2[0-4])[:.h][0-5]\d([:.][0-5]\d)?( ?[AaPp][Mm])?")
+_RISES = 0.95
 _MOST_REPEATED = 0.01
+_MOST_MISSING = 0.05
 
 
 @dataclass(frozen=True)
@@ -26,6 +43,16 @@ class LookupGuess:
     columns: dict[str, ColumnGuess]
 
 
+@dataclass(frozen=True)
+class TimeChoice:
+    """The column that says when a record came about, with the facts, and the column that is made for it, if one is."""
+
+    guess: Guess
+    column: ColumnGuess
+    facts: TimeFacts
+    parts: tuple[str, ...] = ()
+
+
 def key_of(given: str | None, records: Mapping[str, ColumnGuess], outcomes: Mapping[str, ColumnGuess]) -> Guess | None:
     """The column that names a record; None where there is none and nothing needs one.
 
@@ -35,63 +62,188 @@ def key_of(given: str | None, records: Mapping[str, ColumnGuess], outcomes: Mapp
     if given is not None:
         for columns, where in ((records, "records"), (outcomes, "outcomes")):
             if columns and given not in columns:
-                raise UsageError(f"The key '{given}' is no column of the {where}; {_nearest(given, columns)}")
+                raise UsageError(f"The key '{given}' is no column of the {where}; {nearest(given, columns)}")
         column = records[given]
-        repeated = column.rows - column.missing - len(column.counts)
+        repeated = column.rows - column.gaps - column.distinct
         if repeated > _MOST_REPEATED * column.rows:
             raise UsageError(
-                f"The key '{given}' repeats in {repeated:,} of {column.rows:,} sampled rows; needed one value per "
-                "record: give another column, or none."
+                f"The key '{given}' repeats in {repeated:,} of {column.rows:,} rows; needed one value per record: give "
+                "another column, or none."
             )
-        return Guess("records.key", given, "as given", check=repeated > 0)
-    unique = [name for name, column in records.items() if column.unique and column.type in ("text", "integer")]
+        if column.gaps > _MOST_MISSING * column.rows:
+            raise UsageError(
+                f"The key '{given}' is missing in {column.gaps:,} of {column.rows:,} rows; needed one value per record: "
+                "give another column, or none."
+            )
+        doubts = [
+            f"{repeated:,} rows repeat one" if repeated else "",
+            f"missing in {column.gaps:,} rows" * (column.gaps > 0),
+        ]
+        told = "; ".join(["as given", *(doubt for doubt in doubts if doubt)])
+        return Guess("records.key", given, told, check=repeated + column.gaps > 0)
+    unique = [
+        name
+        for name, column in records.items()
+        if column.type in ("text", "integer", "category")
+        and column.distinct + column.gaps == column.rows
+        and column.gaps <= _MOST_MISSING * column.rows
+        and column.rows > 1
+    ]
     shared = [name for name in unique if name in outcomes]
     if outcomes and not shared:
         raise UsageError(
-            "No column of records and outcomes alike is different in every sampled record, so the key is a guess that "
-            "needs a person: name it with --key."
+            "No column of records and outcomes alike is different in every record, so the key is a guess that needs a "
+            "person: name it with --key."
         )
-    likely = [name for name in shared or unique if shared or _ID_NAME.search(name)]
+    likely = [name for name in shared or unique if shared or ID_NAME.search(words_of(name))]
     if not likely:
         return None
-    best = min(likely, key=lambda name: (not _ID_NAME.search(name), list(records).index(name)))
-    rows = records[best].rows
-    return Guess("records.key", best, f"different in all {rows:,} sampled rows", check=rows < 1000 or len(likely) > 1)
+    best = min(
+        likely, key=lambda name: (not ID_NAME.search(words_of(name)), records[name].gaps, list(records).index(name))
+    )
+    column = records[best]
+    gaps = f", missing in {column.gaps:,}" if column.gaps else ""
+    told = f"different in all {column.rows:,} rows{gaps}"
+    return Guess("records.key", best, told, check=column.gaps > 0 or column.rows < 1000 or len(likely) > 1)
 
 
 def time_of(
-    given: str | None, records: Mapping[str, ColumnGuess], values: Mapping[str, Sequence[str | None]]
-) -> Guess | None:
-    """The column that says when a record came about; None where the order of arrival has to do.
+    given: str | None, landed: LandedRows, records: Mapping[str, ColumnGuess], hints: Hints
+) -> tuple[TimeChoice | None, list[Guess]]:
+    """The column that says when a record came about, and what to say of those that were not taken.
+
+    None where rows of one delivery have no order that is known. A date and a time of day in two columns make one.
 
     Raises:
         UsageError: the given column is not there, or no time.
     """
     if given is not None:
-        if given not in records:
-            raise UsageError(f"The time '{given}' is no column of the records; {_nearest(given, records)}")
-        if records[given].type != "timestamp":
-            sample = next(iter(records[given].counts), "")
-            raise UsageError(
-                f"The time '{given}' holds values such as '{sample}', which is no time that can be read; needed "
-                "ISO 8601 or a common form such as 31/12/2024 23:59: name another column."
-            )
-        return Guess("records.time", given, "as given", check=records[given].missing > 0)
-    shares = {}
+        if given in records:
+            column = records[given]
+            if column.type != "timestamp":
+                shown = "', '".join(list(column.values)[:3])
+                raise UsageError(
+                    f"The time '{given}' holds values such as '{shown}', which is no time that can be read; needed ISO "
+                    f"8601 or a common form such as 31/12/2024 23:59: name another column, or say how it is written with "
+                    f"--format '{given}=dd/MM/yyyy HH:mm'."
+                )
+            facts = time_facts(landed, column)
+            assert facts is not None
+            missing = f"; missing in {column.gaps:,} of {column.rows:,} rows" if column.gaps else ""
+            guess = Guess("records.time", given, f"as given{missing}", check=column.gaps > 0)
+            return TimeChoice(guess, column, facts), []
+        if parts := _columns_in(given, records):
+            return _of_parts(parts, landed, records, hints, "as given"), []
+        raise UsageError(f"The time '{given}' is no column of the records; {nearest(given, records)}")
+    found: dict[str, TimeFacts] = {}
+    passed: list[Guess] = []
+    now = datetime.now(UTC).replace(tzinfo=None)
     for name, column in records.items():
-        if column.type != "timestamp" or column.missing > 0.01 * column.rows:
+        if column.type != "timestamp":
             continue
-        times = [time for value in values[name] if (time := to_time(value, column.format)) is not None]
-        steps = list(pairwise(times))
-        shares[name] = sum(a <= b for a, b in steps) / max(len(steps), 1)
-    if not shares:
-        return None
-    best = max(shares, key=lambda name: shares[name])
-    why = f"{shares[best]:.0%} of the sampled rows are no older than the row before"
-    return Guess("records.time", best, why, check=shares[best] < 0.9 or len(shares) > 1)
+        facts = time_facts(landed, column)
+        if facts is None or facts.distinct < 2:
+            continue
+        why = ""
+        if _BIRTH.search(name):
+            why = "a date of birth says nothing of when the record came about"
+        elif _LATER.search(words_of(name)):
+            why = "by its name it lies after the record"
+        elif facts.late > now:
+            why = "it lies in the future"
+        elif facts.newest - facts.oldest > timedelta(days=365 * 40) and facts.rising < _RISES:
+            why = "it spans more than 40 years and does not rise with the rows"
+        elif column.gaps > 0.01 * column.rows:
+            why = f"it is missing in {column.gaps / column.rows:.0%} of the rows"
+        elif facts.rising < _RISES and not (_EVENT.search(words_of(name)) or facts.clock):
+            why = f"{facts.rising:.0%} of the rows are no older than the row before"
+        if why:
+            passed.append(Guess("records.time", f"not {name}", why))
+        else:
+            found[name] = facts
+    if not found:
+        return None, passed
+    rising = {name: facts for name, facts in found.items() if facts.rising >= _RISES}
+    best = max(
+        rising or found,
+        key=lambda name: (found[name].distinct, found[name].rising, bool(_EVENT.search(words_of(name)))),
+    )
+    facts = found[best]
+    others = [name for name in found if name != best]
+    beside = f"; beside {', '.join(others)}: say --time for another" if others else ""
+    why = f"{facts.rising:.0%} of the rows are no older than the row before{beside}"
+    if not facts.clock and (clock := _clock_beside(best, records)):
+        return _of_parts((best, clock), landed, records, hints, f"date and time of day in two columns; {why}"), passed
+    guess = Guess("records.time", best, why, check=facts.rising < _RISES or bool(others))
+    return TimeChoice(guess, records[best], facts), passed
 
 
-def lookup_of(text: str, landing: Path, records: Mapping[str, ColumnGuess]) -> LookupGuess:
+def _of_parts(
+    parts: tuple[str, ...], landed: LandedRows, records: Mapping[str, ColumnGuess], hints: Hints, why: str
+) -> TimeChoice:
+    """The time that several columns make together.
+
+    Raises:
+        UsageError: together they are no time that can be read.
+    """
+    cell = " || ' ' || ".join(landed.cell(part) for part in parts)
+    name = "_".join(parts)
+    while name in records:
+        name += "_"
+    counts = dict(
+        landed.ask(
+            f"SELECT {cell} AS v, count(*) FROM landed WHERE v IS NOT NULL AND trim(v) != '' GROUP BY 1 LIMIT 5000"
+        )
+    )
+    texts = Texts(counts, landed.rows, landed.rows - sum(counts.values()), len(counts))
+    times = time_form_of(counts, name="time", hint=records[parts[0]].day_or_month or hints.first)
+    if times is None:
+        shown = next(iter(counts), "")
+        raise UsageError(
+            f"The time '{' '.join(parts)}' gives '{shown}', which is no time that can be read; needed a date and a time "
+            "of day such as 31/12/2024 and 23:59: name other columns."
+        )
+    form = {"format": times.patterns[0] if len(times.patterns) == 1 else list(times.patterns)} if times.patterns else {}
+    made = " || ' ' || ".join(quoted(part) for part in parts)
+    column = ColumnGuess(
+        name, "timestamp", texts, settings={**form, "from": made}, why=f"{' and '.join(parts)} together", cell=cell
+    )
+    facts = time_facts(landed, column)
+    assert facts is not None
+    return TimeChoice(Guess("records.time", name, why), column, facts, parts)
+
+
+def _columns_in(text: str, records: Mapping[str, ColumnGuess]) -> tuple[str, ...]:
+    """The columns whose names, split by blanks, make the text; none where they don't."""
+    words = text.split()
+    found: list[str] = []
+    while words:
+        taken = next((size for size in range(len(words), 0, -1) if " ".join(words[:size]) in records), 0)
+        if not taken:
+            return ()
+        found.append(" ".join(words[:taken]))
+        words = words[taken:]
+    return tuple(found) if len(found) > 1 else ()
+
+
+def _clock_beside(date: str, records: Mapping[str, ColumnGuess]) -> str | None:
+    """The only column of times of day, where there is one."""
+    clocks = [
+        name
+        for name, column in records.items()
+        if name != date and column.values and all(_CLOCK.fullmatch(text) for text in list(column.values)[:200])
+    ]
+    return clocks[0] if len(clocks) == 1 else None
+
+
+def words_of(name: str) -> str:
+    """A name in small letters, its words split by _."""
+    return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)).lower()
+
+
+def lookup_of(
+    text: str, landing: Path, records: Mapping[str, ColumnGuess], formats: Mapping[str, Sequence[str]]
+) -> LookupGuess:
     """A look-up from its text; an expression over the record may hold commas within brackets.
 
     Raises:
@@ -106,14 +258,13 @@ def lookup_of(text: str, landing: Path, records: Mapping[str, ColumnGuess]) -> L
     if not paths:
         raise UsageError(f"There is no file {splits[0][0]}, here or in {landing}; needed the look-up '{name}'.")
     path, keys = paths[0]
-    sample = sample_of([path])
-    columns = {column: guess_column(column, values) for column, values in sample.columns.items()}
+    columns = guess_columns(read_all([path]), formats)
     key: dict[str, str] = {}
     for part in _parts(keys):
         derived = re.fullmatch(r"\s*`?([^=`]+?)`?\s*=(?!=)\s*(.+?)\s*", part, re.DOTALL)
         column, expression = (derived[1], derived[2]) if derived else (part.strip(), part.strip())
         if column not in columns:
-            raise UsageError(f"'{column}' is no column of the look-up {path.name}; {_nearest(column, columns)}")
+            raise UsageError(f"'{column}' is no column of the look-up {path.name}; {nearest(column, columns)}")
         columns_of(expression, list(records), f"records (look-up '{name}')")
         key[column] = expression
     return LookupGuess(name, path.resolve(), key, columns)
@@ -135,6 +286,6 @@ def _parts(text: str) -> list[str]:
     return [part for part in [*parts, text[start:]] if part.strip()]
 
 
-def _nearest(name: str, known: Mapping[str, object]) -> str:
+def nearest(name: str, known: Mapping[str, object]) -> str:
     near = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"did you mean '{near[0]}'?" if near else f"there is {', '.join(list(known)[:12])}."

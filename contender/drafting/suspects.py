@@ -1,61 +1,110 @@
-"""Columns of a record that seem to know the target."""
+"""Columns of a record that the model must not see: those that know the target, and those that only number the rows."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from typing import TYPE_CHECKING
 
-from contender.drafting.column_types import ColumnGuess, Guess, to_number
+from contender.contracts.sections import Kind
+from contender.drafting.column_types import ColumnGuess
+from contender.drafting.keys_and_lookups import ID_NAME, words_of
+from contender.drafting.landed_rows import ROW, LandedRows
+from contender.drafting.measures import Spread, value_of
+from contender.drafting.target import Target
+from contender.errors import TooFewOutcomes
+from contender.training.leakage import find_leaks
+from contender.values import ModelColumn
 
-_SUSPICIOUS = 0.9
-_MOST_SUMMED = 40
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LOOKED_AT = 40_000
+_MOSTLY_DIFFERENT = 0.9
+_FEWEST = 20
 
 
-def find_leaks(
-    target: Sequence[float | None],
+def numbering(landed: LandedRows, columns: Mapping[str, ColumnGuess], spreads: Mapping[str, Spread]) -> dict[str, str]:
+    """Columns that number rows or name things, with the reason; no quantity of theirs means anything."""
+    found: dict[str, str] = {}
+    for name, column in columns.items():
+        if column.type != "integer" or name not in spreads:
+            continue
+        spread = spreads[name]
+        if column.large:
+            found[name] = "whole numbers beyond 2^53 name things"
+        elif column.unique and spread.high - spread.low == column.rows - 1:
+            found[name] = "numbers the rows"
+        elif column.unique and column.rows >= _FEWEST and _rises(landed, column):
+            found[name] = "rises with every row, as a number given to each"
+        elif ID_NAME.search(words_of(name)) and column.distinct > _MOSTLY_DIFFERENT * (column.rows - column.gaps):
+            found[name] = "names things: nearly every row has its own"
+    return found
+
+
+def _rises(landed: LandedRows, column: ColumnGuess) -> bool:
+    (falls,) = landed.one(
+        f"SELECT count_if(v <= p) FROM (SELECT v, lag(v) OVER (ORDER BY {ROW}) AS p "
+        f"FROM (SELECT {value_of(landed, column)} AS v, {ROW} FROM landed))"
+    )
+    return bool(falls == 0)
+
+
+def leaks_of(
+    target: Target,
+    landed: LandedRows,
     columns: Mapping[str, ColumnGuess],
-    values: Mapping[str, Sequence[str | None]],
-    name: str,
-) -> tuple[dict[str, str], list[Guess]]:
-    """Columns to exclude with the reason, and what a person should look at.
-
-    A column, or the sum of two, that gives the target exactly in every sampled row is excluded; one that correlates
-    with it by more than 0.9 is only named, since it may be an honest predictor.
+    *,
+    time: str | None,
+    later: tuple[LandedRows, str] | None = None,
+) -> tuple[dict[str, str], str]:
+    """Columns that know the target, with what was found, by the same look that training takes; and why there was none.
 
     Args:
-        target: shape (rows,), as numbers; None where unknown.
-        columns: the record's columns.
-        values: their sampled values, each of shape (rows,).
-        name: of the target.
+        columns: the record's columns that a model would see.
+        time: the record's time, which is not doubted.
+        later: where the target stands in files of outcomes: their rows, and the key that ties them to records.
     """
-    import numpy as np
+    import pandas as pd
 
-    known = np.array([np.nan if value is None else value for value in target], dtype=float)
-    if np.isfinite(known).sum() < 20:
-        return {}, []
-    numbers = {
-        column: np.array([np.nan if (cell := to_number(value)) is None else cell for value in values[column]])
-        for column, guess in columns.items()
-        if guess.numeric and guess.low != guess.high
-    }
-    exclude: dict[str, str] = {}
-    guesses: list[Guess] = []
-    for column, found in numbers.items():
-        both = np.isfinite(found) & np.isfinite(known)
-        if both.sum() < 20 or np.ptp(found[both]) == 0 or np.ptp(known[both]) == 0:
-            continue
-        strength = float(np.corrcoef(found[both], known[both])[0, 1])
-        if np.allclose(found[both], known[both]):
-            exclude[column] = f"equals the target {name}"
-        elif abs(strength) > _SUSPICIOUS:
-            why = f"correlates with the target by {strength:.2f}: exclude it, if it is known only with the outcome"
-            guesses.append(Guess(f"records.columns.{column}", "kept", why, check=True))
-    for one, other in combinations(list(numbers)[:_MOST_SUMMED], 2):
-        if one in exclude or other in exclude:
-            continue
-        total = numbers[one] + numbers[other]
-        both = np.isfinite(total) & np.isfinite(known)
-        if both.sum() >= 20 and np.allclose(total[both], known[both]):
-            exclude[one] = exclude[other] = f"{one} + {other} equals the target {name}"
-    guesses = [guess for guess in guesses if guess.what.removeprefix("records.columns.") not in exclude]
-    for column, why in exclude.items():
-        guesses.append(Guess(f"records.columns.{column}", "excluded", why, check=True))
-    return exclude, guesses
+    kinds = {"number": "number", "integer": "number", "boolean": "number", "category": "category", "timestamp": "time"}
+    seen = [ModelColumn(name, kinds[column.type]) for name, column in columns.items() if column.type in kinds]  # type: ignore[arg-type]
+    step = max(landed.rows // _LOOKED_AT, 1)
+    names = [f"c{place}" for place in range(len(seen))]
+    parts = [f"{_as_feature(landed, columns[one.name])} AS {name}" for one, name in zip(seen, names, strict=True)]
+    order = f"{value_of(landed, columns[time])} NULLS FIRST, {ROW}" if time else ROW
+    if later is None:
+        query = (
+            f"SELECT y, {', '.join(parts) or '0'} FROM landed JOIN (SELECT y, {ROW} AS place FROM {target.relation}) ON place = {ROW} "
+            f"WHERE {ROW} % {step} = 0 AND y IS NOT NULL ORDER BY {order}"
+        )
+        frame = landed.connection.execute(query).df()
+    else:
+        files, key = later
+        known = files.connection.execute(
+            f"SELECT {files.cell(key)} AS k, any_value(y) AS y FROM landed JOIN "
+            f"(SELECT y, {ROW} AS place FROM {target.relation}) ON place = {ROW} WHERE y IS NOT NULL GROUP BY 1"
+        ).df()
+        query = f"SELECT {landed.cell(key)} AS k, {', '.join(parts) or '0'} FROM landed WHERE {ROW} % {step} = 0 ORDER BY {order}"
+        frame = landed.connection.execute(query).df().merge(known, on="k")
+    if len(frame) < _FEWEST or not seen:
+        return {}, f"{len(frame):,} rows are too few to tell whether a column knows the target"
+    table = pd.DataFrame({one.name: _column(frame[name], one) for one, name in zip(seen, names, strict=True)})
+    kind: Kind = target.kind
+    y = frame["y"].to_numpy(dtype=object if kind == "multiclass" else float)
+    try:
+        found = find_leaks(table, y, kind=kind, columns=seen, past=[time] if time else [], allowed={}, seed=0)
+    except TooFewOutcomes as error:
+        return {}, str(error)
+    return {name: leak.why for leak in found for name in leak.features}, ""
+
+
+def _as_feature(landed: LandedRows, column: ColumnGuess) -> str:
+    value = value_of(landed, column)
+    if column.type == "category":
+        return value
+    return f"epoch({value})" if column.type == "timestamp" else f"CAST({value} AS DOUBLE)"
+
+
+def _column(values: "pd.Series", column: ModelColumn) -> "pd.Series":
+    return values.astype(object).mask(values.isna(), None) if column.kind == "category" else values.astype(float)
+
+
+__all__: Sequence[str] = ("leaks_of", "numbering")

@@ -1,171 +1,125 @@
-"""What is to be predicted: the columns behind a target, its kind, and settings of the judge that suit its values."""
+"""What is to be predicted: the columns behind a target, its kind, and what its values are over all rows."""
 
-import re
-import sqlite3
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from contender.contracts.sections import Kind
-from contender.drafting.column_types import ColumnGuess, to_number
+from contender.drafting.column_types import ColumnGuess
+from contender.drafting.expressions import columns_of, compared_with_text, quoted
+from contender.drafting.landed_rows import ROW, LandedRows
+from contender.drafting.measures import cell_of, value_of
+from contender.drafting.typed_columns import read, text_literal
 from contender.errors import UsageError
 
-_TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`([^`]+)`|([A-Za-z_]\w*)(\s*\()?")
-_WORDS = frozenset(
-    {
-        "and",
-        "or",
-        "not",
-        "in",
-        "is",
-        "null",
-        "between",
-        "like",
-        "rlike",
-        "case",
-        "when",
-        "then",
-        "else",
-        "end",
-        "true",
-        "false",
-        "cast",
-        "as",
-        "double",
-        "int",
-        "integer",
-        "bigint",
-        "float",
-        "string",
-        "boolean",
-        "decimal",
-        "date",
-        "timestamp",
-        "interval",
-        "day",
-        "days",
-        "hour",
-        "hours",
-        "minute",
-        "minutes",
-        "second",
-        "seconds",
-        "div",
-        "mod",
-        "distinct",
-        "current_date",
-        "current_timestamp",
-        "from",
-        "for",
-        "escape",
-    }
-)
-_CONDITION = re.compile(r"[<>=]|\b(and|or|not|in|is|between|like|rlike)\b", re.IGNORECASE)
-_MOST_CLASSES = 20
-_TRUE = frozenset({"true", "t", "yes", "y"})
+_MOST_CLASSES = 50
+_MOST_NUMBERED_CLASSES = 10
+KINDS: tuple[Kind, ...] = ("binary", "multiclass", "regression")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A target as a contract writes it, with its sampled values.
+    """An expression over columns with what it gives over all rows.
 
-    `values` has one entry per sampled row: a number (binary: 0 or 1), a class, or None where the outcome is missing;
-    it is empty where only Spark can evaluate the expression.
+    `known` counts rows with an outcome; `classes` how often each, of a number empty; `quantiles` are those at 5, 20,
+    50, 80 and 95 % of a number, `spread` its standard deviation. `relation` is a
+    table with the value `y` and the row's place, for a query.
     """
 
     text: str
     columns: tuple[str, ...]
     kind: Kind
-    values: tuple[float | str | None, ...]
     why: str
+    relation: str
+    known: int
+    classes: Mapping[str, int]
+    quantiles: tuple[float, ...] = ()
+    spread: float = 0.0
     check: bool = False
 
     @property
-    def numbers(self) -> list[float]:
-        return [value for value in self.values if isinstance(value, float)]
-
-
-def columns_of(expression: str, columns: Sequence[str], where: str) -> tuple[str, ...]:
-    """The columns that an SQL expression uses, in order of appearance.
-
-    Raises:
-        UsageError: a name is no column, or none is used.
-    """
-    if expression in columns:
-        return (expression,)
-    folded = {name.casefold(): name for name in columns}
-    used: dict[str, None] = {}
-    for match in _TOKEN.finditer(expression):
-        name = match[1] or match[2]
-        if name is None:
-            continue
-        if name.casefold() in folded:
-            used[folded[name.casefold()]] = None
-        elif match[1] or not (match[3] or name.casefold() in _WORDS):
-            near = get_close_matches(name, columns, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f"there is {', '.join(list(columns)[:12])}."
-            raise UsageError(f"'{expression}' names '{name}', which is no column of the {where}; {hint}")
-    if not used:
-        raise UsageError(f"'{expression}' uses no column of the {where}; there is {', '.join(list(columns)[:12])}.")
-    return tuple(used)
+    def base_rate(self) -> float:
+        """Share of true among the known outcomes of a binary target."""
+        return self.classes.get("1", 0) / max(self.known, 1)
 
 
 def target_of(
-    text: str, guesses: Mapping[str, ColumnGuess], values: Mapping[str, Sequence[str | None]], where: str
-) -> Target:
-    """The target, its kind and its values in the sample.
+    text: str, landed: LandedRows, guesses: Mapping[str, ColumnGuess], where: str, kind: Kind | None = None
+) -> tuple[Target, dict[str, ColumnGuess]]:
+    """The target, its kind and its values, and the columns as the target takes them.
 
     Args:
-        text: a column, or an SQL expression over columns.
+        text: a column, or an expression over columns in DuckDB's dialect.
         guesses: of every column that the target may use.
-        values: the same columns' sampled values, each of shape (rows,).
         where: what the columns belong to, for errors.
+        kind: what a person said it is.
 
     Raises:
-        UsageError: no such column, or the target is constant or missing throughout.
+        UsageError: no such column, no expression, or the target is constant, missing throughout, or not of the kind.
     """
     columns = columns_of(text, list(guesses), where)
+    found = dict(guesses)
     if text not in guesses:
-        found = _evaluate(text, columns, guesses, values)
-        if found is None:
-            kind: Kind = "binary" if _CONDITION.search(text) else "regression"
-            return Target(text, columns, kind, (), "only Spark can evaluate this expression", check=True)
-        numbers = tuple(None if value is None else to_number(str(value)) for value in found)
-        if all(number is None for number in numbers) and any(value is not None for value in found):
-            classes = tuple(None if value is None else str(value) for value in found)
-            _must_vary(text, classes)
-            return Target(text, columns, "multiclass", classes, "the expression gives text")
-        _must_vary(text, numbers)
-        binary = set(numbers) <= {0.0, 1.0, None}
-        why = "the expression is a condition" if binary else "the expression gives numbers"
-        return Target(text, columns, "binary" if binary else "regression", numbers, why)
-    guess = guesses[text]
-    cells = [_present(value, guess) for value in values[text]]
-    _must_vary(text, cells)
+        for name in compared_with_text(text, list(guesses)):
+            # What is compared with a text is a text: `y = 'yes'` means what stands there.
+            if found[name].type == "boolean":
+                found[name] = replace(found[name], type="category", settings={}, unread={}, why="compared with a text")
+        return _of_expression(text, columns, landed, found, kind), found
+    guess = found[text]
     if guess.type == "timestamp":
         raise UsageError(f"The target '{text}' is a time; needed a number, a class or a condition over it.")
-    distinct = sorted({cell for cell in cells if cell is not None})
-    if guess.type == "boolean":
-        flags = tuple(None if cell is None else float(cell.lower() in _TRUE) for cell in cells)
-        return Target(text, columns, "binary", flags, "its values are true and false")
-    if len(distinct) == 2:
-        return _two_values(text, columns, guess, cells, distinct)
-    if guess.numeric and (len(distinct) > _MOST_CLASSES or guess.type == "number" or not _are_classes(guess, distinct)):
-        numbers = tuple(to_number(cell) for cell in cells)
-        return Target(text, columns, "regression", numbers, f"{len(distinct):,} different numbers")
-    if len(distinct) > _MOST_CLASSES:
+    counts = _counts(f"CAST({value_of(landed, guess)} AS VARCHAR)", landed)
+    _must_vary(text, counts)
+    known, distinct = sum(counts.values()), len(counts)
+    assumed, why, check = _kind_of(guess, counts)
+    if kind is not None and kind != assumed:
+        assumed, why, check = kind, f"as given; its {distinct:,} different values would be {assumed}", False
+    if assumed == "binary":
+        if distinct != 2:
+            raise UsageError(
+                f"The target '{text}' has {distinct:,} different values; needed two for kind binary: say a condition such "
+                f"as {quoted(text)} = {_literal(next(iter(counts)), guess)}, or another --kind."
+            )
+        if guess.type == "boolean" or (guess.numeric and {float(one) for one in counts} == {0.0, 1.0}):
+            value = _relation(f"CAST({value_of(landed, guess)} AS DOUBLE)")
+            ones = sum(n for one, n in counts.items() if one in ("true", "1", "1.0"))
+            return Target(
+                text, columns, "binary", why, value, known, {"0": known - ones, "1": ones}, check=check
+            ), found
+        return _two_values(text, columns, landed, guess, counts, why), found
+    if assumed == "regression":
+        if not guess.numeric:
+            raise UsageError(
+                f"The target '{text}' holds texts such as '{next(iter(counts))}'; needed numbers for kind regression: say "
+                f"how they are written with --format, or another --kind."
+            )
+        return _number(text, columns, f"CAST({value_of(landed, guess)} AS DOUBLE)", landed, why, check), found
+    if distinct > _MOST_CLASSES:
+        first = next(iter(counts))
         raise UsageError(
-            f"The target '{text}' has {len(distinct):,} different texts; needed a number, at most {_MOST_CLASSES} "
-            f"classes or a condition such as {text} = '{distinct[0][:20]}'."
+            f"The target '{text}' has {distinct:,} different {'values' if guess.numeric else 'texts'}; needed a number, at "
+            f"most {_MOST_CLASSES} classes or a condition such as {quoted(text)} = {_literal(first, guess)}."
         )
-    return Target(text, columns, "multiclass", tuple(cells), f"{len(distinct)} different values", check=guess.numeric)
+    if guess.type == "number":
+        found[text] = guess = replace(guess, type="category", settings={}, why="classes")
+    elif guess.type in ("text", "boolean"):
+        found[text] = guess = replace(guess, type="category", settings={})
+    return Target(
+        text,
+        columns,
+        "multiclass",
+        why,
+        _relation(f"CAST({value_of(landed, guess)} AS VARCHAR)"),
+        known,
+        counts,
+        check=check,
+    ), found
 
 
-def base_rate(target: Target) -> float:
-    """Share of ones among the known outcomes of a binary target; 0.1 where the sample could not tell."""
-    numbers = target.numbers
-    return sum(numbers) / len(numbers) if numbers else 0.1
+def rare_classes(target: Target, least: int) -> dict[str, int]:
+    """The classes with fewer rows than `least`, the rarest first."""
+    rare = {name: n for name, n in target.classes.items() if n < least}
+    return dict(sorted(rare.items(), key=lambda one: one[1])) if target.kind == "multiclass" else {}
 
 
 def band_limits(target: Target) -> tuple[float, float]:
@@ -173,12 +127,9 @@ def band_limits(target: Target) -> tuple[float, float]:
     if target.kind == "multiclass":
         return 0.5, 0.9
     if target.kind == "regression":
-        ordered = sorted(target.numbers)
-        if not ordered:
-            return 0.0, 0.0
-        low, high = (tidy2(ordered[int(share * (len(ordered) - 1))]) for share in (0.8, 0.95))
+        low, high = tidy2(target.quantiles[3]), tidy2(target.quantiles[4])
         return min(low, high), max(low, high)
-    odds = (rate := base_rate(target)) / max(1 - rate, 1e-9)
+    odds = (rate := target.base_rate) / max(1 - rate, 1e-9)
     warning, critical = (tidy2(times * odds / (1 + times * odds)) for times in (3, 9))
     return warning, critical
 
@@ -188,57 +139,143 @@ def tidy2(number: float) -> float:
     return float(f"{number:.2g}")
 
 
+def _kind_of(guess: ColumnGuess, counts: Mapping[str, int]) -> tuple[Kind, str, bool]:
+    distinct = len(counts)
+    if guess.type == "boolean":
+        return "binary", guess.why or "its values are true and false", False
+    if distinct == 2:
+        if guess.numeric and {float(one) for one in counts} == {0.0, 1.0}:
+            return "binary", "its values are 0 and 1", False
+        return "binary", "", True
+    if not guess.numeric:
+        return "multiclass", f"{distinct} different values", False
+    whole = guess.type == "integer" or all(float(one).is_integer() for one in counts)
+    if distinct > _MOST_NUMBERED_CLASSES or not whole:
+        few = whole and distinct <= _MOST_CLASSES
+        return (
+            "regression",
+            f"{distinct:,} different numbers" + ("; if they are classes, say --kind multiclass" * few),
+            few,
+        )
+    often = min(counts.values()) >= max(2, guess.rows // 1000)
+    shown = ", ".join(sorted(counts, key=float))
+    if often:
+        return (
+            "multiclass",
+            f"the {distinct} whole numbers {shown}; if they are amounts or grades, say --kind regression",
+            True,
+        )
+    return "regression", f"the {distinct} whole numbers {shown}; if they are classes, say --kind multiclass", True
+
+
 def _two_values(
-    text: str, columns: tuple[str, ...], guess: ColumnGuess, cells: list[str | None], distinct: list[str]
+    text: str, columns: tuple[str, ...], landed: LandedRows, guess: ColumnGuess, counts: Mapping[str, int], why: str
 ) -> Target:
-    if guess.numeric and {to_number(value) for value in distinct} == {0.0, 1.0}:
-        return Target(text, columns, "binary", tuple(to_number(cell) for cell in cells), "its values are 0 and 1")
-    counts = Counter(cell for cell in cells if cell is not None)
-    rare = min(distinct, key=lambda value: (counts[value], value))
-    quoted = rare if guess.numeric else "'" + rare.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    name = text if re.fullmatch(r"[A-Za-z_]\w*", text) else f"`{text}`"
-    flags = tuple(None if cell is None else float(cell == rare) for cell in cells)
-    why = f"'{text}' has two values, and '{rare}' is the rarer"
-    return Target(f"{name} = {quoted}", columns, "binary", flags, why, check=True)
+    rare = min(counts, key=lambda value: (counts[value], value))
+    literal = _literal(rare, guess)
+    value = _relation(f"CAST({value_of(landed, guess)} = {literal} AS DOUBLE)")
+    known = sum(counts.values())
+    told = why or f"'{text}' has two values, and '{rare}' is the rarer"
+    flags = {"0": known - counts[rare], "1": counts[rare]}
+    return Target(f"{quoted(text)} = {literal}", columns, "binary", told, value, known, flags, check=True)
 
 
-def _are_classes(guess: ColumnGuess, distinct: list[str]) -> bool:
-    """Few whole numbers that all repeat often read as classes, more of them as a count."""
-    return len(distinct) <= 10 and min(guess.counts[value] for value in distinct) >= max(2, guess.rows // 1000)
+def _literal(value: str, guess: ColumnGuess) -> str:
+    return value if guess.numeric else text_literal(value)
 
 
-def _must_vary(text: str, cells: Sequence[float | str | None]) -> None:
-    distinct = {cell for cell in cells if cell is not None}
-    if len(distinct) < 2:
-        found = f"is {distinct.pop()} in every sampled row" if distinct else "is missing in every sampled row"
+def _of_expression(
+    text: str, columns: tuple[str, ...], landed: LandedRows, guesses: Mapping[str, ColumnGuess], kind: Kind | None
+) -> Target:
+    import duckdb
+
+    # The expression's own names stand for typed values, within one row.
+    tokens = sorted({token for name in columns for token in guesses[name].tokens})
+    inner = ", ".join(
+        f"{read(cell_of(landed, guesses[name]), guesses[name].column, tokens)[1]} AS {_always_quoted(name)}"
+        for name in columns
+    )
+    relation = f"(SELECT ({text}) AS y, {ROW} FROM (SELECT {inner}, {ROW} FROM landed))"
+    try:
+        kind_found = landed.one(f"SELECT typeof(y) FROM {relation} LIMIT 1")[0]
+        counts = dict(
+            landed.ask(
+                f"SELECT CAST(y AS VARCHAR), count(*) AS n FROM {relation} WHERE y IS NOT NULL GROUP BY 1 ORDER BY n DESC, 1 LIMIT 100000"
+            )
+        )
+    except duckdb.Error as error:
+        reason = str(error).split("\n")[0].split(": ", 1)[-1].rstrip(".")
+        raise UsageError(f"'{text}' cannot be evaluated: {reason}; needed an expression in DuckDB's dialect.") from None
+    _must_vary(text, counts)
+    known = sum(counts.values())
+    if kind_found == "BOOLEAN":
+        found = Target(
+            text,
+            columns,
+            "binary",
+            "the expression is a condition",
+            relation,
+            known,
+            {"0": counts.get("false", 0), "1": counts.get("true", 0)},
+        )
+    elif kind_found in ("VARCHAR", "ENUM"):
+        if len(counts) > _MOST_CLASSES:
+            raise UsageError(f"'{text}' gives {len(counts):,} different texts; needed at most {_MOST_CLASSES} classes.")
+        found = Target(text, columns, "multiclass", "the expression gives text", relation, known, counts)
+    elif kind_found in ("TIMESTAMP", "DATE", "TIME", "INTERVAL"):
+        raise UsageError(f"'{text}' gives a time; needed a number, a class or a condition.")
+    elif {float(one) for one in counts} <= {0.0, 1.0}:
+        flags = {
+            "0": sum(n for one, n in counts.items() if float(one) == 0.0),
+            "1": sum(n for one, n in counts.items() if float(one) == 1.0),
+        }
+        found = Target(text, columns, "binary", "the expression gives 0 and 1", relation, known, flags)
+    else:
+        found = _number_of(text, columns, relation, landed)
+    if kind is not None and kind != found.kind:
+        raise UsageError(f"'{text}' gives a {found.kind} target; needed another expression for kind {kind}.")
+    return found
+
+
+def _always_quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _number(text: str, columns: tuple[str, ...], value: str, landed: LandedRows, why: str, check: bool) -> Target:
+    found = _number_of(text, columns, _relation(value), landed)
+    return replace(found, why=why, check=check)
+
+
+def _number_of(text: str, columns: tuple[str, ...], relation: str, landed: LandedRows) -> Target:
+    known, spread, quantiles = landed.one(
+        f"SELECT count(y), stddev_pop(y), quantile_cont(CAST(y AS DOUBLE), [0.05, 0.2, 0.5, 0.8, 0.95]) FROM {relation}"
+    )
+    return Target(
+        text,
+        columns,
+        "regression",
+        "the expression gives numbers",
+        relation,
+        known,
+        {},
+        tuple(quantiles),
+        float(spread or 0),
+    )
+
+
+def _counts(value: str, landed: LandedRows) -> dict[str, int]:
+    return dict(
+        landed.ask(
+            f"SELECT y, count(*) AS n FROM (SELECT {value} AS y FROM landed) WHERE y IS NOT NULL GROUP BY 1 ORDER BY n DESC, y"
+        )
+    )
+
+
+def _must_vary(text: str, counts: Mapping[str, Any]) -> None:
+    if len(counts) < 2:
+        found = f"is {next(iter(counts))} in every row" if counts else "is missing in every row"
         raise UsageError(f"The target '{text}' {found}; needed two values or more: choose another one, or more files.")
 
 
-def _present(value: str | None, guess: ColumnGuess) -> str | None:
-    if value is None or value.strip() in guess.tokens or not value.strip():
-        return None
-    return value.strip() if not guess.numeric or to_number(value) is not None else None
-
-
-def _evaluate(
-    text: str, columns: Sequence[str], guesses: Mapping[str, ColumnGuess], values: Mapping[str, Sequence[str | None]]
-) -> list[object] | None:
-    """The expression's value per row, by SQLite: what both dialects know is enough to tell kind and base rate."""
-    cells: list[Sequence[float | str | None]] = []
-    for name in columns:
-        guess, present = guesses[name], [_present(value, guesses[name]) for value in values[name]]
-        if guess.type == "boolean":
-            cells.append([None if value is None else float(value.lower() in _TRUE) for value in present])
-        else:
-            cells.append([to_number(value) for value in present] if guess.numeric else present)
-    names = ", ".join(f'"{name}"'.replace("`", "") for name in columns)
-    connection = sqlite3.connect(":memory:")
-    try:
-        connection.execute(f"CREATE TABLE sample ({names})")
-        places = ", ".join("?" * len(columns))
-        connection.executemany(f"INSERT INTO sample VALUES ({places})", zip(*cells, strict=True))
-        return [row[0] for row in connection.execute(f"SELECT ({text}) FROM sample ORDER BY rowid")]
-    except sqlite3.Error:
-        return None
-    finally:
-        connection.close()
+def _relation(value: str) -> str:
+    return f"(SELECT {value} AS y, {ROW} FROM landed)"

@@ -5,11 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contender.drafting.column_types import ENOUGH_ROWS, MOST_LISTED, ColumnGuess, range_of
+from contender.drafting.column_types import ColumnGuess
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_FEW = 10
-_RARE = 0.001
 _WIDEST_COMMENT_PLACE = 80
 
 
@@ -34,44 +32,32 @@ def toml_value(value: Any) -> str:
 
 
 def column_settings(
-    guess: ColumnGuess, *, whole: bool, bounded: bool = True, listed: bool = True, needed: bool = False
+    guess: ColumnGuess, *, limits: tuple[float, float] | None = None, closed: bool = False, needed: bool = False
 ) -> tuple[dict[str, Any], str]:
     """The settings of a column and the reason for them.
 
     Args:
-        guess: what the sample tells.
-        whole: the sample is all there is.
-        bounded: give numbers a range.
-        listed: give few categories by name, and require what was never missing.
-        needed: require it in any case.
+        guess: what all rows tell.
+        limits: the least and the largest number that is plausible.
+        closed: give the categories by name, and refuse others.
+        needed: require it.
     """
-    settings: dict[str, Any] = {"type": guess.type}
-    why = ""
-    if guess.format:
-        settings["format"] = guess.format
-        why = guess.doubt or "the form of the times seen"
-    if needed or (listed and guess.missing == 0 and guess.rows >= ENOUGH_ROWS):
+    settings: dict[str, Any] = {"type": guess.type, **guess.settings}
+    why = [part for part in (guess.doubt or guess.why,) if part]
+    if needed:
         settings["required"] = True
-    if guess.numeric and guess.low is not None and guess.high is not None:
-        why = f"seen {guess.low:.10g} to {guess.high:.10g}"
-        if bounded:
-            settings["min"], settings["max"] = range_of(guess)
-            if guess.unique and guess.type == "integer":
-                # What numbers the records grows without end.
-                del settings["max"]
+    if limits is not None:
+        settings["min"], settings["max"] = limits
     if guess.type == "category":
-        distinct = len(guess.counts)
-        why = f"{distinct} values seen"
-        if listed and distinct < MOST_LISTED:
-            settings["values"] = sorted(guess.counts)
-            rare = min(guess.counts.values()) < _RARE * guess.rows
-            if distinct > _FEW or rare or not whole:
-                settings["unseen"] = "accept"
-    if guess.type == "text":
-        why = guess.doubt or ("different in every row" if guess.unique else f"{len(guess.counts):,} values seen")
-    if guess.missing and guess.rows:
-        why += f"{'; ' if why else ''}{guess.missing / guess.rows:.1%} missing"
-    return settings, why
+        values = guess.values
+        why.append(f"{guess.distinct:,} value{'s' * (guess.distinct != 1)} seen")
+        if closed:
+            settings |= {"values": sorted(values), "unseen": "quarantine"}
+    if guess.type == "text" and not why:
+        why.append("different in every row" if guess.unique else f"{guess.distinct:,} values seen")
+    if guess.gaps and guess.rows:
+        why.append(f"{guess.gaps / guess.rows:.1%} missing")
+    return settings, "; ".join(why)
 
 
 def column_lines(columns: Mapping[str, tuple[Mapping[str, Any], str]]) -> list[str]:

@@ -1,0 +1,256 @@
+"""How times are written: Spark's date patterns as regular expressions, for Python and for DuckDB, and which of them fit."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+from contender.contracts.sections import TIME_FORMS
+from contender.contracts.spellings import MONTHS
+
+_MONTH_OF = {name: place for place, names in enumerate(MONTHS, start=1) for name in names.split()}
+_TOKENS = {
+    "yyyy": r"(?P<year>\d{4})",
+    "yy": r"(?P<year2>\d\d)",
+    "MMMM": r"(?P<name>[^\W\d_]{3,10}\.?)",
+    "MMM": r"(?P<name>[^\W\d_]{3,10}\.?)",
+    "MM": r"(?P<month>\d\d)",
+    "M": r"(?P<month>\d\d?)",
+    "dd": r"(?P<day>\d\d)",
+    "d": r"(?P<day>\d\d?)",
+    "HH": r"(?P<hour>\d\d)",
+    "H": r"(?P<hour>\d\d?)",
+    "hh": r"(?P<hour>\d\d)",
+    "h": r"(?P<hour>\d\d?)",
+    "mm": r"(?P<minute>\d\d)",
+    "ss": r"(?P<second>\d\d)",
+    "SSSSSS": r"(?P<part>\d{6})",
+    "SSS": r"(?P<part>\d{3})",
+    "a": r"(?P<half>[AaPp]\.?\s?[Mm]\.?)",
+}
+_TOKEN = re.compile(r"'(?P<quoted>[^']*)'|(?P<letters>([A-Za-z])\3*)|(?P<other>[^A-Za-z']+)")
+ISO = re.compile(
+    r"(?P<year>\d{4})-(?P<month>\d\d)(-(?P<day>\d\d)"
+    r"([T ](?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)([.,](?P<part>\d{1,9}))?)?(?P<zone> ?(Z|[+-]\d\d(:?\d\d)?))?)?)?"
+)
+_WEEK = re.compile(r"(\d{4})-?[Ww](\d\d?)(?:-?([1-7]))?")
+_EPOCHS = {"epoch s": 1, "epoch ms": 1000, "epoch us": 1_000_000}
+_DATES = (
+    *("d/M/yyyy", "M/d/yyyy", "yyyy/M/d", "d.M.yyyy", "yyyy.M.d", "d-M-yyyy", "M-d-yyyy", "d M yyyy"),
+    *("d/M/yy", "M/d/yy", "d.M.yy", "d-M-yy", "M-d-yy", "yy/M/d", "yy-M-d"),
+    *("d-MMM-yyyy", "d MMM yyyy", "d. MMM yyyy", "d/MMM/yyyy", "MMM d, yyyy", "MMM d yyyy", "yyyy-MMM-d", "yyyy MMM d"),
+    *("d-MMM-yy", "d MMM yy", "d. MMM yy", "d/MMM/yy", "MMM d, yy", "MMM-yy", "MMM-yyyy", "MMM yyyy"),
+)
+_CLOCKS = (
+    *(
+        "",
+        " H:mm",
+        " H:mm:ss",
+        " H:mm:ss.SSS",
+        " H:mm:ss.SSSSSS",
+        " H.mm.ss",
+        " H.mm",
+        "'T'H:mm:ss",
+        " h:mm a",
+        " h:mm:ss a",
+    ),
+    *(", H:mm", ", H:mm:ss", ", h:mm a", " h:mma"),
+)
+PATTERNS = (
+    *(f"{date}{clock}" for date in _DATES for clock in _CLOCKS),
+    *("yyyy-M-d", "yyyy-M-d H:mm", "yyyy-M-d H:mm:ss", "yyyy-M-d'T'H:mm:ss"),
+    *("yyyyMMdd", "yyyyMMddHHmmss", "yyyyMMdd HHmmss", "yyyyMMdd HH:mm", "yyyyMMdd HH:mm:ss"),
+)
+_READABLE = 0.995
+_MOST_FORMS = 4
+_MOST_LOOKED_AT = 400
+
+
+@dataclass(frozen=True)
+class TimeForm:
+    """How the times of a column are written: `patterns` in order of their share, empty for ISO 8601.
+
+    `unread` holds the texts that no pattern reads; `shares` what part of the texts each reads.
+    """
+
+    patterns: tuple[str, ...]
+    shares: tuple[float, ...]
+    unread: Mapping[str, int]
+    doubt: str = ""
+
+
+@cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """What a text of this pattern looks like.
+
+    Raises:
+        KeyError: a letter that is none of the pattern's.
+    """
+    found = []
+    for match in _TOKEN.finditer(pattern):
+        if match["letters"]:
+            found.append(_TOKENS[match["letters"]])
+        else:
+            found.append(re.escape(match["quoted"] if match["quoted"] is not None else match["other"]))
+    return re.compile("".join(found))
+
+
+def to_time(text: str, pattern: str | None, now: datetime | None = None) -> datetime | None:
+    """A time as naive UTC, or None; the pattern is Spark's or one of `TIME_FORMS`, None for ISO 8601."""
+    text = text.strip()
+    if pattern in _EPOCHS:
+        if not re.fullmatch(r"-?\d{1,18}([.,]\d+)?", text):
+            return None
+        try:
+            return datetime(1970, 1, 1) + timedelta(seconds=float(text.replace(",", ".")) / _EPOCHS[pattern])  # noqa: DTZ001
+        except OverflowError:
+            return None
+    if pattern == "ISO week":
+        week = _WEEK.fullmatch(text)
+        try:
+            return datetime.fromisocalendar(int(week[1]), int(week[2]), int(week[3] or 1)) if week else None
+        except ValueError:
+            return None
+    match = (compiled(pattern) if pattern else ISO).fullmatch(text)
+    if match is None:
+        return None
+    part = {name: value for name, value in match.groupdict().items() if value is not None}
+    try:
+        year = int(part["year"]) if "year" in part else 2000 + int(part["year2"])
+        month = _MONTH_OF[part["name"].rstrip(".").lower()] if "name" in part else int(part["month"])
+        hour = int(part.get("hour", 0))
+        if "half" in part:
+            if not 1 <= hour <= 12:
+                return None
+            hour = hour % 12 + (12 if part["half"].lower().startswith("p") else 0)
+        time = datetime(  # noqa: DTZ001 - a time without zone is UTC
+            year,
+            month,
+            int(part.get("day", 1)),
+            hour,
+            int(part.get("minute", 0)),
+            int(part.get("second", 0)),
+            int(part.get("part", "0")[:6].ljust(6, "0")),
+        )
+        if zone := part.get("zone", "").strip().removeprefix("Z"):
+            digits = zone[1:].replace(":", "").ljust(4, "0")
+            offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+            time -= offset if zone[0] == "+" else -offset
+    except (ValueError, KeyError, OverflowError):
+        return None
+    latest = (now or datetime.now(UTC).replace(tzinfo=None)) + timedelta(days=1)
+    if "year2" in part and time > latest:
+        time = time.replace(year=time.year - 100) if (time.month, time.day) != (2, 29) else time - timedelta(days=36525)
+    return time
+
+
+def time_form_of(counts: Mapping[str, int], *, name: str = "", hint: str | None = None) -> TimeForm | None:
+    """How the texts are written as times; None where most of them are none.
+
+    Args:
+        counts: how often each text stands there.
+        name: of the column: a count of seconds is a time only by its name.
+        hint: "d" or "M", what stands first in dates elsewhere in the files.
+    """
+    total = sum(counts.values())
+    if not total:
+        return None
+    ordered = sorted(counts)
+    # Spread over all, since dates in order begin with days that any form reads.
+    looked = {text: counts[text] for text in ordered[:: -(-len(ordered) // _MOST_LOOKED_AT)]}
+    weight = sum(looked.values())
+    if 2 * sum(n for text, n in looked.items() if text[:1].isdigit() or text[:3].isalpha()) < weight:
+        return None
+
+    def readable(pattern: str | None, texts: Mapping[str, int]) -> dict[str, int]:
+        return {text: n for text, n in texts.items() if (time := to_time(text, pattern)) and 1800 < time.year < 2200}
+
+    if sum(readable(None, looked).values()) >= _READABLE * weight:
+        read = readable(None, counts)
+        return TimeForm((), (1.0,), {text: n for text, n in counts.items() if text not in read})
+    if epoch := _epoch_of(looked, name):
+        return TimeForm((epoch,), (1.0,), {})
+    if sum(readable("ISO week", looked).values()) >= _READABLE * weight:
+        return TimeForm(
+            ("ISO week",), (1.0,), {text: n for text, n in counts.items() if not readable("ISO week", {text: n})}
+        )
+    chosen: list[tuple[str, int]] = []
+    rest, doubt = dict(looked), ""
+    while rest and len(chosen) < _MOST_FORMS:
+        found = {pattern: sum(read.values()) for pattern in _likely(rest) if (read := readable(pattern, rest))}
+        if not found:
+            break
+        most = max(found.values())
+        best = [pattern for pattern, n in found.items() if n == most]
+        if hint is not None and any(_first(pattern) == hint for pattern in best):
+            best = [pattern for pattern in best if _first(pattern) == hint]
+        if {_first(pattern) for pattern in best} >= {"d", "M"} and len(counts) > len(looked):
+            every = {pattern: sum(readable(pattern, counts).values()) for pattern in best}
+            best = [pattern for pattern in best if every[pattern] == max(every.values())]
+        if {_first(pattern) for pattern in best} >= {"d", "M"}:
+            doubt = f"whether day or month stands first no value tells; read as {_padded(best[0], rest)}"
+        if chosen and any({_first(best[0]), _first(pattern)} == {"d", "M"} for pattern, _ in chosen):
+            # Dates of both orders in one column: those that both could read would be wrong without a word.
+            return None
+        if chosen and most < 0.002 * weight:
+            break
+        chosen.append((_padded(best[0], readable(best[0], rest)), most))
+        read = readable(best[0], rest)
+        rest = {text: n for text, n in rest.items() if text not in read}
+    if not chosen or sum(n for _, n in chosen) < _READABLE * weight:
+        return None
+    patterns = tuple(pattern for pattern, _ in chosen)
+    unread = {text: n for text, n in counts.items() if not any(readable(pattern, {text: n}) for pattern in patterns)}
+    if any(re.search(r"(?<!y)yy(?!y)", pattern) for pattern in patterns):
+        year = datetime.now(UTC).year
+        doubt = "; ".join(part for part in (doubt, f"years of two digits stand for {year - 99} to {year}") if part)
+    return TimeForm(patterns, tuple(n / weight for _, n in chosen), unread, doubt)
+
+
+def _likely(texts: Iterable[str]) -> list[str]:
+    """The patterns that a few of the texts fit by their looks."""
+    every = list(texts)
+    few = every[:: max(len(every) // 20, 1)]
+    return [pattern for pattern in PATTERNS if any(compiled(pattern).fullmatch(text) for text in few)]
+
+
+def _first(pattern: str) -> str:
+    letters = pattern.lstrip("'")
+    return letters[0] if "MMM" not in pattern else ""
+
+
+def _padded(pattern: str, texts: Iterable[str]) -> str:
+    """The pattern with two digits for each of day, month and hour that has two in all texts."""
+    groups = {"day": "d", "month": "M", "hour": "H" if "H" in pattern else "h"}
+    matches = [match for text in texts if (match := compiled(pattern).fullmatch(text))]
+    for group, letter in groups.items():
+        values = [match[group] for match in matches if group in match.re.groupindex]
+        if values and all(len(value) == 2 for value in values):
+            pattern = re.sub(rf"(?<!{letter}){letter}(?!{letter})", letter * 2, pattern)
+    return pattern
+
+
+_TIME_NAME = re.compile(
+    r"time|date|epoch|stamp|(^|_)(at|ts|when|created|updated|seen)($|_)|zeit|datum|heure", re.IGNORECASE
+)
+
+
+def _epoch_of(texts: Mapping[str, int], name: str) -> str | None:
+    """Seconds, milliseconds or microseconds since 1970, where the name says time and all lie from 1980 to 2040."""
+    if not _TIME_NAME.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)):
+        return None
+    if not all(re.fullmatch(r"\d{9,16}(\.\d+)?", text) for text in texts):
+        return None
+    for form, unit in _EPOCHS.items():
+        if all(315e6 <= float(text) / unit <= 2_209e6 for text in texts):
+            return form
+    return None
+
+
+def is_known(pattern: str) -> bool:
+    """Whether the pattern is one that can be read here."""
+    try:
+        return pattern in TIME_FORMS or bool(compiled(pattern))
+    except KeyError:
+        return False
