@@ -17,7 +17,7 @@ def still(monkeypatch):
 
     def stand(**found):
         replies = {
-            "head": object(),
+            "head": "something",
             "failing": [],
             "waiting": None,
             "cut_off": False,
@@ -48,13 +48,13 @@ def test_without_any_news_no_run_is_needed(still):
 @pytest.mark.parametrize(
     "news",
     [
-        {"lookups": {"shops": object()}},
+        {"lookups": {"shops": "something"}},
         {"sources": True},
         {"head": None},
-        {"failing": [object()]},
-        {"waiting": object()},
+        {"failing": ["something"]},
+        {"waiting": "something"},
         {"cut_off": True},
-        {"unseen": (object(),)},
+        {"unseen": ("something",)},
         {"due": True},
         {"note": NOTE | {"definition": "another"}},
         {"note": {}},
