@@ -355,7 +355,8 @@ def _as_given(name: str, texts: Texts, given: Sequence[str], hints: Hints) -> Co
     for form in given:
         if not is_known(form):
             raise UsageError(
-                f"The format '{form}' of '{name}' is none that is known; needed a date pattern such as dd.MM.yyyy HH:mm:ss, "
+                f"The format '{form}' of '{name}' is none that is known; needed a date pattern "
+                f"such as dd.MM.yyyy HH:mm:ss, "
                 f"one of {', '.join((*TIME_FORMS, *LENGTH_FORMS))}, or a type ({', '.join(TYPES)})."
             )
     unread = {text: n for text, n in strict.items() if not any(to_time(text, form) for form in given)}

@@ -366,7 +366,7 @@ def _written(
     ]
     guesses.append(Guess(f"outcome.{known[0]}", known[1], known[2], check=doubtful))
     guesses += _of_files(records.landed)
-    guesses += [note for note in (*records.notes, *outcome.notes)]
+    guesses += [*records.notes, *outcome.notes]
     guesses += [Guess(f"records.columns.{name}", "left out", why, check=True) for name, why in exclude.items()]
     guesses += _too_little(contract, aim)
     guesses += [Guess(f"judging.{entry}", toml_value(value), why) for entry, value, why in judging if why]

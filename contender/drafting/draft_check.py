@@ -1,4 +1,4 @@
-"""The rows that a contract was drafted from, checked against it: how many it would refuse, why, and what it would take."""
+"""The rows that a contract was drafted from, checked against it: how many it would refuse, why, and what would help."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,13 +66,15 @@ def check_rows(
             continue
         asked = [_fails(check) for check in mine]
         counts = landed.one(
-            f"SELECT {', '.join(f'count_if({one})' for one in asked)} FROM (SELECT {text} AS t, {value} AS v FROM landed)"
+            f"SELECT {', '.join(f'count_if({one})' for one in asked)} FROM (SELECT {text} AS t, "
+            f"{value} AS v FROM landed)"
         )
         for check, condition, count in zip(mine, asked, counts, strict=True):
             if not count:
                 continue
             samples = landed.ask(
-                f"SELECT {cell}, {FILE}, {NUMBER} FROM (SELECT *, {text} AS t, {value} AS v FROM landed) WHERE {condition} "
+                f"SELECT {cell}, {FILE}, {NUMBER} FROM (SELECT *, {text} AS t, {value} AS v FROM "
+                f"landed) WHERE {condition} "
                 f"ORDER BY {ROW} LIMIT {_SHOWN}"
             )
             shown = tuple(_sample(landed, *sample) for sample in samples)
@@ -85,11 +87,15 @@ def check_rows(
         text = read(cell, columns[key], missing, at)[0]
         order = f"{ROW} IN (SELECT {ROW} FROM failing)" if conditions else "false"
         failing = f"WITH failing AS ({' UNION '.join(conditions)}) " if conditions else ""
-        again = f"SELECT {ROW}, row_number() OVER (PARTITION BY {text} ORDER BY {order}, {ROW}) AS n FROM landed WHERE {text} IS NOT NULL"
+        again = (
+            f"SELECT {ROW}, row_number() OVER (PARTITION BY {text} ORDER BY {order}, {ROW}) AS n "
+            f"FROM landed WHERE {text} IS NOT NULL"
+        )
         (repeated,) = landed.one(f"SELECT count(*) - count(DISTINCT {text}) FROM landed WHERE {text} IS NOT NULL")
         if repeated:
             samples = landed.ask(
-                f"SELECT {text}, count(*) FROM landed WHERE {text} IS NOT NULL GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT {_SHOWN}"
+                f"SELECT {text}, count(*) FROM landed WHERE {text} IS NOT NULL GROUP BY 1 HAVING "
+                f"count(*) > 1 ORDER BY 2 DESC, 1 LIMIT {_SHOWN}"
             )
             shown = tuple(f"'{value}' in {count:,} rows" for value, count in samples)
             reason = key_checks(key)[1].reason

@@ -72,7 +72,8 @@ def key_of(given: str | None, records: Mapping[str, ColumnGuess], outcomes: Mapp
             )
         if column.gaps > _MOST_MISSING * column.rows:
             raise UsageError(
-                f"The key '{given}' is missing in {column.gaps:,} of {column.rows:,} rows; needed one value per record: "
+                f"The key '{given}' is missing in {column.gaps:,} of {column.rows:,} rows; "
+                f"needed one value per record: "
                 "give another column, or none."
             )
         doubts = [
@@ -124,7 +125,8 @@ def time_of(
                 shown = "', '".join(list(column.values)[:3])
                 raise UsageError(
                     f"The time '{given}' holds values such as '{shown}', which is no time that can be read; needed ISO "
-                    f"8601 or a common form such as 31/12/2024 23:59: name another column, or say how it is written with "
+                    f"8601 or a common form such as 31/12/2024 23:59: name another column, or "
+                    f"say how it is written with "
                     f"--format '{given}=dd/MM/yyyy HH:mm'."
                 )
             facts = time_facts(landed, column)
@@ -192,15 +194,19 @@ def _of_parts(
         name += "_"
     counts = dict(
         landed.ask(
-            f"SELECT {cell} AS v, count(*) FROM landed WHERE v IS NOT NULL AND trim(v) != '' GROUP BY 1 LIMIT 5000"
+            f"SELECT {cell} AS v, count(*) FROM landed WHERE v IS NOT NULL AND trim(v) != '' GROUP BY 1 LIMIT 50000"
         )
     )
-    texts = Texts(counts, landed.rows, landed.rows - sum(counts.values()), len(counts))
+    (filled,) = landed.one(
+        f"SELECT count(*) FROM (SELECT {cell} AS v FROM landed) WHERE v IS NOT NULL AND trim(v) != ''"
+    )
+    texts = Texts(counts, landed.rows, landed.rows - int(filled), len(counts))
     times = time_form_of(counts, name="time", hint=records[parts[0]].day_or_month or hints.first)
     if times is None:
         shown = next(iter(counts), "")
         raise UsageError(
-            f"The time '{' '.join(parts)}' gives '{shown}', which is no time that can be read; needed a date and a time "
+            f"The time '{' '.join(parts)}' gives '{shown}', which is no time that can be read; "
+            f"needed a date and a time "
             "of day such as 31/12/2024 and 23:59: name other columns."
         )
     form = {"format": times.patterns[0] if len(times.patterns) == 1 else list(times.patterns)} if times.patterns else {}
@@ -287,5 +293,6 @@ def _parts(text: str) -> list[str]:
 
 
 def nearest(name: str, known: Mapping[str, object]) -> str:
+    """Advice on a name that is not known: the nearest one, else what there is."""
     near = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"did you mean '{near[0]}'?" if near else f"there is {', '.join(list(known)[:12])}."

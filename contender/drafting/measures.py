@@ -1,4 +1,4 @@
-"""What the numbers and times of a column measure over all rows: quantiles, marks of a missing value, plausible limits."""
+"""What numbers and times of a column measure over all rows: quantiles, marks of a missing value, plausible limits."""
 
 import math
 import re
@@ -118,13 +118,15 @@ def limits_of(landed: LandedRows, guess: ColumnGuess, spread: Spread) -> tuple[f
     """What a value of the same kind will hardly leave: ten spans beyond the quantiles at 1 and 99 %.
 
     Of a column that is mostly one number the others say how far it reaches; where values grow by factors rather than
-    by sums, so does the room. More than one row in a thousand beyond it, and more than four, and the limits follow the values.
+    by sums, so does the room. Where more than one row in a thousand lies beyond it, and more than four, the limits
+    follow the values.
     """
     first, last, median = spread.quantiles[0], spread.quantiles[4], spread.quantiles[2]
     value = f"CAST({value_of(landed, guess)} AS DOUBLE)"
     if spread.quantiles[1] == spread.quantiles[3]:
         others = landed.one(
-            f"SELECT quantile_cont(v, [0.01, 0.99]), count(v) FROM (SELECT {value} AS v FROM landed) WHERE v != {median!r}"
+            f"SELECT quantile_cont(v, [0.01, 0.99]), count(v) FROM (SELECT {value} AS v FROM "
+            f"landed) WHERE v != {median!r}"
         )
         if others[1]:
             first, last = min(others[0][0], median), max(others[0][1], median)
@@ -171,9 +173,11 @@ def time_facts(landed: LandedRows, guess: ColumnGuess) -> TimeFacts | None:
     """What the times of a column say; None where there are none."""
     value = value_of(landed, guess)
     oldest, newest, late, rising, distinct, clock = landed.one(
-        "SELECT min(t), max(t), quantile_disc(t, 0.8), avg(CASE WHEN p IS NULL THEN NULL WHEN t >= p THEN 1 ELSE 0 END), "
+        "SELECT min(t), max(t), quantile_disc(t, 0.8), avg(CASE WHEN p IS NULL THEN NULL WHEN t "
+        ">= p THEN 1 ELSE 0 END), "
         "count(DISTINCT t), coalesce(bool_or(t != date_trunc('day', t)), false) FROM "
-        f"(SELECT t, lag(t) OVER (ORDER BY {ROW}) AS p FROM (SELECT {value} AS t, {ROW} FROM landed) WHERE t IS NOT NULL)"
+        f"(SELECT t, lag(t) OVER (ORDER BY {ROW}) AS p FROM (SELECT {value} AS t, {ROW} FROM "
+        f"landed) WHERE t IS NOT NULL)"
     )
     if oldest is None:
         return None

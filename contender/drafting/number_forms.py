@@ -178,10 +178,13 @@ def _affixes(
     doubt = ""
     if units and all(text in _FACTORS for text in units) and len({text.casefold() for text in units}) == len(units):
         factors = {text: _FACTORS[text] for text in units}
-    elif len({text.casefold().rstrip(".") for text in units}) == 1 and len(numbers) >= _FEWEST:
+    elif (
         # One unit alone; of two, say kg and g, numbers would lose their meaning.
-        if all(re.fullmatch(r"[^\W\d_°µ/²³]{0,12}[°µ/²³\w. ]{0,12}", text) for text in units):
-            drop += list(units)
+        len({text.casefold().rstrip(".") for text in units}) == 1
+        and len(numbers) >= _FEWEST
+        and all(re.fullmatch(r"[^\W\d_°µ/²³]{0,12}[°µ/²³\w. ]{0,12}", text) for text in units)
+    ):
+        drop += list(units)
     total = sum(parts_weight for parts_weight in (counts[text] for text in parts))
     told = [f"'{text}'" for text in drop]
     if "%" in drop and behind["%"] < total:

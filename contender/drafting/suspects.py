@@ -72,7 +72,8 @@ def leaks_of(
     order = f"{value_of(landed, columns[time])} NULLS FIRST, {ROW}" if time else ROW
     if later is None:
         query = (
-            f"SELECT y, {', '.join(parts) or '0'} FROM landed JOIN (SELECT y, {ROW} AS place FROM {target.relation}) ON place = {ROW} "
+            f"SELECT y, {', '.join(parts) or '0'} FROM landed JOIN (SELECT y, {ROW} AS place "
+            f"FROM {target.relation}) ON place = {ROW} "
             f"WHERE {ROW} % {step} = 0 AND y IS NOT NULL ORDER BY {order}"
         )
         frame = landed.connection.execute(query).df()
@@ -82,7 +83,10 @@ def leaks_of(
             f"SELECT {files.cell(key)} AS k, any_value(y) AS y FROM landed JOIN "
             f"(SELECT y, {ROW} AS place FROM {target.relation}) ON place = {ROW} WHERE y IS NOT NULL GROUP BY 1"
         ).df()
-        query = f"SELECT {landed.cell(key)} AS k, {', '.join(parts) or '0'} FROM landed WHERE {ROW} % {step} = 0 ORDER BY {order}"
+        query = (
+            f"SELECT {landed.cell(key)} AS k, {', '.join(parts) or '0'} FROM landed WHERE {ROW} % "
+            f"{step} = 0 ORDER BY {order}"
+        )
         frame = landed.connection.execute(query).df().merge(known, on="k")
     if len(frame) < _FEWEST or not seen:
         return {}, f"{len(frame):,} rows are too few to tell whether a column knows the target"

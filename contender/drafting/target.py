@@ -77,7 +77,8 @@ def target_of(
     if assumed == "binary":
         if distinct != 2:
             raise UsageError(
-                f"The target '{text}' has {distinct:,} different values; needed two for kind binary: say a condition such "
+                f"The target '{text}' has {distinct:,} different values; needed two for kind "
+                f"binary: say a condition such "
                 f"as {quoted(text)} = {_literal(next(iter(counts)), guess)}, or another --kind."
             )
         if guess.type == "boolean" or (guess.numeric and {float(one) for one in counts} == {0.0, 1.0}):
@@ -90,14 +91,16 @@ def target_of(
     if assumed == "regression":
         if not guess.numeric:
             raise UsageError(
-                f"The target '{text}' holds texts such as '{next(iter(counts))}'; needed numbers for kind regression: say "
+                f"The target '{text}' holds texts such as '{next(iter(counts))}'; needed numbers "
+                f"for kind regression: say "
                 f"how they are written with --format, or another --kind."
             )
         return _number(text, columns, f"CAST({value_of(landed, guess)} AS DOUBLE)", landed, why, check), found
     if distinct > _MOST_CLASSES:
         first = next(iter(counts))
         raise UsageError(
-            f"The target '{text}' has {distinct:,} different {'values' if guess.numeric else 'texts'}; needed a number, at "
+            f"The target '{text}' has {distinct:,} different "
+            f"{'values' if guess.numeric else 'texts'}; needed a number, at "
             f"most {_MOST_CLASSES} classes or a condition such as {quoted(text)} = {_literal(first, guess)}."
         )
     if guess.type == "number":
@@ -200,7 +203,8 @@ def _of_expression(
         kind_found = landed.one(f"SELECT typeof(y) FROM {relation} LIMIT 1")[0]
         counts = dict(
             landed.ask(
-                f"SELECT CAST(y AS VARCHAR), count(*) AS n FROM {relation} WHERE y IS NOT NULL GROUP BY 1 ORDER BY n DESC, 1 LIMIT 100000"
+                f"SELECT CAST(y AS VARCHAR), count(*) AS n FROM {relation} WHERE y IS NOT NULL "
+                f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT 100000"
             )
         )
     except duckdb.Error as error:
@@ -266,7 +270,8 @@ def _number_of(text: str, columns: tuple[str, ...], relation: str, landed: Lande
 def _counts(value: str, landed: LandedRows) -> dict[str, int]:
     return dict(
         landed.ask(
-            f"SELECT y, count(*) AS n FROM (SELECT {value} AS y FROM landed) WHERE y IS NOT NULL GROUP BY 1 ORDER BY n DESC, y"
+            f"SELECT y, count(*) AS n FROM (SELECT {value} AS y FROM landed) WHERE y IS NOT NULL "
+            f"GROUP BY 1 ORDER BY n DESC, y"
         )
     )
 

@@ -1,4 +1,4 @@
-"""How times are written: Spark's date patterns as regular expressions, for Python and for DuckDB, and which of them fit."""
+"""How times are written: Spark's date patterns as expressions, for Python and for DuckDB, and which of them fit."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,8 @@ _TOKENS = {
 _TOKEN = re.compile(r"'(?P<quoted>[^']*)'|(?P<letters>([A-Za-z])\3*)|(?P<other>[^A-Za-z']+)")
 ISO = re.compile(
     r"(?P<year>\d{4})-(?P<month>\d\d)(-(?P<day>\d\d)"
-    r"([T ](?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)([.,](?P<part>\d{1,9}))?)?(?P<zone> ?(Z|[+-]\d\d(:?\d\d)?))?)?)?"
+    r"([T ](?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)([.,](?P<part>\d{1,9}))?)?(?P<zone> "
+    r"?(Z|[+-]\d\d(:?\d\d)?))?)?)?"
 )
 _WEEK = re.compile(r"(\d{4})-?[Ww](\d\d?)(?:-?([1-7]))?")
 _EPOCHS = {"epoch s": 1, "epoch ms": 1000, "epoch us": 1_000_000}

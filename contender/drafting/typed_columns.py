@@ -58,7 +58,10 @@ def _typed(text: str, column: Column, at: datetime | None) -> str:
             return text
         case "boolean":
             yes, no = ([one.strip(BLANKS).lower() for one in of] for of in (column.yes or YES, column.no or NO))
-            return f"CASE WHEN lower({text}) IN ({_list(yes)}) THEN true WHEN lower({text}) IN ({_list(no)}) THEN false END"
+            return (
+                f"CASE WHEN lower({text}) IN ({_list(yes)}) THEN true WHEN lower({text}) IN "
+                f"({_list(no)}) THEN false END"
+            )
         case "timestamp":
             return f"coalesce({', '.join(_time(text, form, at) for form in column.format or ('',))}, NULL)"
         case "integer":
@@ -189,11 +192,15 @@ def _directives(form: str) -> str:
 
 def _length(text: str, *, hours: bool) -> str:
     """Seconds of `h:mm:ss`, `2 days 3:04:05`, and of two parts hours and minutes, or minutes and seconds."""
-    three = rf"regexp_extract({text}, '^([+-]?)(?:(\d+)\s*d(?:ays?)?,?\s+)?(\d+):([0-5]?\d):([0-5]?\d(?:[.,]\d+)?)$', ['s','d','h','m','c'])"
+    three = (
+        rf"regexp_extract({text}, "
+        rf"'^([+-]?)(?:(\d+)\s*d(?:ays?)?,?\s+)?(\d+):([0-5]?\d):([0-5]?\d(?:[.,]\d+)?)$', ['s','d','h','m','c'])"
+    )
     two = rf"regexp_extract({text}, '^([+-]?)(\d+):([0-5]?\d)$', ['s','h','m'])"
     sign = "(CASE WHEN {0}.s = '-' THEN -1 ELSE 1 END)"
     long = (
-        f"{sign.format(three)} * (coalesce(TRY_CAST({three}.d AS DOUBLE), 0) * 86400 + TRY_CAST({three}.h AS DOUBLE) * 3600"
+        f"{sign.format(three)} * (coalesce(TRY_CAST({three}.d AS DOUBLE), 0) * 86400 + "
+        f"TRY_CAST({three}.h AS DOUBLE) * 3600"
         f" + TRY_CAST({three}.m AS DOUBLE) * 60 + TRY_CAST(replace({three}.c, ',', '.') AS DOUBLE))"
     )
     first, second = (3600, 60) if hours else (60, 1)

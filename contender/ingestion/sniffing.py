@@ -134,7 +134,8 @@ def header_of(rows: list[list[str]]) -> tuple[int, int]:
     for row in rows[: min(_MOST_ABOVE, len(rows) - 1)]:
         filled = sum(bool(field.strip()) for field in row)
         numbered = len(row) == 2 and not row[0].strip()
-        grouped = filled < usual <= sum(bool(field.strip()) for field in rows[above + 1])
+        # Names of groups leave most cells blank; one nameless column does not make them.
+        grouped = filled * 4 <= usual * 3 and usual <= sum(bool(field.strip()) for field in rows[above + 1])
         if (
             filled * 2 >= usual
             and (filled >= 2 or numbered)

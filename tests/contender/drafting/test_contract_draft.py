@@ -1,6 +1,6 @@
 import json
 import random
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -101,7 +101,9 @@ def test_a_draft_is_a_contract_that_can_be_read(tmp_path, name):
         pytest.param("size", "multiclass", "log_loss", ["size"], id="classes"),
         pytest.param("days / items", "regression", "rmse", ["days", "items"], id="an expression over two"),
         pytest.param("\"days\" > 3 and size = 'M'", "binary", "roc_auc", ["days", "size"], id="quoted name and text"),
-        pytest.param("ln(1 + days) > greatest(items, 2)", "binary", "average_precision", ["days", "items"], id="functions"),
+        pytest.param(
+            "ln(1 + days) > greatest(items, 2)", "binary", "average_precision", ["days", "items"], id="functions"
+        ),
         pytest.param("express", "binary", "roc_auc", ["express"], id="true and false"),
     ],
 )
@@ -320,12 +322,16 @@ def column_of(values: list[str | None], **hints):
         pytest.param(["22,026.47", "5.714", "1,644"], "number", {"thousands": ","}, id="American"),
         pytest.param(["1 234,5", "17,25", "3 000"], "number", {"decimal": ",", "thousands": " "}, id="French"),
         pytest.param(["1'234.50", "17.25", "912"], "number", {"thousands": "'"}, id="Swiss"),
-        pytest.param(["837", "12", "511", "1.644", "2.001", "3.020"], "integer", {"thousands": "."}, id="all above 999"),
+        pytest.param(
+            ["837", "12", "511", "1.644", "2.001", "3.020"], "integer", {"thousands": "."}, id="all above 999"
+        ),
         pytest.param(["36%", "4%", "91%"], "integer", {"drop": ["%"]}, id="percent"),
         pytest.param(["€ 6.782,55", "€ 12,00", "€ 1.000,10"], "number", {"thousands": ".", "drop": ["€"]}, id="euro"),
         pytest.param([f"{n} kg" for n in range(4, 40)], "integer", {"drop": ["kg"]}, id="one unit"),
         pytest.param(["19M", "201k", "8.7M"], "number", {"factors": {"M": 1e6, "k": 1e3}}, id="factors"),
-        pytest.param([f"{n} kg" for n in range(9)] + [f"{n} g" for n in range(9)], "text", {}, id="two units stay text"),
+        pytest.param(
+            [f"{n} kg" for n in range(9)] + [f"{n} g" for n in range(9)], "text", {}, id="two units stay text"
+        ),
         pytest.param(["1.5", "2,5", "3.25", "4,75"] * 9, "category", {}, id="two decimal signs stay text"),
         pytest.param(["ja", "Nein", "JA"], "boolean", {}, id="German yes"),
         pytest.param(["Yes", "no ", "Y", "TRUE", "f"], "boolean", {}, id="yes in many spellings"),
@@ -367,7 +373,9 @@ def test_a_row_of_totals_does_not_stretch_a_range_and_is_told(tmp_path):
 
 
 def test_a_target_is_a_header_s_cell_before_it_is_an_expression(tmp_path):
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"C6H6(GT)": n % 41 / 2, "T": n % 7}) + "\n" for n in range(500)))
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps({"C6H6(GT)": n % 41 / 2, "T": n % 7}) + "\n" for n in range(500))
+    )
     name = describe(tmp_path / "a.jsonl").header[0]
     contract = parsed(draft([tmp_path / "a.jsonl"], name="a", target=name, folder=tmp_path), tmp_path)
     assert (contract.outcome.target, contract.kind) == (name, "regression")
@@ -380,14 +388,20 @@ def test_a_text_compared_with_a_boolean_column_keeps_it_a_text(tmp_path):
 
 
 def test_a_birth_date_is_no_time_and_two_columns_make_one(tmp_path):
-    start = datetime(2024, 3, 10, 6)
+    start = datetime(2024, 3, 10, 6, tzinfo=UTC)
     rows = [
-        {"Date": f"{t:%d/%m/%Y}", "Clock": f"{t:%H.%M.%S}", "birth_date": f"{1950 + n % 50}-02-03", "v": n % 17, "y": n % 2}
+        {
+            "Date": f"{t:%d/%m/%Y}",
+            "Clock": f"{t:%H.%M.%S}",
+            "birth_date": f"{1950 + n % 50}-02-03",
+            "v": n % 17,
+            "y": n % 2,
+        }
         for n, t in enumerate(start + timedelta(hours=n) for n in range(900))
     ]
     contract = parsed(draft([landed(tmp_path, rows)], name="air", target="y", folder=tmp_path), tmp_path)
     made = contract.records.columns[contract.records.time]
-    assert (made.expression, made.format) == ("\"Date\" || ' ' || Clock", ("dd/MM/yyyy HH.mm.ss",))
+    assert (made.expression, made.format) == ("Date || ' ' || Clock", ("dd/MM/yyyy HH.mm.ss",))
     del rows[0]["Date"]
     only = [{"birth_date": row["birth_date"], "v": row["v"], "y": row["y"]} for row in rows]
     contract = parsed(draft([landed(tmp_path, only, "b.csv")], name="air2", target="y", folder=tmp_path), tmp_path)
