@@ -214,7 +214,7 @@ def test_the_first_run_crowns_a_champion_and_scores_every_record(place, crowned)
     landed = rows_in(*(place.folder / "landing" / "payments").glob("payments-*.csv"))
     assert landed >= batch["records"] > 0.95 * landed
     assert crowned["quarantined"] == batch["quarantined"] == sum(batch["reasons"].values()) > 0
-    assert batch["received"] == batch["accepted"] + batch["quarantined"]
+    assert batch["received"] == batch["accepted"] + batch["quarantined"] + batch["repeated"]
     assert batch["accepted"] == crowned["records"] + crowned["outcomes"]
     assert crowned["overhead_seconds"] < crowned["seconds"]
     assert Path(batch["report"]).is_file()
