@@ -156,7 +156,7 @@ def test_a_drafted_contract_of_bikes_goes_through_without_the_leak_and_without_a
     drafted = place.folder / "drafted"
     done = place.contender("init", *records, "--name", "bikes", "--target", "cnt", use_cases=drafted)
     assert done.returncode == 0, done.stderr
-    assert "casual + registered equals the target cnt" in done.stdout
+    assert "'casual' and 'registered' together reproduce the target" in done.stdout
     document = document_of(place.contender("run", "bikes", "--json", use_cases=drafted))
     assert document["champion"]["version"] == 1
     assert_every_record_is_scored_once(place, "bikes", document)

@@ -237,7 +237,7 @@ def test_delong_is_only_told_where_rows_are_clustered():
         pytest.param({"y": np.zeros(0, int)}, TooFewOutcomes, "0 records with outcomes", id="no rows"),
         pytest.param({"y": _y(19)}, TooFewOutcomes, "19 .* 20 are needed", id="too few rows"),
         pytest.param({"y": (np.arange(90) < 4).astype(int)}, TooFewOutcomes, "4 .* 5 are needed", id="a rare class"),
-        pytest.param({"y": np.zeros(400, int)}, TooFewOutcomes, "rarer class", id="one class"),
+        pytest.param({"y": np.zeros(400, int)}, TooFewOutcomes, "All 400 outcomes .* one class", id="one class"),
         pytest.param({"challenger": np.full(ROWS, np.nan)}, ModelError, "3,000 scores of the challenger", id="NaN"),
         pytest.param({"champion": np.full(ROWS - 1, 0.5)}, ModelError, "2,999 scores for 3,000", id="lengths"),
         pytest.param({"clusters": np.arange(ROWS) % 5}, TooFewOutcomes, "5 entities", id="too few entities"),
