@@ -49,15 +49,15 @@ def init(
     overwrite: bool,
     json_: bool,
 ) -> None:
-    """Write a contract from your own files, from all of their rows: CSV, JSON lines or Parquet.
+    """Write a contract from all rows of your files: CSV, JSON or Parquet.
 
     \b
     Example: contender init landing/sales/*.csv --name sales --target churned
              contender init flights-*.csv.gz --name flights \\
                --outcomes outcomes-2013-01.csv.gz --target "arr_delay > 15" \\
                --lookup planes=planes.csv.gz:tailnum
-             contender init air.csv --name air --target "CO(GT)" --time "Date Time" \\
-               --decimal , --format "Date=dd/MM/yyyy"
+             contender init air.csv --name air --target "CO(GT)" \\
+               --time "Date Time" --decimal , --format "Date=dd/MM/yyyy"
     """
     from contender.drafting import contract_draft
 

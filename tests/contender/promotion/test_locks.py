@@ -40,7 +40,7 @@ while True:
         if hangs:
             print("planned", batch.batch, flush=True)
             time.sleep(600)
-        batches.close(settings, contract, batch, "done", {}, {})
+        batches.close(settings, contract, batch, "done", {})
 """
 
 
