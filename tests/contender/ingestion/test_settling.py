@@ -107,7 +107,7 @@ def test_what_was_planned_and_cut_off_is_unseen_until_it_is_done(make_home):
     home.land("orders-1.csv", "a")
     batch = home.plan()
     assert batches.unseen(home.settings, home.contract, home.landing) == batch.files
-    batches.close(home.settings, home.contract, batch, "done", {}, {})
+    batches.close(home.settings, home.contract, batch, "done", {})
     assert batches.unseen(home.settings, home.contract, home.landing) == ()
     home.land("orders-2.csv", "a")
     assert batches.unseen(home.settings, home.contract, home.landing) == (), "the same content under another name"

@@ -33,7 +33,7 @@ known_after = "1 day"
 columns = { paid = { type = "number" } }
 [judging]
 metric = "mae"
-newest = "7 days"
+newest = "20 %"
 min_gain = 0.01
 [scoring]
 warning = 0.1
@@ -120,7 +120,7 @@ def test_what_is_in_the_lake_is_not_announced_and_not_looked_up_for_ever(place):
     land(place, "orders-1.csv")
     contract = Contract.of("orders", settings.use_cases)
     batch = batches.plan(settings, contract, folder, datetime(2026, 1, 1, tzinfo=UTC))
-    batches.close(settings, contract, batch, "done", {}, {})
+    batches.close(settings, contract, batch, "done", {})
     arrivals = arrivals_of(place)
     run(arrivals, 0, 5 * SWEEP_SECONDS)
     assert post.taken == []
@@ -182,7 +182,7 @@ def test_another_contract_has_everything_looked_at_again(place, change, taken):
     land(place, "orders-1.csv")
     contract = Contract.of("orders", settings.use_cases)
     batch = batches.plan(settings, contract, folder, datetime(2026, 1, 1, tzinfo=UTC))
-    batches.close(settings, contract, batch, "refused", {}, {batch.files[0].digest: "why"})
+    batches.close(settings, contract, batch, "refused", {batch.files[0].digest: batches.FileResult(refusal="why")})
     arrivals = arrivals_of(place)
     run(arrivals, 0, 2 * SWEEP_SECONDS)
     assert (post.taken, len(searches)) == ([], 1)
