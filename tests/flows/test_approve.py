@@ -625,9 +625,11 @@ def test_a_winner_that_nobody_has_approved_scores_nothing(make_home, at_home, pr
         assert (asked["last_verdict"], asked["champion"], asked["predictions"]) == ("PROMOTE", None, 0)
         assert asked["approval"]["version"] == 1
         assert asked["approval"]["sentence"].startswith("Version 1 of orders waits for approval until ")
-        logged = lambda: [
-            one["message"] for one in prefect.ask("/logs/filter", {"limit": 200, "sort": "TIMESTAMP_DESC"})
-        ]  # noqa: E731
+
+        def logged() -> list[str]:
+            newest = prefect.ask("/logs/filter", {"limit": 200, "sort": "TIMESTAMP_DESC"})
+            return [one["message"] for one in newest]
+
         eventually(lambda: [line for line in logged() if "so the command above decides" in line], "nobody shows it")
 
         assert run("approve", "orders", "--reason", "looked at it", "--by", "ada").code == 0

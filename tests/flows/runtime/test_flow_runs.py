@@ -285,7 +285,8 @@ def test_long_scoring_shows_how_far_it_is(server, warm):
     (shown,) = server.ask("/artifacts/filter", {"artifacts": {"key": {"any_": ["payments-scoring"]}}})
 
     def told() -> list[str]:
-        lines = [one["message"] for one in server.ask("/logs/filter", {"limit": 200})]
+        newest = server.ask("/logs/filter", {"limit": 200, "sort": "TIMESTAMP_DESC"})
+        lines = [one["message"] for one in reversed(newest)]
         return [line for line in lines if line.startswith("scoring with version 1: ")]
 
     shares = [int(line.split(": ")[1].split("%")[0]) for line in eventually(told, "the lines are kept")]
