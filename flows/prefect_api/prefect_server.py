@@ -150,17 +150,16 @@ def _start(settings: Settings) -> subprocess.Popen[bytes]:
     """Start a server on a free port of this machine; its runs stay in the home, for the next server to show."""
     home = settings.home / "prefect"
     home.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     os.environ["PREFECT_HOME"] = str(home)
-    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-c", _SERVE, str(port)]
-    with (home / "server.log").open("wb") as log:
+    with socket.socket() as door, (home / "server.log").open("wb") as log:
+        # Handed on while it is held: a port that was only looked up may be another's by the time the server is loaded.
+        door.bind(("127.0.0.1", 0))
+        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{door.getsockname()[1]}/api"
         # Its own session: Ctrl-C is for the command, which then ends the server in good order.
         server = subprocess.Popen(
-            command,
+            [sys.executable, "-c", _SERVE, str(door.fileno())],
             env={**os.environ, **_TEMPORARY},
+            pass_fds=[door.fileno()],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -181,7 +180,7 @@ def stop_all() -> None:
 
 
 _SERVE = """
-import os, signal, sys, threading, uvicorn
+import os, signal, socket, sys, threading, uvicorn
 
 def end_with_the_command():
     os.read(0, 1)  # returns when the command has ended, also when it was killed
@@ -189,7 +188,8 @@ def end_with_the_command():
 
 threading.Thread(target=end_with_the_command, daemon=True).start()
 create = "prefect.server.api.server:create_app"
-uvicorn.run(create, factory=True, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
+server = uvicorn.Server(uvicorn.Config(create, factory=True, log_level="error"))
+server.run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
 """
 """A server that nobody stops any more would run, and hold its memory, for ever."""
 
