@@ -16,7 +16,7 @@ from pyspark.sql.window import WindowSpec
 
 from contender.contracts.contract import Contract
 from contender.contracts.sections import History
-from contender.ingestion.file_order import natural_of
+from contender.ingestion.file_order import with_natural
 from contender.ingestion.row_checks import complete
 from contender.values import BATCH, FILE, KEY, KNOWN_AT, RECEIVED, ROW, TARGET, TIME
 
@@ -43,13 +43,13 @@ def known_outcomes(records: DataFrame, outcomes: DataFrame, contract: Contract) 
     outcomes = complete(outcomes, contract.stored(contract.outcome.columns))
     outcome_columns = [F.col(f"`{name}`") for name in contract.stored(contract.outcome.columns)]
     # A struct compares by its fields in order.
-    arrival = (F.col(RECEIVED), F.col(BATCH), natural_of(FILE), F.col(FILE), F.col(ROW))
-    placed = outcomes.select(
+    arrival = (RECEIVED, BATCH, "_name", FILE, ROW)
+    placed = with_natural(outcomes, FILE, "_name").select(
         KEY,
         TARGET,
         F.col(RECEIVED).alias("_outcome_received"),
         F.struct(*outcome_columns).alias("outcome"),
-        F.struct(*[part.alias(f"_{place}") for place, part in enumerate(arrival)]).alias("_arrival"),
+        F.struct(*[F.col(part).alias(f"_{place}") for place, part in enumerate(arrival)]).alias("_arrival"),
     )
     ours = F.struct("_arrival", TARGET, "_outcome_received", "outcome")
     of_outcome = (TARGET, "_outcome_received", "outcome")

@@ -35,12 +35,12 @@ def read(
     """The cell's text, null where it is missing, and its value, null as well where the text cannot be read.
 
     Args:
+        cell: as `trimmed` gives it.
         missing: spellings of a missing value in all columns.
         at: when the file arrived; two digits stand for no later year.
     """
-    text = trimmed(cell)
     spelt = {*missing, *column.missing}
-    text = F.when(~text.isin(*{trim for spelling in spelt if (trim := spelling.strip(BLANKS))}, ""), text)
+    text = F.when(~cell.isin(*{trim for spelling in spelt if (trim := spelling.strip(BLANKS))}, ""), cell)
     value = _typed(text, column, at)
     if column.type in ("number", "integer"):
         # By value, too: a tool that writes whole numbers as `-200.0` does not bring them to life.
@@ -155,8 +155,10 @@ _MONTH = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 def _iso(text: SparkColumn) -> SparkColumn:
     # Of a time without a date Spark would make one of today, of six digits a year.
     text = F.when(text.rlike(r"^\d{4}(-\d{1,2}(-\d{1,2}([ T].*)?)?)?$"), text)
-    text = F.regexp_replace(text, r"(:\d\d),(\d+)", "$1.$2")
-    return F.try_to_timestamp(F.regexp_replace(text, r"(:\d\d[\d:.]*)\s?([+-]\d\d)(\d\d)$", "$1$2:$3"))
+    # Only where there is something to mend: of millions of times hardly one has a comma or a zone.
+    text = F.when(text.contains(","), F.regexp_replace(text, r"(:\d\d),(\d+)", "$1.$2")).otherwise(text)
+    mended = F.regexp_replace(text, r"(:\d\d[\d:.]*)\s?([+-]\d\d)(\d\d)$", "$1$2:$3")
+    return F.try_to_timestamp(F.when(F.substring(text, -5, 1).isin("+", "-"), mended).otherwise(text))
 
 
 def _epoch(text: SparkColumn, microseconds: int) -> SparkColumn:

@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column
+    from pyspark.sql import DataFrame
 
 _DIGITS = 40
 """Numbers in a name are compared by so many digits."""
@@ -15,9 +15,11 @@ def natural(name: str) -> str:
     return re.sub(r"[0-9]+", lambda number: number[0].zfill(_DIGITS)[-_DIGITS:], name)
 
 
-def natural_of(names: str) -> "Column":
-    """The same of a column of names, in Spark."""
+def with_natural(rows: "DataFrame", names: str, to: str) -> "DataFrame":
+    """The same of a column of names, in Spark, as a column `to`: made once for each name, not for each row."""
     from pyspark.sql import functions as F
 
     padded = F.regexp_replace(F.col(names), "([0-9]+)", f"{'0' * _DIGITS}$1")
-    return F.regexp_replace(padded, f"[0-9]*([0-9]{{{_DIGITS}}})", "$1")
+    natural = F.regexp_replace(padded, f"[0-9]*([0-9]{{{_DIGITS}}})", "$1")
+    each = rows.select(names).distinct().select(names, natural.alias(to))
+    return rows.join(F.broadcast(each), on=names, how="left")

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from contender.contracts.sections import Column
-from contender.ingestion.file_order import natural_of
+from contender.ingestion.file_order import with_natural
 from contender.ingestion.row_checks import complete
 from contender.values import BATCH, FILE, KEY, RECEIVED, ROW
 
@@ -40,11 +40,13 @@ def mark_old_outcomes(
         among: the rows that have a valid outcome.
     """
     content = F.xxhash64(*[F.col(f"`{name}`") for name in columns])
-    arrival = [F.col(BATCH), natural_of(FILE), F.col(FILE), F.col(ROW)]
-    earlier = Window.partitionBy(KEY, among).orderBy(*arrival[1:])
-    marked = rows.withColumn("_content", content).withColumn("_valid", among)
+    # As columns: what rows are sorted by is computed anew for each comparison.
+    marked = with_natural(rows, FILE, "_name").withColumns({"_content": content, "_valid": among})
+    order = ("_name", FILE, ROW)
+    earlier = Window.partitionBy(KEY, "_valid").orderBy(*order)
     if known is not None:
-        found = complete(known, columns).select(KEY, F.struct(RECEIVED, *arrival, content.alias("_c")).alias("_place"))
+        arrival = F.struct(RECEIVED, BATCH, "_name", FILE, ROW, content.alias("_c"))
+        found = with_natural(complete(known, columns), FILE, "_name").select(KEY, arrival.alias("_place"))
         answers = found.groupBy(KEY).agg(
             F.max("_place").getField("_c").alias("_last"), F.collect_set(F.col("_place").getField("_c")).alias("_all")
         )
@@ -54,10 +56,10 @@ def mark_old_outcomes(
             "_all", F.lit(None).cast("array<bigint>")
         )
     if dated:
-        first = Window.partitionBy(KEY, among, "_content").orderBy(*arrival[1:])
+        first = Window.partitionBy(KEY, "_valid", "_content").orderBy(*order)
         again = (F.row_number().over(first) > 1) | F.coalesce(F.array_contains("_all", F.col("_content")), F.lit(False))
     else:
         before = F.coalesce(F.lag("_content").over(earlier), F.col("_last"))
         again = F.coalesce(before == F.col("_content"), F.lit(False))
     again = F.col("_valid") & F.col(KEY).isNotNull() & again
-    return marked.withColumn("_old_outcome", again).drop("_content", "_valid", "_last", "_all")
+    return marked.withColumn("_old_outcome", again).drop("_content", "_valid", "_name", "_last", "_all")

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from contender import column_names
 from contender.contracts.sections import Column, Columns, ColumnType
 from contender.ingestion import cells
-from contender.ingestion.file_order import natural_of
+from contender.ingestion.file_order import with_natural
 from contender.values import FILE, KEY, ROW, TIME
 
 _NEEDED: dict[ColumnType, str] = {
@@ -131,13 +131,20 @@ def conform(
         made: the expressions, over the staged cells, of columns that no file has.
     """
     landed = {name: F.expr(made[name]) if made and name in made else F.col(_quoted(name)) for name in columns}
-    read = {name: cells.read(landed[name], column, missing, at) for name, column in columns.items()}
-    raw, values = ({name: pair[place] for name, pair in read.items()} for place in (0, 1))
-    unreadable = unreadable_of(checks)
-    typed = staged.select(
+    # Trimmed in a step of its own: each way to read a cell looks at it, and Spark would trim it anew for each.
+    trimmed = staged.select(
         FILE,
         ROW,
         F.struct(*[cell.alias(name) for name, cell in landed.items()]).alias("_raw"),
+        *[cells.trimmed(cell).alias(name) for name, cell in landed.items()],
+    )
+    read = {name: cells.read(F.col(_quoted(name)), column, missing, at) for name, column in columns.items()}
+    raw, values = ({name: pair[place] for name, pair in read.items()} for place in (0, 1))
+    unreadable = unreadable_of(checks)
+    typed = trimmed.select(
+        FILE,
+        ROW,
+        "_raw",
         *[value.alias(name) for name, value in values.items()],
         *[
             F.when(raw[name].isNotNull() & values[name].isNull(), raw[name]).alias(to)
@@ -157,8 +164,9 @@ def mark_repeated(rows: DataFrame, known: DataFrame | None, columns: Mapping[str
     """
     same, other = key_checks(key)
     content = F.xxhash64(*[F.col(_quoted(name)) for name in columns])
-    marked = rows.withColumn("_content", content)
-    earlier = Window.partitionBy(KEY).orderBy(F.size("_reasons") > 0, TIME, natural_of(FILE), FILE, ROW)
+    # As columns: what rows are sorted by is computed anew for each comparison.
+    marked = with_natural(rows, FILE, "_name").withColumns({"_content": content, "_bad": F.size("_reasons") > 0})
+    earlier = Window.partitionBy(KEY).orderBy("_bad", TIME, "_name", FILE, ROW)
     marked = marked.withColumn("_first", F.first("_content").over(earlier)).withColumn(
         "_place", F.row_number().over(earlier)
     )
@@ -175,7 +183,7 @@ def mark_repeated(rows: DataFrame, known: DataFrame | None, columns: Mapping[str
     return (
         marked.withColumn("_reasons", F.array_compact(F.array_append("_reasons", repeated)))
         .withColumns(flags)
-        .drop("_content", "_first", "_place", "_before", "_known")
+        .drop("_content", "_name", "_bad", "_first", "_place", "_before", "_known")
     )
 
 

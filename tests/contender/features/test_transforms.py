@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from contender.features import transforms
-from contender.ingestion.file_order import natural, natural_of
+from contender.ingestion.file_order import natural, with_natural
 
 pytestmark = pytest.mark.slow
 
@@ -301,9 +301,9 @@ def test_where_a_column_tells_the_outcome_known_last_counts(spark, make_home, ou
     "name", ["returns-10.csv", "v007-2.csv", "ä 9 (final) 10.csv", "", "1", "no number", "٣-3.csv"]
 )
 def test_spark_orders_names_as_python_does(spark, name):
-    (row,) = spark.createDataFrame([(name,)], "_file string").select(natural_of("_file")).collect()
+    (row,) = with_natural(spark.createDataFrame([(name,)], "_file string"), "_file", "order").collect()
 
-    assert row[0] == natural(name)
+    assert row["order"] == natural(name)
 
 
 def test_names_are_ordered_as_people_count():

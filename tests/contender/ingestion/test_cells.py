@@ -138,7 +138,7 @@ def found(spark):
     frame = spark.createDataFrame(rows, "place int, text string")
     columns = []
     for place, (column, _) in enumerate(CASES.values()):
-        text, value = cells.read(F.col("text"), column, ["", "NA"], AT)
+        text, value = cells.read(cells.trimmed(F.col("text")), column, ["", "NA"], AT)
         told = F.when(text.isNull(), F.lit(GONE)).otherwise(value.cast("string"))
         exact = F.when(text.isNotNull(), F.unix_micros(value) if column.type == "timestamp" else value)
         columns += [F.when(F.col("place") == place, told).alias(f"told{place}"), exact.alias(f"exact{place}")]

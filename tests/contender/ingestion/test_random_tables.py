@@ -205,7 +205,7 @@ def differing(spark, found) -> list[Any]:
     texts, values = [], []
     for number, of in enumerate(order):
         column = FORMS[of].column
-        text, value = cells.read(F.col("cell"), column, ["", GAP], AT)
+        text, value = cells.read(cells.trimmed(F.col("cell")), column, ["", GAP], AT)
         value = F.unix_micros(value) if column.type == "timestamp" else value
         texts.append(F.when(F.col("form") == number, text))
         values.append(F.when(F.col("form") == number, value.cast("string")))
