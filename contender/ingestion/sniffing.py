@@ -126,8 +126,8 @@ def fits(row: list[str], width: int) -> bool:
 def header_of(rows: list[list[str]]) -> tuple[int, int]:
     """How many of the first rows stand above the header, and how many below it are no data but units, say.
 
-    Above it are rows of which less than half is filled; below it those without a number in any of the columns (at
-    least two of them) that hold numbers everywhere else.
+    Above it are rows of which less than half is filled; below it those with texts in at least two of the columns that
+    hold numbers elsewhere, a number in none of them, and neither key nor date.
     """
     usual = median(len([field for field in row if field.strip()]) for row in rows[1:]) if len(rows) > 1 else 0
     above = 0
@@ -157,22 +157,19 @@ _MISSING = frozenset(["", "-", "--", "?", ".", "na", "n/a", "nan", "none", "null
 
 
 def _is_of_the_header(row: list[str], others: list[list[str]]) -> bool:
-    numeric = [
-        place
-        for place in range(len(row))
-        if all(
-            _NUMBER.fullmatch(other[place]) or other[place].strip().lower() in _MISSING
-            for other in others
-            if len(other) > place
-        )
-        and any(_NUMBER.fullmatch(other[place]) for other in others if len(other) > place)
-    ]
-    texts = [row[place].strip() for place in numeric]
-    return (
-        len(numeric) >= 2
-        and not any(re.search(r"\d{2}|^\d", text) for text in texts)
-        and any(text.lower() not in _MISSING for text in texts)
-    )
+    """Only where it is plain: a row of data that is taken for units would be lost."""
+    units = 0
+    for place, field in enumerate(map(str.strip, row)):
+        cells = [other[place].strip() for other in others if len(other) > place]
+        numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in cells)
+        if 2 * numbers > len(cells) and numbers == sum(cell.lower() not in _MISSING for cell in cells):
+            if re.search(r"\d{2}|^\d", field):
+                return False
+            units += field.lower() not in _MISSING
+        elif cells and all(re.search(r"\d\d|\d$", text) for text in (field, *cells)):
+            # A key or a date, as in the rows below.
+            return False
+    return units >= 2
 
 
 def quotechar_of(text: str) -> str:

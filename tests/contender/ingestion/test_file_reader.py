@@ -302,6 +302,7 @@ def test_doubled_and_nameless_columns_get_names(tmp_path, header, names):
         pytest.param("id;x;y\n1;2;3;\n4;5;6;\n", id="delimiters at the end of rows alone"),
         pytest.param("\ufeffid;x;y\r\n1;2;3\r\n \r\n4;5;6", id="a byte order mark, and no last line end"),
         pytest.param("id;x;y\n;kg;cm\n1;2;3\n4;5;6\n" + "7;8;9\n" * 6, id="units below the header"),
+        pytest.param("id;x;y\nno.;kg;cm\n1;2;3\n4;5;6\n" + "7;8;9\n" * 6, id="units in all columns"),
         pytest.param("group A;;group B\nid;x;y\n1;2;3\n4;5;6\n", id="groups above the header"),
         pytest.param("# made by a machine\nid\tx\ty\n1\t2\t3\n4\t5\t6\n", id="a comment"),
     ],
@@ -320,6 +321,10 @@ def test_the_header_is_found_among_what_people_write_around_a_table(tmp_path, co
         pytest.param("id,x,y\nz,a,b\n1,c,d\n2,e,f\n" + "3,g,h\n" * 9, id="texts"),
         pytest.param("a,b\n1,2\n", id="one row"),
         pytest.param("name,note\nx,\ny,\nz,\n", id="a column without a value"),
+        pytest.param("id,x,y\nr1,none yet,\n" + "r2,5,6\n" * 9, id="a text in one column of numbers"),
+        pytest.param("id,x,y\nr1,late,late\n" + "r2,5,6\n" * 9, id="texts beside a key"),
+        pytest.param("at,x,y\n2024-03-01,off,off\n" + "2024-03-02,5,6\n" * 9, id="texts beside a date"),
+        pytest.param("id,x,y\na,left,right\n" + "b,,\n" * 8 + "c,7,7\n", id="hardly a number"),
     ],
 )
 def test_no_row_of_data_is_taken_for_a_header(tmp_path, content):
