@@ -72,6 +72,9 @@ def installed(checkout):
     return checkout
 
 
+PREPARED = ["-m contender.lake.java_setup", "-m flows.prefect_api.database_template"]
+
+
 def asked(checkout: Path) -> list[str]:
     lines = (checkout / "asked").read_text().splitlines()
     (checkout / "asked").unlink()
@@ -82,20 +85,20 @@ def test_a_second_call_installs_nothing_and_says_nothing(installed):
     first = set_up(installed)
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.startswith("Installing ")
-    assert asked(installed) == ["uv sync --locked --quiet --compile-bytecode --no-dev", "-m contender.lake.java_setup"]
+    assert asked(installed) == ["uv sync --locked --quiet --compile-bytecode --no-dev", *PREPARED]
 
     second = set_up(installed)
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
-    assert asked(installed) == ["-m contender.lake.java_setup"]
+    assert asked(installed) == PREPARED
 
 
 def test_the_checks_need_more_than_a_run_and_a_run_does_not_take_it_away(installed):
     set_up(installed)
     asked(installed)
     set_up(installed, "--dev")
-    assert asked(installed) == ["uv sync --locked --quiet --compile-bytecode", "-m contender.lake.java_setup"]
+    assert asked(installed) == ["uv sync --locked --quiet --compile-bytecode", *PREPARED]
     set_up(installed)
-    assert asked(installed) == ["-m contender.lake.java_setup"]
+    assert asked(installed) == PREPARED
 
 
 def test_another_lock_is_installed(installed):
@@ -104,4 +107,4 @@ def test_another_lock_is_installed(installed):
     with (installed / "uv.lock").open("a") as lock:
         lock.write(os.linesep)
     assert "up to date" in set_up(installed).stdout
-    assert asked(installed) == ["uv sync --locked --quiet --compile-bytecode --no-dev", "-m contender.lake.java_setup"]
+    assert asked(installed) == ["uv sync --locked --quiet --compile-bytecode --no-dev", *PREPARED]

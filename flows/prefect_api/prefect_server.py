@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 from contender.errors import Unavailable
 from contender.redact import without_login
 from contender.settings import Settings
-from flows.prefect_api import discovery
+from flows.prefect_api import database_template, discovery
 from flows.prefect_api.client import BUSY, ask, fetch
 from flows.prefect_api.logins import login_of
 
@@ -151,6 +151,7 @@ def _start(settings: Settings) -> subprocess.Popen[bytes]:
     home = settings.home / "prefect"
     home.mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(home)
+    database_template.begin(home, os.environ)
     with socket.socket() as door, (home / "server.log").open("wb") as log:
         # Handed on while it is held: a port that was only looked up may be another's by the time the server is loaded.
         door.bind(("127.0.0.1", 0))

@@ -60,13 +60,16 @@ def engines(settings: Settings, contract: Contract, folder: Path | None = None) 
     later = () if size.records else ("contender.training.trainer",)
     threading.Thread(target=_warm_up, args=(settings, size, later, failures, ready), daemon=True).start()
     try:
-        import prefect  # noqa: F401 - its settings were made by `connect`
+        # Here, as its settings were made by `connect`.
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
         prefect_server.wait_until_ready(server)
         ready.wait()
         if failures:
             raise failures[0]
-        with shared_spark.answering():
+        # Nobody looks for signs of life on a server of our own, and each flow would wait a second for the last of them.
+        heartbeat = {} if server is None else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+        with temporary_settings(heartbeat), shared_spark.answering():
             yield Started(time.perf_counter() - began)
     finally:
         prefect_server.stop(server)

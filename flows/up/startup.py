@@ -18,7 +18,7 @@ from contender.contracts.contract import Contract
 from contender.errors import Unavailable
 from contender.redact import without_login
 from contender.settings import Settings
-from flows.prefect_api import discovery, prefect_server
+from flows.prefect_api import database_template, discovery, prefect_server
 from flows.prefect_api.discovery import Running
 from flows.prefect_api.logins import MLFLOW_SHORTEST, login_of
 from flows.runtime.output import print_json
@@ -65,7 +65,10 @@ def _run(settings: Settings, contracts: Sequence[Contract], teller: display.Tell
     running = replace(running, prefect_api=server or running.prefect_api)
     discovery.record(settings, running)
     family = services.children(settings, names, id_.partition(".")[2], server)
-    supervisor = start_supervisor(settings, family, services.environment(settings, id_, server))
+    environment = services.environment(settings, id_, server)
+    if server is None:
+        database_template.begin(Path(environment["PREFECT_HOME"]), environment)
+    supervisor = start_supervisor(settings, family, environment)
     try:
         _start(settings, supervisor, family, teller)
         running = replace(running, ready=True)

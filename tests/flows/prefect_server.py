@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from flows.prefect_api import prefect_server
+from flows.prefect_api import database_template, prefect_server
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +61,7 @@ class Prefect:
     def start(self) -> None:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         self.folder.mkdir(parents=True, exist_ok=True)
+        database_template.begin(self.folder / "prefect", self.environment)
         with (self.folder / "server.log").open("ab") as log:
             environment = self.environment | prefect_server.SERVER_ENVIRONMENT | self._variables
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
