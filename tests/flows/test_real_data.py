@@ -151,6 +151,7 @@ def test_a_drafted_contract_of_flights_goes_through_without_an_edit(place):
     assert not {column for column in place.columns_of_champion("flights") if column.endswith(("delay", "air_time"))}
 
 
+@pytest.mark.soak
 def test_a_drafted_contract_of_bikes_goes_through_without_the_leak_and_without_an_edit(place):
     records = place.land("bikes/bikes-2012-0[1234]*")
     drafted = place.folder / "drafted"

@@ -95,6 +95,7 @@ def test_payments_is_clean_and_what_is_filled_after_a_chargeback_is_refused():
     assert [leak.kind for leak in found_in(frame, y, "payments", more=["refund"])] == ["filled after the outcome"]
 
 
+@pytest.mark.soak
 @real
 def test_a_run_of_bikes_without_its_exclusions_ends_before_training_until_the_parts_are_allowed(tmp_path):
     use_case = tmp_path / "data" / "bikes"
