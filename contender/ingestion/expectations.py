@@ -23,7 +23,8 @@ _SMALL_CELLS = 5_000_000
 class ExpectationResult:
     """What one expectation found: how many of the measured rows fail it, and up to five of the values.
 
-    `whole_batch` marks the expectations about the batch rather than about single rows.
+    `whole_batch` marks the expectations about the batch rather than about single rows; what they allow is from and to
+    `limits`.
     """
 
     expectation: str
@@ -33,6 +34,7 @@ class ExpectationResult:
     failing: int
     samples: tuple[str, ...]
     whole_batch: bool
+    limits: tuple[object, object] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,9 @@ def _finding(result: Any, rows: int, measured: Measured) -> ExpectationResult:
     config, found = result.expectation_config, result.result
     column = column_names.exact(measured.name_of(config.kwargs.get("column", "")))
     whole_batch = config.type in _OF_THE_BATCH
-    samples = [found.get("observed_value")] if whole_batch else found.get("partial_unexpected_list", [])
+    samples = found.get("partial_unexpected_list", [])
+    if whole_batch and found.get("observed_value") is not None:
+        samples = [found["observed_value"]]
     return ExpectationResult(
         expectation=config.type.removeprefix("expect_").replace("_", " "),
         column=column,
@@ -195,4 +199,5 @@ def _finding(result: Any, rows: int, measured: Measured) -> ExpectationResult:
         failing=int(found.get("unexpected_count", 0 if result.success else rows)),
         samples=tuple(str(sample) for sample in samples[:5]),
         whole_batch=whole_batch,
+        limits=(config.kwargs.get("min_value"), config.kwargs.get("max_value")) if whole_batch else (None, None),
     )

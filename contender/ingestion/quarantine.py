@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from contender.contracts.contract import Contract
 from contender.ingestion import staging
 from contender.ingestion.batches import BatchPlan, Source
+from contender.ingestion.expectations import ExpectationResult
 from contender.ingestion.staging import Staged
 from contender.ingestion.validation import ConformedRows
 from contender.settings import Settings
@@ -58,11 +59,22 @@ def _refusal_of(contract: Contract, part: ConformedRows, unparsed: Counter[str])
         )
     for finding in part.findings:
         if finding.whole_batch and not finding.holds:
-            return Refusal(
-                f"{part.source} fail '{finding.expectation}' {finding.column} (found {', '.join(finding.samples)}); "
-                "see batch.* in the contract"
-            )
+            return Refusal(_unlike_those_before(part.source, finding))
     return None
+
+
+def _unlike_those_before(source: Source, finding: ExpectationResult) -> str:
+    found, (least, most) = ", ".join(finding.samples), finding.limits
+    if finding.column:
+        return (
+            f"the newest {finding.column} of its {source} is {found}, and batch.freshness in the contract allows none "
+            f"before {least}"
+        )
+    usual = f"at least {least}" if most is None else f"{least} to {most}"
+    return (
+        f"it holds {found} rows of {source}, and by the batches before {usual} are usual (batch.min_volume and "
+        "batch.max_volume in the contract)"
+    )
 
 
 def refusal_told(refusals: Mapping[Source, Refusal], parts: list[ConformedRows]) -> str:

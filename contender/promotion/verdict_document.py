@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,6 +55,12 @@ class VerdictDocument(Verdict):
     fairness: tuple[ColumnFairness, ...]
     leaks_allowed: Mapping[str, str]
     document_version: Literal[1] = VERSION
+
+    @property
+    def window_in_words(self) -> str:
+        """The judging rows' times to the minute: of one delivery without times, when it arrived."""
+        ends = re.sub(r":\d\d\.\d{6}", "", self.window).split("..")
+        return " to ".join(dict.fromkeys(ends))
 
     @classmethod
     def from_json(cls, text: str, kept: str) -> Self:

@@ -205,7 +205,7 @@ def why(use_case: str, json_: bool) -> None:
     against = verdict.opponent
     console = Console(highlight=False)
     console.print(f"{verdict.decision}: challenger version {verdict.challenger} against {against}", style="bold")
-    console.print(f"on {texts.rows} rows that neither has seen, {verdict.window}\n")
+    console.print(f"on {texts.rows} rows that neither has seen, {verdict.window_in_words}\n")
     table = Table(texts.metric, "", box=None)
     table.add_row(against, texts.champion)
     table.add_row("challenger", texts.challenger)

@@ -1508,7 +1508,7 @@ def _(home: Path) -> None:
 )
 def _(home: Path) -> None:
     few = expectations.ExpectationResult("table row count to be between", "", False, 10, 10, ("10",), True)
-    assert "row count" in told(quarantine.refusals_of(contract_in(home), [part_of(0, few)], {}))
+    assert "10 rows of records" in told(quarantine.refusals_of(contract_in(home), [part_of(0, few)], {}))
 
 
 @guarded(

@@ -233,14 +233,17 @@ def usual(spark, make_home):
     ("lines", "at", "says"),
     [
         pytest.param(
-            [order(f"many{n}") for n in range(41)], 0, "'table row count to be between'  (found 41)", id="20×"
+            [order(f"many{n}") for n in range(41)],
+            0,
+            "it holds 41 rows of records, and by the batches before 1 to 40 are usual",
+            id="20×",
         ),
-        pytest.param([order("old"), order("old2")], 3, "'column max to be between' ordered_at", id="stale"),
+        pytest.param([order("old"), order("old2")], 3, "the newest ordered_at of its records is 2026-01", id="stale"),
     ],
 )
 def test_a_batch_unlike_those_before_is_refused(usual, lines, at, says):
-    usual.land(f"orders-{says[1:7]}-{at}.csv", *lines)
-    with pytest.raises(BatchRefused, match="The batch is refused: records fail") as refused:
+    usual.land(f"orders-{len(lines)}-{at}.csv", *lines)
+    with pytest.raises(BatchRefused, match="The batch is refused: ") as refused:
         usual.take_in(at=usual.noon + timedelta(days=at))
     assert " ".join(says.split()) in " ".join(str(refused.value).split())
     assert usual.keys("records") == ["u1", "u2"]

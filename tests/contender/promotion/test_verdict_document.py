@@ -92,3 +92,17 @@ def test_numbers_are_put_into_words_once(champion, told, slowness, shown):
     assert (texts.champion, texts.challenger, texts.gain) == (told, "0.7530", "+0.0430")
     assert (texts.interval, texts.level, texts.rows) == ("+0.0210 to +0.0660", "90%", "1,200")
     assert texts.guardrails == (("latency_p95_ms", shown, "200", "yes"), ("flips to wrong", "0.25", "0.05", "NO"))
+
+
+@pytest.mark.parametrize(
+    ("window", "told"),
+    [
+        pytest.param("2026-03-01 10:00..2026-03-08 10:00", "2026-03-01 10:00 to 2026-03-08 10:00", id="a week"),
+        pytest.param("2026-03-01 10:00:04.681703..2026-03-01 10:00:04.683113", "2026-03-01 10:00", id="one delivery"),
+        pytest.param(
+            "2026-03-01 10:00:04.681703..2026-03-01 10:09:04.683113", "2026-03-01 10:00 to 2026-03-01 10:09", id="short"
+        ),
+    ],
+)
+def test_people_see_the_judging_rows_times_to_the_minute(window, told):
+    assert verdict_document(window=window).window_in_words == told
