@@ -127,7 +127,7 @@ def diagnose(signs: Signs, rules: Triage, quality: Performance, *, floor: float 
         return _decayed((*estimated, moved))
     if signs.rows < rules.min_rows:
         found = f"{signs.rows:,} rows are too few to tell; {rules.min_rows:,} are needed"
-        return Diagnosis("not enough to tell", f"Not enough to tell: {found}.", (found,))
+        return Diagnosis("not enough to tell", f"{found[0].upper()}{found[1:]}.", (found,))
     held = estimated or tuple(_held(signs, quality, max_loss))
     too_few = tuple(_too_few(signs, quality))
     if moved:
@@ -135,7 +135,7 @@ def diagnose(signs: Signs, rules: Triage, quality: Performance, *, floor: float 
         return Diagnosis("shift", f"The inputs have moved, to be watched: {moved}; {known[0]}.", (moved, *known))
     if not signs.columns and not held:
         found = "no column was compared and no quality is known"
-        return Diagnosis("not enough to tell", f"Not enough to tell: {found}.", (found,))
+        return Diagnosis("not enough to tell", f"{found[0].upper()}{found[1:]}.", (found,))
     return Diagnosis("none", "No input has moved beyond luck.", held or too_few)
 
 

@@ -188,7 +188,7 @@ def test_where_lower_is_better_decay_is_a_rise(quality, decays):
         pytest.param(Signs("roc_auc", rows=1), "1 rows", id="a single row"),
         pytest.param(replace(MOVED, rows=99, usual_rows=99), "100 are needed", id="too few, though they moved"),
         pytest.param(replace(CALM, rows=99, usual_rows=90), "too few", id="as few as ever"),
-        pytest.param(Signs("roc_auc", rows=1_000), "no column was compared", id="nothing was looked at"),
+        pytest.param(Signs("roc_auc", rows=1_000), "No column was compared", id="nothing was looked at"),
         pytest.param(
             Signs("roc_auc", rows=1_000, measured=reading(0.9, rows=10)), "no quality is known", id="hardly an outcome"
         ),
