@@ -62,40 +62,42 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
         for suspect in suspects:
             tell(f"allowed by the contract: {suspect} ({suspect.reason})")
         own = contract.own_features.read_text(encoding="utf-8") if contract.own_features else None
-        trained = trainer.train(
-            inputs,
-            y,
-            contract_kind=contract.kind,
-            columns=columns,
+        asked = trainer.Assignment(
+            contract.kind,
+            columns,
+            candidates_in(contract, settings.environment),
+            contract.training,
+            contract.judging.metric,
+            settings.seed,
             own=own,
-            candidates=candidates_in(contract, settings.environment),
-            rules=contract.training,
-            metric=contract.judging.metric,
-            seed=settings.seed,
-            progress=tell,
             gap=_gap(contract, frame[TIME].to_numpy()),
             drawn=contract.records.time is None,
         )
+        trained = trainer.train(inputs, y, asked, tell)
         weights = trainer.importance(trained.model, inputs, y, contract.judging.metric, settings.seed)
         names = trained.folds[0].keys() - {"rows"}
         means = {f"cv_{name}": float(np.mean([f[name] for f in trained.folds if name in f])) for name in sorted(names)}
+        learnt_rows = tracking.LearntRows(
+            until=frame[TIME].max().to_pydatetime(),
+            example=inputs.tail(5),
+            sample=frame.tail(200)[[*(column.name for column in columns), TARGET]],
+            seen=hashes_of(frame[KEY]),
+            datasets=[(table, tables.path_of(settings, contract.name, table.table)) for table in rows.versions],
+        )
         challenger = tracking.log_challenger(
             settings,
             contract,
-            model=trained.model,
-            example=inputs.tail(5),
-            trained_until=frame[TIME].max().to_pydatetime(),
-            family=trained.candidate,
-            params=dict(trained.params),
-            folds=trained.folds,
-            metrics=means,
-            datasets=[(table, tables.path_of(settings, contract.name, table.table)) for table in rows.versions],
-            training_sample=frame.tail(200)[[*(column.name for column in columns), TARGET]],
-            figures={},
-            importance=weights,
+            tracking.FittedModel(
+                trained.model,
+                trained.candidate,
+                trained.params,
+                trained.folds,
+                metrics=means,
+                importance=weights,
+                seed=settings.seed,
+            ),
+            learnt_rows,
             git_revision=git_revision(contract.folder),
-            seed=settings.seed,
-            seen=hashes_of(frame[KEY]),
             tags={
                 "outcomes": str(split.outcomes),
                 "rows": str(trained.rows),

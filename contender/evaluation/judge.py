@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,30 +33,9 @@ MOST_MORE = 100
 """At most so many times the rows are asked for: beyond it, "many more" says the same."""
 
 
-def judge(
-    *,
-    kind: Kind,
-    y: NDArray[Any],
-    champion: Floats | None,
-    challenger: Floats,
-    dummy: Floats,
-    rules: Judging,
-    threshold: float,
-    latency_ms: Mapping[str, float],
-    seed: int,
-    slices: Mapping[str, NDArray[Any]] | None = None,
-    clusters: NDArray[Any] | None = None,
-    fairness: Sequence[Checked] = (),
-    non_inferiority: float | None = None,
-    looks: int = 1,
-    looks_in_year: int = 1,
-    draws: int = DRAWS,
-) -> Verdict:
-    """The verdict on a challenger, from both models' scores on the same rows.
-
-    All comparisons of a year share one error: each is judged at its part of the number planned in the contract, or of
-    those counted where they are more (Bonferroni). So equal models are promoted in at most one year in a hundred, as
-    long as the plan is kept; past it the error grows with the logarithm of the looks.
+@dataclass(frozen=True, eq=False)
+class JudgedRows:
+    """Both models' scores on the same rows, and what came true.
 
     Args:
         y: shape (rows,); 0 or 1, the class index, or the target itself.
@@ -64,14 +43,55 @@ def judge(
         challenger: likewise.
         dummy: likewise, of a model that knows the base rate only; the opponent where there is no champion.
         threshold: binary scores from here on say "1".
-        latency_ms: milliseconds per record of the challenger; `p95` is read.
         slices: record columns, each of shape (rows,).
         clusters: shape (rows,), the entity of each row, where the contract names a cluster.
-        fairness: what `fairness.check_fairness` found about the challenger.
-        non_inferiority: the loss allowed where the champion decays, in units of the metric: ruling out a larger one
-            is then enough.
+    """
+
+    kind: Kind
+    y: NDArray[Any]
+    champion: Floats | None
+    challenger: Floats
+    dummy: Floats
+    threshold: float
+    slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    clusters: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """How often was looked before, and whether the champion decays.
+
+    Args:
         looks: comparisons on this window including this one, each candidate that was measured on it counted.
         looks_in_year: comparisons of this use case within a year, likewise.
+        non_inferiority: the loss allowed where the champion decays, in units of the metric: ruling out a larger one
+            is then enough.
+    """
+
+    looks: int = 1
+    looks_in_year: int = 1
+    non_inferiority: float | None = None
+
+
+def judge(
+    rows: JudgedRows,
+    rules: Judging,
+    occasion: Occasion,
+    *,
+    latency_ms: Mapping[str, float],
+    seed: int,
+    fairness: Sequence[Checked] = (),
+    draws: int = DRAWS,
+) -> Verdict:
+    """The verdict on a challenger.
+
+    All comparisons of a year share one error: each is judged at its part of the number planned in the contract, or of
+    those counted where they are more (Bonferroni). So equal models are promoted in at most one year in a hundred, as
+    long as the plan is kept; past it the error grows with the logarithm of the looks.
+
+    Args:
+        latency_ms: milliseconds per record of the challenger; `p95` is read.
+        fairness: what `fairness.check_fairness` found about the challenger.
 
     Raises:
         TooFewOutcomes: the rows are too few, too alike or from too few entities.
@@ -80,12 +100,15 @@ def judge(
     Source: Dunn (1961), Multiple Comparisons among Means, JASA 56(293), for dividing the error; Piaggio et al. (2012),
     Reporting of Noninferiority and Equivalence Randomized Trials, JAMA 308(24).
     """
+    kind, y, threshold, clusters = rows.kind, rows.y, rows.threshold, rows.clusters
+    champion, challenger = rows.champion, rows.challenger
+    looks, looks_in_year, non_inferiority = occasion.looks, occasion.looks_in_year, occasion.non_inferiority
     if min(looks, looks_in_year) < 1 or (non_inferiority is not None and not 0 <= non_inferiority < math.inf):
         raise ValueError(
             f"{looks=}, {looks_in_year=}, {non_inferiority=}; expected at least 1 look, and a loss of 0 or more"
         )
     check_enough(kind, y, min_rows=rules.fewest_rows, min_per_class=rules.fewest_of_a_class)
-    against, opponent = ("dummy", dummy) if champion is None else ("champion", champion)
+    against, opponent = ("dummy", rows.dummy) if champion is None else ("champion", champion)
     for who, scores in ((against, opponent), ("challenger", challenger)):
         check_scores(kind, y, scores, who=who)
     contest = Contest(kind, y, opponent, challenger, threshold, clusters)
@@ -103,7 +126,7 @@ def judge(
             flipped, note = check_flips(contest, rules.max_flips)
             checks += [flipped, check_calibration(contest, rules, rng, draws)]
             notes.append(note)
-        found = gains_of_slices(contest, rules, slices or {}, rng, draws)
+        found = gains_of_slices(contest, rules, rows.slices, rng, draws)
         sliced, too_small = check_slices(found, rules)
         checks += sliced
         if too_small:

@@ -13,7 +13,7 @@ from contender.evaluation import evidence, metrics
 from contender.evaluation.bootstrap import Contest
 from contender.evaluation.exhibits import CalibrationBin, ColumnFairness, Flips
 from contender.evaluation.guardrails import Checked
-from contender.evaluation.judge import judge
+from contender.evaluation.judge import JudgedRows, Occasion, judge
 from contender.evaluation.non_inferiority import Leniency, leniency
 from contender.features import dataset
 from contender.lake import tables
@@ -155,23 +155,19 @@ def decide(
     cluster = contract.judging.cluster
     clusters = whole[f"by:{cluster}"].to_numpy().astype(str) if cluster else None
     fair, too_small, groups = _fairness(contract, whole, answered.y, scores, clusters, seed)
-    verdict = judge(
-        kind=contract.kind,
-        y=answered.y,
+    rows = JudgedRows(
+        contract.kind,
+        answered.y,
         champion=answered.champion_scores,
         challenger=scores,
         dummy=metrics.dummy_scores(contract.kind, answered.y, len(answered.y), len(answered.classes) or None),
-        rules=contract.judging,
         threshold=contract.scoring.threshold,
-        latency_ms=answered.challenger.latency_ms,
-        seed=seed,
         slices=judging_rows(contract, whole)[2],
-        looks=answered.looks,
-        looks_in_year=answered.looks_in_year,
-        non_inferiority=answered.leniency.allowed_loss,
         clusters=clusters,
-        fairness=fair,
     )
+    occasion = Occasion(answered.looks, answered.looks_in_year, answered.leniency.allowed_loss)
+    latency_ms = answered.challenger.latency_ms
+    verdict = judge(rows, contract.judging, occasion, latency_ms=latency_ms, seed=seed, fairness=fair)
     more = (*too_small, *filter(None, [answered.left_out, answered.leniency.reason]))
     verdict = replace(verdict, reasons=(*verdict.reasons, *more))
     if failures:

@@ -1,6 +1,7 @@
 """MLflow's record of a training: one run with all that a person needs to repeat or doubt it, and a registered model."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,6 @@ from contender.values import ModelVersion, TableVersion
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
@@ -46,37 +46,55 @@ def experiment(client: "MlflowClient", settings: Settings, use_case: str) -> str
     return str(found.experiment_id)
 
 
-def log_challenger(
-    settings: Settings,
-    contract: Contract,
-    *,
-    model: Any,
-    example: "pd.DataFrame",
-    trained_until: datetime,
-    family: str,
-    params: Mapping[str, Any],
-    folds: Sequence[Mapping[str, float]],
-    metrics: Mapping[str, float],
-    datasets: Sequence[tuple[TableVersion, str]],
-    training_sample: "pd.DataFrame",
-    figures: Mapping[str, "Figure"],
-    importance: Mapping[str, float],
-    git_revision: str | None,
-    seed: int,
-    seen: Hashes,
-    tags: Mapping[str, str] | None = None,
-) -> ModelVersion:
-    """A registered version of a fitted model, with the MLflow run that tells how it came about.
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """A model as the search left it.
 
     Args:
         model: a fitted scikit-learn estimator over the contract's model columns.
-        example: a few rows of the model's input, columns as in `contract.model_columns`.
-        trained_until: newest record time that it saw, naive UTC.
         folds: metrics of each fold; logged as `fold_…` with the fold as step.
         metrics: metrics of the whole search, logged beside the folds' and linked to the model.
+        importance: what each column is worth, in units of the metric.
+    """
+
+    model: Any
+    family: str
+    params: Mapping[str, Any]
+    folds: Sequence[Mapping[str, float]]
+    metrics: Mapping[str, float]
+    importance: Mapping[str, float]
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class LearntRows:
+    """What a model was trained on.
+
+    Args:
+        until: newest record time that it saw, naive UTC.
+        example: a few rows of the model's input, columns as in `contract.model_columns`.
+        sample: some of the rows with their outcomes.
+        seen: hashes of the keys of all rows.
         datasets: each table at its version, with its path or address.
-        training_sample: some of the rows it was trained on, with their outcomes.
-        seen: hashes of the keys of all rows it was trained on.
+    """
+
+    until: datetime
+    example: "pd.DataFrame"
+    sample: "pd.DataFrame"
+    seen: Hashes
+    datasets: Sequence[tuple[TableVersion, str]]
+
+
+def log_challenger(
+    settings: Settings,
+    contract: Contract,
+    fitted: FittedModel,
+    learnt: LearntRows,
+    *,
+    git_revision: str | None,
+    tags: Mapping[str, str] | None = None,
+) -> ModelVersion:
+    """A registered version of a fitted model, with the MLflow run that tells how it came about.
 
     Raises:
         ModelError: the model holds a type that is not on our list.
@@ -87,25 +105,25 @@ def log_challenger(
     with connected(settings) as client:
         run = mlflow.start_run(
             experiment_id=experiment(client, settings, contract.name),
-            run_name=f"{family} {trained_until:%Y-%m-%d}",
+            run_name=f"{fitted.family} {learnt.until:%Y-%m-%d}",
             tags=_run_tags(contract, git_revision, tags or {}),
         )
         with run:
-            mlflow.log_params({**params, "family": family, "seed": seed})
-            for step, fold in enumerate(folds):
+            mlflow.log_params({**fitted.params, "family": fitted.family, "seed": fitted.seed})
+            for step, fold in enumerate(fitted.folds):
                 mlflow.log_metrics({f"fold_{name}": value for name, value in fold.items()}, step=step)
-            _log_datasets(contract, datasets, training_sample)
-            info = _log_model(contract, model, example)
-            mlflow.log_metrics(dict(metrics), model_id=info.model_id)
-            for name, figure in {**figures, "importance": mlflow_figures.importance(importance)}.items():
-                mlflow.log_figure(figure, f"{name}.png")
-            mlflow.log_dict(dict(sorted(importance.items(), key=lambda item: -abs(item[1]))), "importance.json")
+            _log_datasets(contract, learnt.datasets, learnt.sample)
+            info = _log_model(contract, fitted.model, learnt.example)
+            mlflow.log_metrics(dict(fitted.metrics), model_id=info.model_id)
+            mlflow.log_figure(mlflow_figures.importance(fitted.importance), "importance.png")
+            largest = sorted(fitted.importance.items(), key=lambda item: -abs(item[1]))
+            mlflow.log_dict(dict(largest), "importance.json")
             run_id = run.info.run_id
-            stamp = model_versions.log_training_keys(client, run_id, seen)
+            stamp = model_versions.log_training_keys(client, run_id, learnt.seen)
     folder = fetch(settings, contract.name, info.model_uri)
     digest = digest_of(folder)
     # Our list is stricter than that of skops: what could not be opened later is not registered in the first place.
-    load_folder(folder, digest, name=f"The {family} model of {contract.name}")
+    load_folder(folder, digest, name=f"The {fitted.family} model of {contract.name}")
     with connected(settings) as client:
         name = settings.name_of(contract.name)
         number = register(
@@ -119,14 +137,14 @@ def log_challenger(
                 **(tags or {}),
                 "validation_status": "pending",
                 "digest": digest,
-                "trained_until": trained_until.isoformat(),
-                "family": family,
+                "trained_until": learnt.until.isoformat(),
+                "family": fitted.family,
                 "model_id": info.model_id,
                 "use_case": contract.name,
                 model_versions.TRAINING_KEYS: stamp,
             },
         )
-    return ModelVersion(name, number, run_id, info.model_id, digest, trained_until, family)
+    return ModelVersion(name, number, run_id, info.model_id, digest, learnt.until, fitted.family)
 
 
 def _run_tags(contract: Contract, git_revision: str | None, tags: Mapping[str, str]) -> dict[str, str]:

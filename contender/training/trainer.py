@@ -50,21 +50,34 @@ class TrainedModel:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """What is to be learnt, and how.
+
+    Args:
+        candidates: families that may win.
+        metric: what decides, one of `contract.METRICS[kind]`.
+        own: source text of the use case's `features.py`, if it has one.
+        gap: newest rows of each fold's training left out, as outcomes of the last rows before a moment were not
+            known at that moment.
+        drawn: the rows are in drawn order, and none came before another.
+        n_jobs: fits that run at once.
+    """
+
+    kind: Kind
+    columns: Sequence[ModelColumn]
+    candidates: Sequence[str]
+    rules: Training
+    metric: str
+    seed: int
+    own: str | None = None
+    gap: int = 0
+    drawn: bool = False
+    n_jobs: int = 2
+
+
 def train(
-    frame: pd.DataFrame,
-    y: NDArray[Any],
-    *,
-    contract_kind: Kind,
-    columns: Sequence[ModelColumn],
-    own: str | None,
-    candidates: Sequence[str],
-    rules: Training,
-    metric: str,
-    seed: int,
-    progress: Callable[[str], None] = lambda _: None,
-    n_jobs: int = 2,
-    gap: int = 0,
-    drawn: bool = False,
+    frame: pd.DataFrame, y: NDArray[Any], asked: Assignment, progress: Callable[[str], None] = lambda _: None
 ) -> TrainedModel:
     """The best candidate with its best setting, fitted on the newest rows that the rules allow.
 
@@ -72,14 +85,8 @@ def train(
 
     Args:
         frame: shape (rows, columns), oldest record first; a record's features are as known at its time.
-        y: shape (rows,), outcomes: two values, some classes, or numbers, by `contract_kind`.
-        own: source text of the use case's `features.py`, if it has one.
-        metric: what decides, one of `contract.METRICS[contract_kind]`.
+        y: shape (rows,), outcomes: two values, some classes, or numbers, by the kind.
         progress: told one line per candidate.
-        n_jobs: fits that run at once.
-        gap: newest rows of each fold's training left out, as outcomes of the last rows before a moment were not
-            known at that moment.
-        drawn: the rows are in drawn order, and none came before another.
 
     Raises:
         TooFewOutcomes: too few rows, or outcomes too much alike to learn from.
@@ -87,15 +94,16 @@ def train(
     """
     began = time.perf_counter()
     y = np.asarray(y)
-    refuse_too_little(y, contract_kind, rules)
+    rules, metric, drawn = asked.rules, asked.metric, asked.drawn
+    refuse_too_little(y, asked.kind, rules)
     frame, y = frame.iloc[-rules.max_rows :], y[-rules.max_rows :]
-    given = tuple(columns)
-    hook = OwnFeatures(own).fit(frame[[column.name for column in given]]) if own else None
-    task = Task(contract_kind, given, hook, metric, seed, n_jobs)
+    given = tuple(asked.columns)
+    hook = OwnFeatures(asked.own).fit(frame[[column.name for column in given]]) if asked.own else None
+    task = Task(asked.kind, given, hook, metric, asked.seed, asked.n_jobs)
     frame = frame[[column.name for column in given]]
 
-    chosen = rows_to_search(y, contract_kind, rules.search_rows)
-    thinned_gap = round(gap * len(chosen) / len(y))
+    chosen = rows_to_search(y, asked.kind, rules.search_rows)
+    thinned_gap = round(asked.gap * len(chosen) / len(y))
     cuts = folds_of(y[chosen], rules.folds, gap=thinned_gap, drawn=drawn)
     if not cuts:
         raise TooFewOutcomes(
@@ -110,16 +118,16 @@ def train(
         warnings.filterwarnings("ignore", message="n_quantiles")
         tried = search(
             task,
-            candidates,
+            asked.candidates,
             frame.iloc[chosen],
             y[chosen],
             cuts=cuts,
             trials=rules.trials,
             progress=progress,
         )
-        classes = None if contract_kind == "regression" else np.unique(y)
+        classes = None if asked.kind == "regression" else np.unique(y)
         whole = len(chosen) == len(y)
-        cuts = folds_of(y, rules.folds, gap=gap, drawn=drawn)
+        cuts = folds_of(y, rules.folds, gap=asked.gap, drawn=drawn)
         rounds = [_face(task, trial, frame, y, classes, cuts) for trial in finalists(tried, whole, metric)]
         last = max(rounds, key=lambda one: sign(metric) * float(np.mean([fold[metric] for fold in one.folds])))
         best, folds = last.trial, last.folds

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 
 from contender.contracts.sections import Judging
-from contender.evaluation.judge import judge
+from contender.evaluation.judge import JudgedRows, Occasion, judge
 from contender.evaluation.significance_tests import delong
 
 RULES = Judging(metric="roc_auc", newest=timedelta(days=28), min_gain=0.01)
@@ -77,19 +77,16 @@ def promoted(sample: Sample, seed: int, *, looks: int = 1, sliced: bool = False)
     check = delong(sample.y, sample.champion, sample.challenger)
     if check.gain < RULES.min_gain or check.p_value >= 0.05 / looks:
         return False
-    return judge(
-        kind="binary",
-        y=sample.y,
+    rows = JudgedRows(
+        "binary",
+        sample.y,
         champion=sample.champion,
         challenger=sample.challenger,
         dummy=np.full(len(sample.y), POSITIVES),
-        rules=RULES,
         threshold=0.5,
-        latency_ms={"p95": 5.0},
-        seed=seed,
         slices={"region": sample.region} if sliced else {},
-        looks=looks,
-    ).promotes
+    )
+    return judge(rows, RULES, Occasion(looks), latency_ms={"p95": 5.0}, seed=seed).promotes
 
 
 def scores_higher(sample: Sample) -> bool:

@@ -64,7 +64,7 @@ from contender.training import leakage
 from contender.values import Decision, Ingested, ModelColumn, ModelVersion, Rows
 from tests.conftest import CONTRACT
 from tests.contender import tampering as by
-from tests.contender.verdicts import verdict_document
+from tests.contender.verdicts import judged, verdict_document
 
 Scenario = Callable[[Path], None]
 Sabotage = Callable[[pytest.MonkeyPatch], None]
@@ -189,7 +189,7 @@ def face(better: Any, **changes: Any) -> Any:
         "seed": 7,
         "draws": 500,
     }
-    return judge.judge(**(given | changes))
+    return judged(**(given | changes))
 
 
 SURE = drawn(10, 0.1)
@@ -317,7 +317,7 @@ def two_classes(lift: float = 0.8, rows: int = 1_500, **changes: Any) -> Any:
         "seed": 7,
         "draws": 300,
     }
-    return judge.judge(**(given | changes))
+    return judged(**(given | changes))
 
 
 def scores_of(y: Any, strength: float, seed: int) -> Any:

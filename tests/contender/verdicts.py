@@ -1,8 +1,9 @@
-"""Verdicts to look at, in a few words."""
+"""Verdicts to look at and to reach, in a few words."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
+from contender.evaluation.judge import JudgedRows, Occasion, judge
 from contender.promotion.verdict_document import VerdictDocument
 from contender.values import Decision, Interval
 
@@ -42,3 +43,11 @@ PLAIN = VerdictDocument(
 def verdict_document(**changes: object) -> VerdictDocument:
     """A challenger that won, but for what is changed."""
     return replace(PLAIN, **changes)  # type: ignore[arg-type]
+
+
+def judged(*, rules, **given):
+    """The judge's verdict, on what belongs to the rows, to the occasion and to itself in one go."""
+    parts = [
+        {one.name: given.pop(one.name) for one in fields(of) if one.name in given} for of in (JudgedRows, Occasion)
+    ]
+    return judge(JudgedRows(**parts[0]), rules, Occasion(**parts[1]), **given)

@@ -10,10 +10,10 @@ from contender.contracts.sections import Judging, Threshold
 from contender.errors import ModelError, TooFewOutcomes
 from contender.evaluation.bootstrap import Gains
 from contender.evaluation.guardrails import check_losses
-from contender.evaluation.judge import judge
 from contender.evaluation.metrics import dummy_scores
 from contender.evaluation.significance_tests import permuted
 from contender.values import Decision
+from tests.contender.verdicts import judged
 
 ROWS = 3_000
 
@@ -45,7 +45,7 @@ def _judge(lift=0.0, *, y=None, strength=1.0, seed=2, **changes):
         "seed": 7,
         "draws": 500,
     }
-    return judge(**(given | changes))
+    return judged(**(given | changes))
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_a_registry_that_is_away_costs_no_look_at_the_window(facing, missing):
 def test_models_that_answered_cost_one_look_however_they_are_judged(facing, monkeypatch):
     settings, compare = facing
 
-    def fails(**_):
+    def fails(*_, **__):
         raise RuntimeError("judged")
 
     monkeypatch.setattr(comparison, "judge", fails)

@@ -74,20 +74,23 @@ def log(settings: Settings) -> ModelVersion:
     return tracking.log_challenger(
         settings,
         CONTRACT,
-        model=make_pipeline(LogisticRegression()).fit(FRAME, Y),
-        example=FRAME.head(3),
-        trained_until=datetime.fromisoformat("2026-04-01"),
-        family="logistic",
-        params={"C": 1},
-        folds=[{"roc_auc": 0.7}],
-        metrics={"cv_roc_auc": 0.75},
-        datasets=[(TableVersion("payments", "records", 0), "/lake/records")],
-        training_sample=FRAME.assign(y=Y).head(50),
-        figures={},
-        importance={"a": 0.5},
+        tracking.FittedModel(
+            make_pipeline(LogisticRegression()).fit(FRAME, Y),
+            "logistic",
+            {"C": 1},
+            [{"roc_auc": 0.7}],
+            {"cv_roc_auc": 0.75},
+            {"a": 0.5},
+            seed=5,
+        ),
+        tracking.LearntRows(
+            datetime.fromisoformat("2026-04-01"),
+            FRAME.head(3),
+            FRAME.assign(y=Y).head(50),
+            np.arange(200, dtype=np.uint64),
+            [(TableVersion("payments", "records", 0), "/lake/records")],
+        ),
         git_revision=None,
-        seed=5,
-        seen=np.arange(200, dtype=np.uint64),
     )
 
 

@@ -99,23 +99,26 @@ def log(settings: Settings, of: Contract, model: Any) -> ModelVersion:
     return tracking.log_challenger(
         settings,
         of,
-        model=model,
-        example=frame.head(3),
-        trained_until=datetime.fromisoformat("2026-04-01"),
-        family="boosting",
-        params={"max_iter": 15},
-        folds=[{"roc_auc": 0.7}, {"roc_auc": 0.8}],
-        metrics={"search_roc_auc": 0.75},
-        datasets=[
-            (TableVersion(of.name, "records", 0), "/lake/records"),
-            (TableVersion(of.name, "outcomes", 7), "/lake/outcomes"),
-        ],
-        training_sample=frame.assign(y=y).head(50),
-        figures={},
-        importance={"a": 0.5, "b": -0.1},
+        tracking.FittedModel(
+            model,
+            "boosting",
+            {"max_iter": 15},
+            [{"roc_auc": 0.7}, {"roc_auc": 0.8}],
+            {"search_roc_auc": 0.75},
+            {"a": 0.5, "b": -0.1},
+            seed=5,
+        ),
+        tracking.LearntRows(
+            datetime.fromisoformat("2026-04-01"),
+            frame.head(3),
+            frame.assign(y=y).head(50),
+            hashes_of(["p-1", "p-2"]),
+            [
+                (TableVersion(of.name, "records", 0), "/lake/records"),
+                (TableVersion(of.name, "outcomes", 7), "/lake/outcomes"),
+            ],
+        ),
         git_revision="abc123",
-        seed=5,
-        seen=hashes_of(["p-1", "p-2"]),
         tags={"trigger": "test"},
     )
 

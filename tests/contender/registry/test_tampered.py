@@ -211,20 +211,17 @@ def version(settings: Settings, records: pd.DataFrame) -> ModelVersion:
     return tracking.log_challenger(
         settings,
         contract,
-        model=Calibrated.on(model, model.predict_proba(records), y),
-        example=records.head(3),
-        trained_until=datetime.fromisoformat("2026-04-01"),
-        family="boosting",
-        params={},
-        folds=[],
-        metrics={},
-        datasets=[(TableVersion("payments", "records", 0), "/lake/records")],
-        training_sample=records.assign(y=y).head(50),
-        figures={},
-        importance={"a": 0.5},
+        tracking.FittedModel(
+            Calibrated.on(model, model.predict_proba(records), y), "boosting", {}, [], {}, {"a": 0.5}, seed=1
+        ),
+        tracking.LearntRows(
+            datetime.fromisoformat("2026-04-01"),
+            records.head(3),
+            records.assign(y=y).head(50),
+            hashes_of(map(str, records.index)),
+            [(TableVersion("payments", "records", 0), "/lake/records")],
+        ),
         git_revision=None,
-        seed=1,
-        seen=hashes_of(map(str, records.index)),
     )
 
 

@@ -66,20 +66,9 @@ def place(make_home):
     version = tracking.log_challenger(
         home.settings,
         home.contract,
-        model=model,
-        example=frame[columns].head(3),
-        trained_until=NOW.replace(tzinfo=None),
-        family="logistic",
-        params={},
-        folds=[],
-        metrics={},
-        datasets=[],
-        training_sample=frame,
-        figures={},
-        importance={"amount": 1.0},
+        tracking.FittedModel(model, "logistic", {}, [], {}, {"amount": 1.0}, seed=1),
+        tracking.LearntRows(NOW.replace(tzinfo=None), frame[columns].head(3), frame, hashes_of(frame._key), []),
         git_revision=None,
-        seed=1,
-        seen=hashes_of(frame._key),
     )
     ledger.take_title(
         home.settings, "orders", version=version, after=None, action="crowned", reason="first", by="test", evidence={}

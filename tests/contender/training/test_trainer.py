@@ -9,6 +9,7 @@ from contender.errors import TooFewOutcomes
 from contender.training.folds import drawn_folds, time_folds
 from contender.training.search import Task, Trial
 from contender.training.trainer import (
+    Assignment,
     finalists,
     importance,
     latency_ms,
@@ -44,17 +45,7 @@ def records(rows: int = 900) -> pd.DataFrame:
 
 def trained(kind, y, candidates, metric, frame=None, seed=1, rules=RULES):
     frame = records(len(y)) if frame is None else frame
-    return train(
-        frame,
-        y,
-        contract_kind=kind,
-        columns=COLUMNS,
-        own=None,
-        candidates=candidates,
-        rules=rules,
-        metric=metric,
-        seed=seed,
-    )
+    return train(frame, y, Assignment(kind, COLUMNS, candidates, rules, metric, seed))
 
 
 def binary(frame: pd.DataFrame) -> np.ndarray:
@@ -227,18 +218,7 @@ def test_own_features_travel_inside_the_model_though_folds_are_fitted_at_once():
     frame = records()
     y = (frame["size"] * frame["noise"] > 0).to_numpy().astype(int)
     hook = "def features(r):\n    return (r['size'] * r['noise']).to_frame('product')\n"
-    found = train(
-        frame,
-        y,
-        contract_kind="binary",
-        columns=COLUMNS,
-        own=hook,
-        candidates=("boosting",),
-        rules=RULES,
-        metric="roc_auc",
-        seed=1,
-        n_jobs=2,
-    )
+    found = train(frame, y, Assignment("binary", COLUMNS, ("boosting",), RULES, "roc_auc", seed=1, own=hook))
 
     assert found.folds[-1]["roc_auc"] > 0.95
     assert hook in found.model.model.named_steps["own"].source
