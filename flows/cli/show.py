@@ -12,6 +12,7 @@ import click
 from contender.contracts.contract import Contract, known_use_cases
 from contender.errors import ContractError, UnknownUseCase, UsageError
 from contender.features import exclusions
+from contender.ingestion import retries
 from contender.lake import tables
 from contender.operations import notices
 from contender.promotion import approval_requests, ledger
@@ -34,10 +35,12 @@ def status_of(settings: Settings, use_case: str) -> dict[str, Any]:
     """Rows, champion, challenger and last decision of one use case."""
     entry, verdict = ledger.head(settings, use_case), ledger.last_verdict(settings, use_case)
     waiting = verdict is not None and verdict.decision is Decision.INCONCLUSIVE
+    # What went through again later is quarantined no more; without any, nothing is looked up.
+    quarantined = tables.count(settings, use_case, "quarantine")
     return {
         "name": use_case,
         "records": tables.count(settings, use_case, "records"),
-        "quarantined": tables.count(settings, use_case, "quarantine"),
+        "quarantined": retries.held_rows(settings, use_case) if quarantined else 0,
         "outcomes": tables.count(settings, use_case, "outcomes"),
         "predictions": tables.count(settings, use_case, "predictions"),
         "alerts": tables.count(settings, use_case, "alerts"),

@@ -7,6 +7,7 @@ import pytest
 
 from contender.errors import BatchRefused, UsageError
 from contender.ingestion import batches, intake, preview, retries, validation
+from flows.cli import show
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +83,8 @@ def test_a_row_of_a_file_that_is_gone_goes_through_from_what_quarantine_kept(len
     again = retry(home.changed(MENDED))
 
     assert (again.received, again.accepted) == (2, 1)
+    # Of three rows that quarantine has by now one is held.
+    assert show.status_of(home.settings, "orders")["quarantined"] == 1
     (row,) = [row for row in home.rows("records") if row["_key"] == "b"]
     assert (row["_file"], row["_row"], row["amount"], row["express"]) == ("orders-1.csv", 2, 5000.0, True)
     assert held(home) == [("orders-1.csv", 1, False)]
