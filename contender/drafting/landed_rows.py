@@ -302,11 +302,9 @@ def _is_plain(path: Path, form: FileForm) -> _Plain | None:
         return None
     if any(getattr(form, one.name) for one in fields(form) if one.name not in _KNOWN):
         return None
+    if not (form.delimiter + form.quotechar).isascii():
+        return None
     edges = [form.delimiter.encode(), b"\n"]
-    quote, delimiter = (re.escape(one.encode()) for one in (form.quotechar, form.delimiter))
-    enclosed = re.compile(
-        b"(?<![^" + delimiter + b"\n])" + quote + b"[^" + quote + b"\r\n]*" + quote + b"(?=[" + delimiter + b"\r\n])"
-    )
     quoted = [form.quotechar.encode() + b" ", b" " + form.quotechar.encode()]
     beside = [pair for edge in edges for pair in (edge + b" ", b" " + edge)] + [b" \r"]
     beside += [blank for blank in (b"\t", b"\f", b"\v") if blank not in edges]
@@ -319,16 +317,30 @@ def _is_plain(path: Path, form: FileForm) -> _Plain | None:
             block = rest + block
             end = block.rfind(b"\n") + 1
             block, rest = (block[:end], block[end:]) if end else (b"", block)
-            if len(rest) > _BLOCK or not _plain_block(block, enclosed, form):
+            if len(rest) > _BLOCK or not _plain_block(block, form):
                 return None
             blanks = blanks or not block.isascii() or any(pair in block for pair in (*beside, *quoted))
     rest += b"\n"
     blanks = blanks or not rest.isascii() or any(pair in rest for pair in (*beside, *quoted))
-    return _Plain(blanks) if _plain_block(rest, enclosed, form) else None
+    return _Plain(blanks) if _plain_block(rest, form) else None
 
 
-def _plain_block(block: bytes, enclosed: re.Pattern[bytes], form: FileForm) -> bool:
+def _plain_block(block: bytes, form: FileForm) -> bool:
+    """Whether whole lines are plain: a quote that opens stands before a cell, the next one behind it on the line."""
+    import numpy as np
+
     if b"\0" in block or block.count(b"\r") != block.count(b"\r\n"):
         return False
-    quotes = block.count(form.quotechar.encode())
-    return quotes == 0 or 2 * sum(1 for _ in enclosed.finditer(block)) == quotes
+    signs = np.frombuffer(block, np.uint8)
+    quotes = np.flatnonzero(signs == ord(form.quotechar))
+    if len(quotes) % 2:
+        return False
+    opening, closing = quotes[::2], quotes[1::2]
+    ends = np.flatnonzero((signs == ord("\n")) | (signs == ord("\r")))
+    on_one_line = np.searchsorted(ends, opening) == np.searchsorted(ends, closing)
+    edges = [ord(form.delimiter), ord("\n")]
+    before, behind = (
+        np.isin(signs[opening - 1], edges) | (opening == 0),
+        np.isin(signs[closing + 1], [*edges, ord("\r")]),
+    )
+    return bool((on_one_line & before & behind).all())
