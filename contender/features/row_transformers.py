@@ -1,7 +1,8 @@
 """Features of one record alone, computed inside the pipeline, so that the registered model carries them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import combinations
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,8 @@ _FEW = 100
 
 _DAY_SECONDS = 86_400.0
 _YEAR_SECONDS = 366 * _DAY_SECONDS
+_MOST_TIMES = 6
+"""Of more times not each pair is a feature."""
 
 
 class OwnFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -133,8 +136,9 @@ class RecordFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Turns a model's input into numbers and categories that scikit-learn's encoders take.
 
     Numbers pass, infinite ones as missing; categories become strings, missing ones empty; texts are dropped; a time
-    becomes its calendar parts in UTC. Year, month and day of year are used only where the training times span a year:
-    on less, each is seen once and only says which rows are the newest.
+    becomes its calendar parts in UTC, and any two times the days between them, such as an age. Year, month and day of
+    year are used only where the training times span a year: on less, each is seen once and only says which rows are
+    the newest.
 
     Args:
         kinds: kind of every column by name, as in `ModelColumn`.
@@ -145,15 +149,19 @@ class RecordFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.kinds = kinds
         self.cyclic = cyclic
 
+    spans_: Sequence[tuple[str, str]] = ()
+    """Pairs of times; a model that was stored before there were any has none."""
+
     def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
         """Learn which times span a year and which features hold nothing, from records of shape (rows, columns)."""
         self.yearly_ = []
-        for name, kind in self.kinds.items():
-            if kind == "time":
-                seconds = X[name].to_numpy(dtype=np.float64)
-                seconds = seconds[np.isfinite(seconds)]
-                if len(seconds) and float(np.ptp(seconds)) >= _YEAR_SECONDS:
-                    self.yearly_.append(name)
+        times = [name for name, kind in self.kinds.items() if kind == "time"]
+        for name in times:
+            seconds = X[name].to_numpy(dtype=np.float64)
+            seconds = seconds[np.isfinite(seconds)]
+            if len(seconds) and float(np.ptp(seconds)) >= _YEAR_SECONDS:
+                self.yearly_.append(name)
+        self.spans_ = list(combinations(times[:_MOST_TIMES], 2))
         # Histogram gradient boosting cannot bin a feature without a single value, and there is nothing in it to learn.
         self.empty_: list[str] = []
         self.empty_ = [name for name, values in self._numbers(X).items() if np.isnan(values).all()]
@@ -171,6 +179,10 @@ class RecordFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 values = X[name].to_numpy(dtype=np.float64)
                 values = np.where(np.isfinite(values), values, np.nan)
                 features |= self._calendar(name, values) if kind == "time" else {name: values}
+        for one, other in self.spans_:
+            seconds = X[one].to_numpy(dtype=np.float64) - X[other].to_numpy(dtype=np.float64)
+            days = np.where(np.isfinite(seconds), seconds / _DAY_SECONDS, np.nan)
+            features[self._unlike_a_column(f"{one} - {other}")] = days
         return {name: values for name, values in features.items() if name not in self.empty_}
 
     def _calendar(self, name: str, seconds: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
@@ -196,7 +208,13 @@ class RecordFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 for k in range(1, harmonics + 1):
                     parts |= {f"{part}_sin{k}": np.sin(k * angle), f"{part}_cos{k}": np.cos(k * angle)}
             parts.pop("month", None)
-        return {f"{name}.{part}": values for part, values in parts.items()}
+        return {self._unlike_a_column(f"{name}.{part}"): values for part, values in parts.items()}
+
+    def _unlike_a_column(self, name: str) -> str:
+        """A feature's name that no column has, of whatever names users think."""
+        while name in self.kinds:
+            name += "'"
+        return name
 
 
 class CategoryCodes(TransformerMixin, BaseEstimator):  # type: ignore[misc]

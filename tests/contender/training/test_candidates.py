@@ -119,6 +119,26 @@ def test_parts_of_the_year_wait_until_a_year_was_seen():
     assert list(RecordFeatures({"at": "time"}).fit(frame).transform(frame)) == ["at.hour", "at.weekday", "at.weekend"]
 
 
+def test_days_between_two_times_are_a_feature():
+    birth, at = (datetime(year, 3, 1, tzinfo=UTC).timestamp() for year in (1984, 2024))
+    frame = pd.DataFrame({"at": [at, at, np.nan], "born": [birth, np.nan, birth], "last": [np.nan] * 3})
+    kinds = {"at": "time", "born": "time", "last": "time"}
+    found = RecordFeatures(kinds).fit(frame).transform(frame)
+    assert [name for name in found if " - " in name] == ["at - born"]
+    assert found["at - born"].tolist()[0] == 14_610  # forty years
+    assert found["at - born"].isna().tolist() == [False, True, True]
+
+
+def test_what_is_made_of_a_time_never_takes_a_columns_place():
+    frame = pd.DataFrame({"at.hour": [99.0, 98.0], "at": [3600.0, 7200.0], "at - b": [7.0, 8.0], "b": [0.0, 0.0]})
+    kinds = {"at.hour": "number", "at": "time", "at - b": "number", "b": "time"}
+    found = RecordFeatures(kinds).fit(frame).transform(frame)
+    assert found["at.hour"].tolist() == [99.0, 98.0]
+    assert found["at.hour'"].tolist() == [1.0, 2.0]
+    assert found["at - b"].tolist() == [7.0, 8.0]
+    assert found["at - b'"].tolist() == [1 / 24, 2 / 24]
+
+
 def test_own_features_travel_as_text_and_keep_names_and_kinds():
     own = OwnFeatures(HOOK).fit(records())
     assert own.columns == (ModelColumn("length", "number"),)
