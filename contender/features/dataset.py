@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from contender.contracts.contract import Contract
 from contender.errors import TooFewOutcomes
 from contender.features import exclusions, transforms
+from contender.ingestion import kept_meaning
 from contender.lake import tables
 from contender.settings import Settings
 from contender.values import BATCH, KEY, KNOWN_AT, TARGET, TIME, Rows, TableVersion
@@ -47,8 +48,10 @@ def split(settings: Settings, contract: Contract, as_of: datetime) -> Split:
     """Cut the mature rows into training and judging, by the contract's windows. Times are UTC.
 
     Raises:
+        ContractError: what is there means something else than the contract says.
         TooFewOutcomes: there are no mature rows with an outcome at all.
     """
+    kept_meaning.refuse_changes(settings, contract)
     found = [tables.find(settings, contract.name, name) for name in (*TABLES[:2], exclusions.TABLE, TABLES[2])]
     versions = tuple(table for table in found if table)
     if not {table.table for table in versions}.issuperset(TABLES):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from contender.contracts.contract import Contract
 from contender.errors import DataError
+from contender.ingestion import kept_meaning
 from contender.ingestion.file_order import natural
 from contender.ingestion.file_reader import digest
 from contender.ingestion.settling import is_unfinished
@@ -69,8 +70,10 @@ def plan(
         settled_seconds: files that changed within so many seconds before `at` may still grow, and are left for later.
 
     Raises:
+        ContractError: its rows would mean something else than those that are there.
         DataError: the landing folder is not there.
     """
+    kept_meaning.refuse_changes(settings, contract)
     log = read_log(settings, contract.name)
     usual = _usual_rows(log)
     for batch in unfinished(log):

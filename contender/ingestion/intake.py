@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from contender.contracts.contract import Contract
 from contender.errors import BatchRefused, ContractError, DataError
-from contender.ingestion import batch_report, batches, quarantine, repeats, retries, staging
+from contender.ingestion import batch_report, batches, kept_meaning, quarantine, repeats, retries, staging
 from contender.ingestion.batches import BatchPlan, FileResult, Source
 from contender.ingestion.drawn_times import with_drawn_times
 from contender.ingestion.expectations import ExpectationResult
@@ -220,7 +220,15 @@ def _append(
     from pyspark.errors import AnalysisException
 
     try:
-        tables.append(settings, contract.name, table, stamped, application="ingest", transaction=batch.batch)
+        tables.append(
+            settings,
+            contract.name,
+            table,
+            stamped,
+            application="ingest",
+            transaction=batch.batch,
+            note=kept_meaning.note(contract),
+        )
     except AnalysisException as error:
         if "FAILED_TO_MERGE_FIELDS" not in str(error.getCondition()):
             raise

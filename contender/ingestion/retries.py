@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from contender.contracts.contract import Contract
 from contender.errors import UsageError
-from contender.ingestion import batches
+from contender.ingestion import batches, kept_meaning
 from contender.ingestion.batches import BatchPlan, LandedFile
 from contender.ingestion.file_reader import digest
 from contender.ingestion.staging import KeptRow, Take, refused_copy
@@ -133,8 +133,10 @@ def plan_again(settings: Settings, contract: Contract, at: datetime) -> BatchPla
     A file that could not be read is left where it is when its content is nowhere any more.
 
     Raises:
+        ContractError: its rows would mean something else than those that are there.
         UsageError: another batch is not done yet.
     """
+    kept_meaning.refuse_changes(settings, contract)
     log = batches.read_log(settings, contract.name)
     if unfinished := batches.unfinished(log):
         raise UsageError(

@@ -195,7 +195,22 @@ def note_of(settings: Settings, use_case: str, table: str) -> Note:
         OtherRelease: another release wrote it, whose notes say other things.
     """
     delta = opened(settings, use_case, table)
-    text = str(delta.history(1)[0].get("userMetadata") or "") if delta is not None else ""
+    return _read_note(delta.history(1)[0], use_case, table) if delta is not None else {}
+
+
+def last_note(settings: Settings, use_case: str, table: str, entry: str) -> Note:
+    """The newest note with an entry, among the last hundred commits; empty when there is none.
+
+    Raises:
+        OtherRelease: another release wrote a later one.
+    """
+    delta = opened(settings, use_case, table)
+    notes = (_read_note(commit, use_case, table) for commit in delta.history(100)) if delta is not None else ()
+    return next((note for note in notes if entry in note), {})
+
+
+def _read_note(commit: Mapping[str, Any], use_case: str, table: str) -> Note:
+    text = str(commit.get("userMetadata") or "")
     if not text:
         return {}
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 from contender.contracts.contract import Contract
 from contender.features import feature_tables
 from contender.features.transforms import definition_of
-from contender.ingestion import batches
+from contender.ingestion import batches, kept_meaning
 from contender.lake import tables
 from contender.operations import notices
 from contender.promotion import approval_requests, ledger
@@ -25,6 +25,7 @@ def is_pending(settings: Settings, contract: Contract, landing: Path) -> bool:
         or ledger.head(settings, name) is None
         or notices.failing(settings, name)
         or approval_requests.waiting(settings, name)
+        or kept_meaning.changes(settings, contract)
         or batches.is_cut_off(settings, contract)
         or batches.unseen(settings, contract, landing)
         or next_action.due(settings, contract).now

@@ -6,6 +6,7 @@ import pytest
 
 from contender.contracts.sections import BatchRules
 from contender.errors import BatchRefused, ContractError, DataError
+from contender.features import dataset
 from contender.ingestion import batches, intake, validation
 from contender.ingestion.expectations import BatchFacts, expect
 from contender.lake import tables as lake_tables
@@ -390,3 +391,24 @@ def test_an_empty_batch_is_no_pass():
     facts = BatchFacts(rows=0, files=1, usual_rows_per_file=None, arrived=datetime(2026, 1, 10, tzinfo=UTC))
     with pytest.raises(DataError, match="holds no rows, so there is nothing to check"):
         expect(None, [], facts, BatchRules(), time=None, clean=True)
+
+
+def test_rows_that_would_mean_something_else_are_not_mixed_with_those_that_are_there(spark, make_home, no_expectations):
+    change = ('target = "returned"', 'target = "refund > 3"')
+    home = make_home(("max_bad_share = 0.2", "max_bad_share = 1.0"))
+    home.land("orders-1.csv", order("a"), order("b"))
+    home.land("returns-1.csv", "a,true,5")
+    home.take_in()
+    home.land("returns-2.csv", "b,false,")
+    other = home.changed(change)
+
+    with pytest.raises(ContractError) as refused:
+        other.plan()
+    assert "now has target 'refund > 3' instead of 'returned'" in str(refused.value)
+    assert "begin a use case of another name" in str(refused.value)
+    with pytest.raises(ContractError, match="instead of"):
+        dataset.split(other.settings, other.contract, other.noon)
+
+    # Put back, all goes on; and what has no say about the rows may change.
+    back = other.changed((change[1], change[0]), ("warning = 0.1", "warning = 0.2"))
+    assert back.take_in()[0].outcomes == 1
