@@ -36,6 +36,6 @@ def refuse_changes(settings: Settings, contract: Contract) -> None:
         told = " and ".join(f"{entry} {now!r} instead of {was!r}" for entry, (was, now) in found.items())
         raise ContractError(
             f"{contract.folder / 'contract.toml'} now has {told}, and all that {contract.name} has taken in, learnt "
-            "and scored is by the old one. Put it back, or begin a use case of another name ('contender init ... --name "
-            f"NEW'); what {contract.name} has stays as it is."
+            "and scored is by the old one. Put it back, or begin a use case of another name ('contender init ... "
+            f"--name NEW'); what {contract.name} has stays as it is."
         )
