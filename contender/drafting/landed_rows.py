@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.errors import UsageError
+from contender.ingestion.cell_forms import BLANKS
 from contender.ingestion.file_format import FileForm, describe
 from contender.ingestion.file_reader import read_chunks
 from contender.ingestion.line_parsers import FIELD_LIMIT
@@ -22,9 +23,6 @@ from contender.ingestion.line_parsers import FIELD_LIMIT
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
-
-BLANKS = " \t\n\r\f\v\u00a0\u1680\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200C)))
-"""What ingest takes away around a cell."""
 
 Progress = Callable[[str], None]
 ROW, FILE, NUMBER = "_row", "_file", "_number"

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from contender.ingestion.cell_forms import digits as digits_of
+
 CURRENCIES = (
     *(
         "€",
@@ -129,7 +131,7 @@ def number_form_of(
     for text, one in digits.items():
         _weigh(one, counts[text], evidence, exponent=bool(parts[text]["exponent"]))
     decimal, thousands, guessed = _decided(evidence, hint, given)
-    form = _pattern(decimal, thousands)
+    form = re.compile(digits_of(decimal, thousands))
     fits = {text for text, one in digits.items() if form.fullmatch(one) and not (thousands and parts[text]["exponent"])}
     unread = {text: n for text, n in counts.items() if text not in fits}
     read = total - sum(unread.values())
@@ -263,12 +265,3 @@ def _decided(evidence: _Evidence, hint: str | None, given: str | None) -> tuple[
     if evidence.thousands[sign] or evidence.either[sign]:
         return decimal, sign, doubt
     return decimal, blanks[0] if blanks else None, doubt
-
-
-def _pattern(decimal: str, thousands: str | None) -> re.Pattern[str]:
-    point, whole = re.escape(decimal), r"\d+"
-    if thousands:
-        group = re.escape(thousands)
-        between = r"\d{2,3}" if thousands == "," else r"\d{3}"
-        whole = rf"(?:\d+|\d{{1,3}}(?:{group}{between})*{group}\d{{3}})"
-    return re.compile(rf"{whole}(?:{point}\d*)?|{point}\d+")

@@ -4,32 +4,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 
 from contender.contracts.sections import TIME_FORMS
 from contender.contracts.spellings import MONTHS
+from contender.ingestion.cell_forms import compiled, has_short_year
 
 _MONTH_OF = {name: place for place, names in enumerate(MONTHS, start=1) for name in names.split()}
-_TOKENS = {
-    "yyyy": r"(?P<year>\d{4})",
-    "yy": r"(?P<year2>\d\d)",
-    "MMMM": r"(?P<name>[^\W\d_]{3,10}\.?)",
-    "MMM": r"(?P<name>[^\W\d_]{3,10}\.?)",
-    "MM": r"(?P<month>\d\d)",
-    "M": r"(?P<month>\d\d?)",
-    "dd": r"(?P<day>\d\d)",
-    "d": r"(?P<day>\d\d?)",
-    "HH": r"(?P<hour>\d\d)",
-    "H": r"(?P<hour>\d\d?)",
-    "hh": r"(?P<hour>\d\d)",
-    "h": r"(?P<hour>\d\d?)",
-    "mm": r"(?P<minute>\d\d)",
-    "ss": r"(?P<second>\d\d)",
-    "SSSSSS": r"(?P<part>\d{6})",
-    "SSS": r"(?P<part>\d{3})",
-    "a": r"(?P<half>[AaPp]\.?\s?[Mm]\.?)",
-}
-_TOKEN = re.compile(r"'(?P<quoted>[^']*)'|(?P<letters>([A-Za-z])\3*)|(?P<other>[^A-Za-z']+)")
 ISO = re.compile(
     r"(?P<year>\d{4})-(?P<month>\d\d)(-(?P<day>\d\d)"
     r"([T ](?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)([.,](?P<part>\d{1,9}))?)?(?P<zone> "
@@ -79,22 +59,6 @@ class TimeForm:
     shares: tuple[float, ...]
     unread: Mapping[str, int]
     doubt: str = ""
-
-
-@cache
-def compiled(pattern: str) -> re.Pattern[str]:
-    """What a text of this pattern looks like.
-
-    Raises:
-        KeyError: a letter that is none of the pattern's.
-    """
-    found = []
-    for match in _TOKEN.finditer(pattern):
-        if match["letters"]:
-            found.append(_TOKENS[match["letters"]])
-        else:
-            found.append(re.escape(match["quoted"] if match["quoted"] is not None else match["other"]))
-    return re.compile("".join(found))
 
 
 def to_time(text: str, pattern: str | None, now: datetime | None = None) -> datetime | None:
@@ -203,7 +167,7 @@ def time_form_of(counts: Mapping[str, int], *, name: str = "", hint: str | None 
         return None
     patterns = tuple(pattern for pattern, _ in chosen)
     unread = {text: n for text, n in counts.items() if not any(readable(pattern, {text: n}) for pattern in patterns)}
-    if any(re.search(r"(?<!y)yy(?!y)", pattern) for pattern in patterns):
+    if any(has_short_year(pattern) for pattern in patterns):
         year = datetime.now(UTC).year
         doubt = "; ".join(part for part in (doubt, f"years of two digits stand for {year - 99} to {year}") if part)
     return TimeForm(patterns, tuple(n / weight for _, n in chosen), unread, doubt)

@@ -1,4 +1,4 @@
-"""Cells of text as typed values in DuckDB, by the same rules as `ingestion.cells` reads them in Spark.
+"""Cells of text as typed values in DuckDB, by the same patterns as `ingestion.cells` reads them in Spark.
 
 A test holds both to the same values and the same missing ones.
 """
@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from contender.contracts.sections import LENGTH_FORMS, Column
-from contender.contracts.spellings import MONTHS, NO, YES
-from contender.drafting.landed_rows import BLANKS
-from contender.drafting.time_forms import compiled
+from contender.contracts.spellings import NO, YES
+from contender.ingestion import cell_forms
+from contender.ingestion.cell_forms import BLANKS, Step
 
-_ENGLISH = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DIRECTIVES = {
-    **{"yyyy": "%Y", "yy": "%y", "MMMM": "%b", "MMM": "%b", "MM": "%m", "M": "%m", "dd": "%d", "d": "%d"},
+    **{"yyyy": "%Y", "yy": "%y", "MMM": "%b", "MM": "%m", "M": "%m", "dd": "%d", "d": "%d"},
     **{"HH": "%H", "H": "%H", "hh": "%I", "h": "%I", "mm": "%M", "ss": "%S", "SSS": "%g", "SSSSSS": "%f", "a": "%p"},
 }
-_EPOCHS = {"epoch s": 1_000_000, "epoch ms": 1000, "epoch us": 1}
-_EXACT = 2**53
+_SIMPLE = r"[+-]?(?:\d{1,300}(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?"
+"""Numbers as most are written; all of them are finite."""
+_COMMON = r"\d{4}-\d\d-\d\d(?:[ T](?:[01]\d|2[0-3]):\d\d(?::\d\d(?:\.\d{1,6})?)?)?"
+"""Times as most are written."""
 
 
 def text_literal(text: str) -> str:
@@ -63,124 +64,108 @@ def _typed(text: str, column: Column, at: datetime | None) -> str:
                 f"({_list(no)}) THEN false END"
             )
         case "timestamp":
-            return f"coalesce({', '.join(_time(text, form, at) for form in column.format or ('',))}, NULL)"
-        case "integer":
-            # Most are plain digits, and what is plain needs no care.
-            quick = f"TRY_CAST({text} AS BIGINT)"
-            careful = _whole(_plain(text, column))
-            return f"CASE WHEN regexp_full_match({text}, '[+-]?\\d{{1,18}}') THEN {quick} ELSE {careful} END"
+            return f"coalesce({', '.join(_time(text, form, column, at) for form in column.format or ('',))}, NULL)"
     if column.format is not None:
-        return _length(text, hours=column.format[0] == LENGTH_FORMS[1])
-    if _is_simple(column):
-        quick = f"CASE WHEN regexp_full_match({text}, '{_SIMPLE}') THEN TRY_CAST({text} AS DOUBLE)"
-        careful = f"TRY_CAST({_formed(text, column)} AS DOUBLE)"
-        return f"{quick} WHEN regexp_full_match({text}, '.*[^0-9.eE+-].*') THEN {careful} END"
-    number = f"TRY_CAST({_plain(text, column)} AS DOUBLE)"
-    for name, by in column.factors.items():
-        if _power(by) is None:
-            number = f"CASE WHEN {text} LIKE {text_literal('%' + name)} THEN {number} * {by!r} ELSE {number} END"
-    return f"CASE WHEN isfinite({number}) THEN {number} END"
+        return f"coalesce({', '.join(_length(text, hours=form == LENGTH_FORMS[1]) for form in column.format)}, NULL)"
+    bare = _after(_translated(text, cell_forms.SIGNS), cell_forms.bare_steps(column))
+    plain = _after(bare, cell_forms.plain_steps(column))
+    number = multiplied = f"TRY_CAST({plain} AS DOUBLE)"
+    others = cell_forms.other_factors(column)
+    for pattern, by in others:
+        multiplied = f"CASE WHEN {_found(bare, pattern)} THEN {number} * {by!r}::DOUBLE ELSE {multiplied} END"
+    # Most are plain digits, and what is plain needs no care.
+    if column.type == "integer":
+        careful = _whole(plain, multiplied, [_found(bare, pattern) for pattern, _ in others])
+        quick = f"TRY_CAST({text} AS BIGINT)"
+        return f"CASE WHEN regexp_full_match({text}, '[+-]?\\d{{1,18}}') THEN {quick} ELSE {careful} END"
+    careful = f"CASE WHEN isfinite({multiplied}) THEN {multiplied} END"
+    if column.point == "." and not (column.thousands or column.drop or column.factors):
+        quick = f"TRY_CAST({text} AS DOUBLE)"
+        return f"CASE WHEN regexp_full_match({text}, '{_SIMPLE}') THEN {quick} ELSE {careful} END"
+    return careful
 
 
-def _one_of(texts: Sequence[str]) -> str:
-    return "|".join(re.escape(text.strip(BLANKS)) for text in sorted(texts, key=len, reverse=True))
-
-
-def _sub(text: str, pattern: str, by: str) -> str:
-    return f"regexp_replace({text}, {text_literal(pattern)}, {text_literal(by)})"
-
-
-_SIMPLE = r"[+-]?(?:\d{1,300}(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?"
-"""Numbers as most are written; all of them are finite."""
-
-
-def _is_simple(column: Column) -> bool:
-    return column.point == "." and not (column.thousands or column.drop or column.factors)
-
-
-def _plain(text: str, column: Column) -> str:
-    if not _is_simple(column):
-        return _formed(text, column)
-    return (
-        f"CASE WHEN regexp_full_match({text}, '{_SIMPLE}') THEN {text} "
-        f"WHEN regexp_full_match({text}, '.*[^0-9.eE+-].*') THEN {_formed(text, column)} END"
-    )
-
-
-def _formed(text: str, column: Column) -> str:
-    bare = f"translate({text}, '−–\u00a0\u2007\u2009\u202f’', '--    ''')"
-    if column.drop:
-        dropped = _one_of(column.drop)
-        bare = _sub(bare, rf"^([+-]?)\s*(?:{dropped})\s*", r"\1")
-        bare = _sub(bare, rf"\s*(?:{dropped})$", "")
-    whole, point = r"\d+", re.escape(column.point)
-    if column.thousands:
-        group = re.escape(column.thousands)
-        between = r"\d{2,3}" if column.thousands == "," else r"\d{3}"
-        whole = rf"(?:\d+|\d{{1,3}}(?:{group}{between})*{group}\d{{3}})"
-    digits = rf"[+-]?\s?(?:{whole}(?:{point}\d*)?|{point}\d+)"
-    after = rf"|(?:\s*(?:{_one_of(tuple(column.factors))}))" if column.factors else ""
-    pattern = rf"{digits}(?:[eE][+-]?\d+{after})?"
-    plain = f"CASE WHEN regexp_full_match({bare}, {text_literal(pattern)}) THEN {bare} END"
-    rest = []
-    for name, by in column.factors.items():
-        if (power := _power(by)) is not None:
-            plain = _sub(plain, rf"([\d{point}])\s*{re.escape(name.strip(BLANKS))}$", rf"\1E{power}")
+def _after(text: str, steps: Sequence[Step]) -> str:
+    for step in steps:
+        if step.by is None:
+            text = f"CASE WHEN regexp_full_match({text}, {text_literal(step.pattern)}) THEN {text} END"
         else:
-            rest.append(name)
-    if rest:
-        plain = _sub(plain, rf"\s*(?:{_one_of(rest)})$", "")
-    if column.thousands:
-        plain = f"replace({plain}, {text_literal(column.thousands)}, '')"
-    plain = _sub(plain, r"^([+-])\s", r"\1")
-    return f"replace({plain}, {text_literal(column.point)}, '.')" if column.point != "." else plain
+            text = f"regexp_replace({text}, {text_literal(step.pattern)}, {text_literal(step.by)}, 'g')"
+    return text
 
 
-def _power(by: float) -> int | None:
-    return next((power for power in range(-15, 19) if by == float(f"1e{power}")), None)
+def _translated(text: str, signs: tuple[str, str]) -> str:
+    return f"translate({text}, {', '.join(map(text_literal, signs))})"
 
 
-def _whole(plain: str) -> str:
+def _found(text: str, pattern: str) -> str:
+    return f"regexp_matches({text}, {text_literal(pattern)})"
+
+
+def _parts(text: str, pattern: str, names: Sequence[str]) -> str:
+    return f"regexp_extract({text}, {text_literal(pattern)}, [{_list(names)}])"
+
+
+def _whole(plain: str, number: str, multiplied: Sequence[str]) -> str:
     digits = rf"CASE WHEN regexp_full_match({plain}, '[+-]?\d+(\.0*)?') THEN split_part({plain}, '.', 1) END"
-    number = f"CASE WHEN {plain} SIMILAR TO '.*[eE].*' THEN TRY_CAST({plain} AS DOUBLE) END"
-    fits = f"abs({number}) <= {_EXACT} AND {number} = floor({number})"
-    return f"coalesce(TRY_CAST({digits} AS BIGINT), CASE WHEN {fits} THEN TRY_CAST({number} AS BIGINT) END)"
+    exact = f"TRY_CAST({digits} AS BIGINT)"
+    for condition in multiplied:
+        exact = f"CASE WHEN NOT {condition} THEN {exact} END"
+    fits = (
+        f"abs({number}) <= {cell_forms.EXACT} AND {number} = floor({number}) AND "
+        f"({number} != 0 OR NOT {_found(plain, '[1-9].*[eE]')}) AND NOT {_found(plain, '^[+-]?[0-9]+$')}"
+    )
+    return f"coalesce({exact}, CASE WHEN {fits} THEN TRY_CAST({number} AS BIGINT) END)"
 
 
-def _time(text: str, form: str, at: datetime | None) -> str:
-    if not form:
-        full = r"\d{4}(-\d{1,2}(-\d{1,2}([ T].*)?)?)?"
-        day = f"CASE length({text}) WHEN 4 THEN {text} || '-01-01' WHEN 7 THEN {text} || '-01' ELSE {text} END"
-        plain = f"TRY_CAST(replace({day}, ',', '.') AS TIMESTAMP)"
-        zone = r"\s?([+-])(\d\d):?(\d\d)?$"
-        part = f"regexp_extract({text}, '{zone}', ['sign', 'h', 'm'])"
-        minutes = f"(TRY_CAST({part}.h AS INTEGER) * 60 + coalesce(TRY_CAST({part}.m AS INTEGER), 0))"
-        body = f"TRY_CAST(replace(regexp_replace({text}, '{zone}', ''), ',', '.') AS TIMESTAMP)"
-        zoned = f"{body} - (CASE {part}.sign WHEN '+' THEN 1 ELSE -1 END * {minutes}) * INTERVAL 1 MINUTE"
-        has_zone = rf"{text} LIKE '%:%' AND regexp_matches({text}, '[+-]\d\d(:?\d\d)?$')"
-        return (
-            f"CASE WHEN regexp_full_match({text}, '{full}') THEN CASE WHEN {has_zone} THEN {zoned} ELSE {plain} END END"
-        )
-    if form in _EPOCHS:
-        number = f"TRY_CAST(replace({text}, ',', '.') AS DECIMAL(28,9))"
-        moment = f"TRY_CAST(round({number} * {_EPOCHS[form]}) AS BIGINT)"
-        return rf"CASE WHEN regexp_full_match({text}, '-?\d{{1,18}}([.,]\d+)?') THEN make_timestamp({moment}) END"
+def _time(text: str, form: str, column: Column, at: datetime | None) -> str:
+    text = _translated(text, cell_forms.TIME_BLANKS)
+    if form in cell_forms.EPOCHS:
+        fitting = _after(text, [Step(cell_forms.EPOCH)])
+        number = f"TRY_CAST(replace({fitting}, ',', '.') AS DECIMAL(28,9))"
+        moment = f"TRY_CAST(round({number} * {cell_forms.EPOCHS[form]}) AS BIGINT)"
+        return f"CASE WHEN {_in_range(moment)} THEN make_timestamp({moment}) END"
     if form == "ISO week":
-        found = rf"regexp_extract({text}, '^(\d{{4}})-?[Ww](\d{{1,2}})(?:-?([1-7]))?$', ['year', 'week', 'day'])"
+        found = _parts(text, *cell_forms.WEEK)
         day = f"coalesce(nullif({found}.day, ''), '1')"
-        return f"try_strptime({found}.year || '-W' || lpad({found}.week, 2, '0') || '-' || {day}, '%G-W%V-%u')"
-    looks = re.sub(r"\(\?P<\w+>", "(?:", compiled(form).pattern).replace(r"[^\W\d_]", r"[^\d\s.,/-]")
-    found = f"CASE WHEN regexp_full_match({text}, {text_literal(looks)}) THEN {text} END"
-    if "MMM" in form:
-        for english, names in zip(_ENGLISH, MONTHS, strict=True):
-            found = _sub(found, rf"(?i)(^|[^\pL])(?:{_one_of(names.split())})\.?($|[^\pL])", rf"\1{english}\2")
-    if "a" in re.sub(r"'[^']*'", "", form):
-        found = _sub(found, r"(?i)([ap])\.?\s?m\.?$", r"\1m")
-    time = f"try_strptime({found}, {text_literal(_directives(form))})"
-    if re.search(r"(?<!y)yy(?!y)", form):
+        time = f"try_strptime({found}.year || '-W' || lpad({found}.week, 2, '0') || '-' || {day}, '%G-W%V-%u')"
+        # There is no week 53 in most years.
+        return f"CASE WHEN weekofyear({time}) = TRY_CAST({found}.week AS INTEGER) THEN {time} END"
+    if form:
+        fitting = _after(text, cell_forms.time_steps(form))
+        time = f"try_strptime({fitting}, {text_literal(_directives(cell_forms.short_months(form)))})"
+    else:
+        careful = f"CASE WHEN regexp_full_match({text}, {text_literal(cell_forms.ISO)}) THEN {_iso(text)} END"
+        quick = f"TRY_CAST({text} AS TIMESTAMP)"
+        time = f"CASE WHEN regexp_full_match({text}, '{_COMMON}') THEN {quick} ELSE {careful} END"
+    if cell_forms.has_short_year(form):
+        time = _within_a_century(time, column, at)
+    return f"CASE WHEN {_in_range(f'epoch_us({time})')} THEN {time} END"
+
+
+def _in_range(moment: str) -> str:
+    return f"{moment} BETWEEN {cell_forms.FIRST_US} AND {cell_forms.LAST_US}"
+
+
+def _iso(text: str) -> str:
+    """The time in a text that is ISO 8601."""
+    found = _parts(text, *cell_forms.ISO_PARTS)
+    clock = f"CASE WHEN {found}.clock LIKE '%:%' THEN {found}.clock ELSE {found}.clock || ':00' END"
+    offset = _parts(f"{found}.zone", r"([+-])(\d\d?):?(\d\d)?", ("sign", "h", "m"))
+    minutes = f"coalesce(TRY_CAST({offset}.h AS INTEGER) * 60, 0) + coalesce(TRY_CAST({offset}.m AS INTEGER), 0)"
+    body = f"TRY_CAST({found}.day || ' ' || replace({clock}, ',', '.') AS TIMESTAMP)"
+    full = f"{body} - (CASE {offset}.sign WHEN '-' THEN -1 ELSE 1 END * ({minutes})) * INTERVAL 1 MINUTE"
+    missing = f"CASE length({text}) WHEN 4 THEN '-01-01' WHEN 6 THEN '-01' WHEN 7 THEN '-01' ELSE '' END"
+    return f"CASE WHEN {found}.day != '' THEN {full} ELSE TRY_CAST({text} || {missing} AS TIMESTAMP) END"
+
+
+def _within_a_century(time: str, column: Column, at: datetime | None) -> str:
+    if column.years_from is not None:
+        moved = f"{time} - to_years(CAST(floor((year({time}) - {column.years_from}) / 100.0) AS INTEGER) * 100)"
+    else:
         latest = ((at or datetime.now(UTC)) + timedelta(days=1)).strftime("%Y-%m-%d %H:%M:%S")
-        time = f"CASE WHEN {time} > TIMESTAMP '{latest}' THEN {time} - INTERVAL 100 YEAR ELSE {time} END"
-    return time
+        moved = f"CASE WHEN {time} > TIMESTAMP '{latest}' THEN {time} - INTERVAL 100 YEAR ELSE {time} END"
+    return f"CASE WHEN day({moved}) = day({time}) THEN {moved} END"
 
 
 def _directives(form: str) -> str:
@@ -191,18 +176,15 @@ def _directives(form: str) -> str:
 
 
 def _length(text: str, *, hours: bool) -> str:
-    """Seconds of `h:mm:ss`, `2 days 3:04:05`, and of two parts hours and minutes, or minutes and seconds."""
-    three = (
-        rf"regexp_extract({text}, "
-        rf"'^([+-]?)(?:(\d+)\s*d(?:ays?)?,?\s+)?(\d+):([0-5]?\d):([0-5]?\d(?:[.,]\d+)?)$', ['s','d','h','m','c'])"
-    )
-    two = rf"regexp_extract({text}, '^([+-]?)(\d+):([0-5]?\d)$', ['s','h','m'])"
-    sign = "(CASE WHEN {0}.s = '-' THEN -1 ELSE 1 END)"
-    long = (
-        f"{sign.format(three)} * (coalesce(TRY_CAST({three}.d AS DOUBLE), 0) * 86400 + "
-        f"TRY_CAST({three}.h AS DOUBLE) * 3600"
-        f" + TRY_CAST({three}.m AS DOUBLE) * 60 + TRY_CAST(replace({three}.c, ',', '.') AS DOUBLE))"
-    )
-    first, second = (3600, 60) if hours else (60, 1)
-    short = f"{sign.format(two)} * (TRY_CAST({two}.h AS DOUBLE) * {first} + TRY_CAST({two}.m AS DOUBLE) * {second})"
-    return f"coalesce({long}, {short})"
+    """A length of time in seconds."""
+    ways = [f"CASE WHEN {text} = '0' THEN 0.0::DOUBLE END"]
+    fitting = _after(text, [Step(cell_forms.LENGTH)])
+    for pattern, parts in cell_forms.lengths(hours=hours):
+        found = _parts(fitting, pattern, ["sign", *(f"p{place}" for place in range(len(parts)))])
+        seconds = "0.0::DOUBLE"
+        for place, factor in enumerate(parts):
+            part = f"TRY_CAST(replace({found}.p{place}, ',', '.') AS DOUBLE)"
+            seconds = f"({seconds} + coalesce({part}, 0.0) * {factor})"
+        signed = f"CASE {found}.sign WHEN '-' THEN -{seconds} ELSE {seconds} END"
+        ways.append(f"CASE WHEN {_found(fitting, pattern)} THEN {signed} END")
+    return f"coalesce({', '.join(ways)})"

@@ -7,6 +7,7 @@ import pytest
 
 from contender.contracts.contract import Contract
 from contender.drafting import landed_rows
+from contender.ingestion import cell_forms
 from contender.drafting.column_types import guess_column
 from contender.drafting.contract_draft import Draft, draft, write
 from contender.drafting.expressions import columns_of
@@ -426,7 +427,7 @@ def test_the_fast_reader_sees_what_ingest_sees(tmp_path, text, plain):
     assert (landed_rows._is_plain(path, form) is not None) == plain
     chunks = list(read_chunks(path, form))
     rows = landed_rows.read_all([path])
-    cells = {name: [cell.strip(landed_rows.BLANKS) for c in chunks for cell in c.columns[name]] for name in form.header}
+    cells = {name: [cell.strip(cell_forms.BLANKS) for c in chunks for cell in c.columns[name]] for name in form.header}
     assert rows.bad.total() == sum(len(chunk.bad) for chunk in chunks)
     for name in form.header:
         assert [cell for (cell,) in rows.ask(f"SELECT {rows.cell(name)} FROM landed ORDER BY _row")] == cells[name]

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from contender.contracts.expressions import cells_of
 from contender.contracts.sections import Column
 from contender.errors import UnreadableFile
-from contender.ingestion import cells
+from contender.ingestion import cell_forms, cells
 from contender.ingestion.file_format import describe
 from contender.ingestion.staging import fitted, write_rows
 
@@ -216,7 +216,7 @@ def differing(spark, found) -> list[Any]:
         meant = None if cell is None else cell[1]
         if row["text"] is None:
             # A text of blanks alone, or one that spells a gap, is missing.
-            if cell is not None and cell[0].strip(cells.BLANKS) not in ("", GAP):
+            if cell is not None and cell[0].strip(cell_forms.BLANKS) not in ("", GAP):
                 wrong.append((of, text, cell, "missing"))
         elif row["value"] is not None and not _same(row["value"], meant):
             wrong.append((of, text, cell, row["value"]))
@@ -232,7 +232,7 @@ def _same(told: str, meant: Any) -> bool:
         return float(told) == meant
     if isinstance(meant, datetime):
         return int(told) == round(meant.timestamp() * 1_000_000)
-    return told == unicodedata.normalize("NFC", str(meant)).strip(cells.BLANKS)
+    return told == unicodedata.normalize("NFC", str(meant)).strip(cell_forms.BLANKS)
 
 
 def check(spark, folder, count: int) -> None:
