@@ -339,6 +339,7 @@ def _written(
         key=contract.records.key,
         time=contract.records.time,
         cells=cells,
+        compared=list(contract.records.columns),
     )
     if outcomes:
         checked = _together(

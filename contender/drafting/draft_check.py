@@ -1,12 +1,13 @@
 """The rows that a contract was drafted from, checked against it: how many it would refuse, why, and what would help."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from contender.contracts.sections import BatchRules, Columns
 from contender.drafting.landed_rows import FILE, NUMBER, ROW, LandedRows
-from contender.drafting.typed_columns import read
+from contender.drafting.typed_columns import read, text_literal
+from contender.ingestion.cell_forms import BLANKS
 from contender.ingestion.row_checks import Check, checks_of, key_checks
 
 _SHOWN = 3
@@ -48,19 +49,24 @@ def check_rows(
     key: str | None,
     time: str | None,
     cells: dict[str, str],
+    compared: Collection[str] = (),
 ) -> Checked:
     """By the rules of `row_checks`: a row's reasons, each counted with a few of the values that it refuses.
 
     Args:
         cells: expressions for the columns that no file has.
+        compared: the columns in which two rows of one key are the same, or other.
     """
     at = datetime.now(UTC)
     checks = checks_of(columns, key=key, time=time, at=at, skew=_SKEW)
     found: list[Finding] = []
     conditions: list[str] = []
+    readings: dict[str, tuple[str, str]] = {}
     for name, column in columns.items():
-        cell = cells.get(name) or (landed.cell(name) if name in landed.names else "CAST(NULL AS VARCHAR)")
-        text, value = read(cell, column, missing, at)
+        cell = landed.cell(name) if name in landed.names else "CAST(NULL AS VARCHAR)"
+        if name in cells:
+            cell = f"trim({cells[name]}, {text_literal(BLANKS)})"
+        text, value = readings[name] = read(cell, column, missing, at)
         mine = [check for check in checks if check.column == name]
         if not mine:
             continue
@@ -83,26 +89,25 @@ def check_rows(
                 f"SELECT {ROW} FROM (SELECT {ROW}, {text} AS t, {value} AS v FROM landed) WHERE {condition}"
             )
     if key is not None:
-        cell = landed.cell(key)
-        text = read(cell, columns[key], missing, at)[0]
-        order = f"{ROW} IN (SELECT {ROW} FROM failing)" if conditions else "false"
-        failing = f"WITH failing AS ({' UNION '.join(conditions)}) " if conditions else ""
-        again = (
-            f"SELECT {ROW}, row_number() OVER (PARTITION BY {text} ORDER BY {order}, {ROW}) AS n "
-            f"FROM landed WHERE {text} IS NOT NULL"
-        )
-        (repeated,) = landed.one(f"SELECT count(*) - count(DISTINCT {text}) FROM landed WHERE {text} IS NOT NULL")
-        if repeated:
-            samples = landed.ask(
-                f"SELECT {text}, count(*) FROM landed WHERE {text} IS NOT NULL GROUP BY 1 HAVING "
-                f"count(*) > 1 ORDER BY 2 DESC, 1 LIMIT {_SHOWN}"
+        text, value = readings[key]
+        named = f"FROM landed WHERE {text} IS NOT NULL AND {value} IS NOT NULL"
+        again = f"SELECT {text} AS k, count(*) AS n {named} GROUP BY 1 HAVING n > 1"
+        if landed.ask(f"{again} LIMIT 1"):
+            failing = " UNION ".join(conditions) or f"SELECT {ROW} FROM landed WHERE false"
+            content = ", ".join(readings[name][1] for name in compared)
+            first = f"{ROW} IN (SELECT {ROW} FROM failing), {readings[time][1] if time else ROW} NULLS FIRST, {ROW}"
+            others = (
+                f"WITH failing AS ({failing}), twice AS ({again}), compared AS (SELECT {ROW}, {text} AS k, "
+                f"row({content}) AS c, first_value(row({content})) OVER (PARTITION BY {text} ORDER BY {first}) AS f "
+                f"{named} AND {text} IN (SELECT k FROM twice)) SELECT {ROW}, k FROM compared WHERE c IS DISTINCT FROM f"
             )
-            shown = tuple(f"'{value}' in {count:,} rows" for value, count in samples)
-            reason = key_checks(key)[1].reason
-            remedy = "the first of each is taken; name another key with --key if rows share one rightly"
-            found.append(Finding(reason, int(repeated), shown, remedy))
-            place = f"SELECT {ROW} FROM ({again}) WHERE n > 1"
-            conditions.append(f"{failing}{place}" if not failing else f"SELECT * FROM ({failing}{place})")
+            (count,) = landed.one(f"SELECT count(*) FROM ({others})")
+            if count:
+                samples = landed.ask(f"SELECT k, count(*) FROM ({others}) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_SHOWN}")
+                shown = tuple(f"'{k}' in {n + 1:,} rows" for k, n in samples)
+                remedy = "the first of each is taken; name another key with --key if rows share one rightly"
+                found.append(Finding(key_checks(key)[1].reason, count, shown, remedy))
+                conditions.append(f"SELECT {ROW} FROM ({others})")
     refused = 0
     if conditions:
         (refused,) = landed.one(f"SELECT count(*) FROM ({' UNION '.join(conditions)})")
@@ -113,17 +118,15 @@ def check_rows(
 
 
 def _fails(check: Check) -> str:
-    from contender.drafting.typed_columns import text_literal
-
     match check.kind:
         case "readable":
             return "t IS NOT NULL AND v IS NULL"
         case "present":
             return "t IS NULL"
         case "min":
-            return f"v < {check.limit!r}"
+            return f"CAST(v AS DOUBLE) < {check.limit!r}::DOUBLE"
         case "max":
-            return f"v > {check.limit!r}"
+            return f"CAST(v AS DOUBLE) > {check.limit!r}::DOUBLE"
         case "in set":
             assert isinstance(check.limit, tuple)
             return f"v NOT IN ({', '.join(text_literal(one) for one in check.limit)})"

@@ -19,6 +19,7 @@ from contender.ingestion.cell_forms import BLANKS
 from contender.ingestion.file_format import FileForm, describe
 from contender.ingestion.file_reader import read_chunks
 from contender.ingestion.line_parsers import FIELD_LIMIT
+from contender.ingestion.text_values import composed
 
 if TYPE_CHECKING:
     import duckdb
@@ -256,7 +257,7 @@ def _slow(path: Path, form: FileForm) -> Iterator[_Rows]:
     import pyarrow as pa
 
     for chunk in read_chunks(path, form):
-        columns = {name: pa.array(values, pa.string()) for name, values in chunk.columns.items()}
+        columns = {name: pa.array(composed(values), pa.string()) for name, values in chunk.columns.items()}
         yield _Rows(columns, chunk.row_numbers, [(row.reason, row.raw) for row in chunk.bad])
 
 
@@ -278,13 +279,22 @@ def _fast(path: Path, form: FileForm, plain: "_Plain") -> Iterator[_Rows]:
             ),
         ) as reader:
             for batch in reader:
-                columns = dict(zip(form.header, batch.columns, strict=True))
+                columns = {n: _composed(one) for n, one in zip(form.header, batch.columns, strict=True)}
                 if batch.num_rows and max(pc.max(pc.binary_length(one)).as_py() for one in batch.columns) > FIELD_LIMIT:
                     raise _NotPlain
                 yield _Rows(columns, np.arange(done + 1, done + batch.num_rows + 1), blanks=plain.blanks)
                 done += batch.num_rows
     except pa.ArrowInvalid:
         raise _NotPlain from None
+
+
+def _composed(cells: "pa.Array") -> "pa.Array":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pc.all(pc.string_is_ascii(cells)).as_py() is not False:
+        return cells
+    return pa.array(composed(cells.to_pylist()), pa.string())
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Brings the tables of look-ups and of features up to date with what was taken in."""
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,8 @@ def update_lookups(settings: Settings, contract: Contract, folder: Path) -> list
         staged = staging.stage_lookup(settings, contract, name, path)
         columns, key = contract.stored(lookup.columns), [contract.stored_names[column] for column in lookup.key]
         landed = spark_session.session(settings).read.parquet(str(staged))
-        rows = conform(landed, columns, [], contract.records.missing, made=contract.made(lookup.columns))
+        arrived, made = datetime.now(UTC), contract.made(lookup.columns)
+        rows = conform(landed, columns, [], contract.records.missing, arrived, made)
         keys = [F.col(f"`{column}`") for column in key]
         first = rows.withColumn("_rank", F.row_number().over(Window.partitionBy(*keys).orderBy(ROW))).where("_rank = 1")
         facts = first.dropna(subset=key).select(*[F.col(f"`{column}`") for column in columns])

@@ -60,13 +60,12 @@ def _typed(text: SparkColumn, column: Column, at: datetime | None) -> SparkColum
         return F.coalesce(*[_length(text, hours=form == LENGTH_FORMS[1]) for form in column.format])
     bare = _after(F.translate(text, *cell_forms.SIGNS), cell_forms.bare_steps(column))
     plain = _after(bare, cell_forms.plain_steps(column))
-    number = plain.try_cast("double")
-    multiplied = number
+    number = alone = plain.try_cast("double")
     for pattern, by in cell_forms.other_factors(column):
-        multiplied = F.when(bare.rlike(pattern), number * by).otherwise(multiplied)
+        number = F.when(bare.rlike(pattern), alone * by).otherwise(number)
     if column.type == "integer":
-        return _whole(plain, multiplied, bare, column)
-    return F.when(~F.isnan(multiplied) & (F.abs(multiplied) != float("inf")), multiplied)
+        return _whole(plain, number, bare, column)
+    return F.when(~F.isnan(number) & (F.abs(number) != float("inf")), number)
 
 
 def _after(text: SparkColumn, steps: Sequence[Step]) -> SparkColumn:

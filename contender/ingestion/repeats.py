@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from contender.contracts.sections import Column
 from contender.ingestion.file_order import with_natural
-from contender.ingestion.row_checks import complete
+from contender.ingestion.row_checks import complete, content_of
 from contender.values import BATCH, FILE, KEY, RECEIVED, ROW
 
 OLD, REPEATED = "_old", "_repeated"
@@ -39,7 +39,7 @@ def mark_old_outcomes(
             is news after something else was.
         among: the rows that have a valid outcome.
     """
-    content = F.xxhash64(*[F.col(f"`{name}`") for name in columns])
+    content = content_of(columns)
     # As columns: what rows are sorted by is computed anew for each comparison.
     marked = with_natural(rows, FILE, "_name").withColumns({"_content": content, "_valid": among})
     order = ("_name", FILE, ROW)

@@ -130,14 +130,19 @@ def conform(
         at: when the rows arrived.
         made: the expressions, over the staged cells, of columns that no file has.
     """
-    landed = {name: F.expr(made[name]) if made and name in made else F.col(_quoted(name)) for name in columns}
+    own = [name for name in staged.columns if name not in (FILE, ROW)]
     # Trimmed in a step of its own: each way to read a cell looks at it, and Spark would trim it anew for each.
     trimmed = staged.select(
         FILE,
         ROW,
-        F.struct(*[cell.alias(name) for name, cell in landed.items()]).alias("_raw"),
-        *[cells.trimmed(cell).alias(name) for name, cell in landed.items()],
+        F.struct(*map(_quoted, own)).alias("_landed"),
+        *[cells.trimmed(F.col(_quoted(name))).alias(name) for name in own],
     )
+    made = {name: made[name] for name in columns if made and name in made}
+    if made:
+        trimmed = trimmed.withColumns({name: cells.trimmed(F.expr(text)) for name, text in made.items()})
+    landed = [F.col(_quoted(n)) if n in made else F.col("_landed").getField(n).alias(n) for n in columns]
+    trimmed = trimmed.withColumn("_raw", F.struct(*landed))
     read = {name: cells.read(F.col(_quoted(name)), column, missing, at) for name, column in columns.items()}
     raw, values = ({name: pair[place] for name, pair in read.items()} for place in (0, 1))
     unreadable = unreadable_of(checks)
@@ -163,7 +168,7 @@ def mark_repeated(rows: DataFrame, known: DataFrame | None, columns: Mapping[str
     The first row with a key is accepted. `known` are accepted records with at least `_key` and the columns.
     """
     same, other = key_checks(key)
-    content = F.xxhash64(*[F.col(_quoted(name)) for name in columns])
+    content = content_of(columns)
     # As columns: what rows are sorted by is computed anew for each comparison.
     marked = with_natural(rows, FILE, "_name").withColumns({"_content": content, "_bad": F.size("_reasons") > 0})
     earlier = Window.partitionBy(KEY).orderBy("_bad", TIME, "_name", FILE, ROW)
@@ -191,6 +196,13 @@ def complete(rows: DataFrame, columns: Mapping[str, Column]) -> DataFrame:
     """Accepted rows with every declared column; what was declared only after they came is null."""
     later = {name: column for name, column in columns.items() if name not in rows.columns}
     return rows.select("*", *[F.lit(None).cast(SPARK_TYPES[column.type]).alias(n) for n, column in later.items()])
+
+
+def content_of(columns: Mapping[str, Column]) -> SparkColumn:
+    """A number that rows share only where the same values are there, and the same are missing."""
+    values = [F.col(_quoted(name)) for name in columns]
+    # A missing value adds nothing to a hash: (5, nothing) would be (nothing, 5).
+    return F.xxhash64(*values, *[value.isNull() for value in values])
 
 
 def content_key(columns: Columns) -> SparkColumn:

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from contender.contracts.sections import Columns
 from contender.errors import UnreadableFile
 from contender.ingestion.batches import BatchPlan, LandedFile, Source
 from contender.ingestion.file_format import FileForm, describe
+from contender.ingestion.text_values import composed
 from contender.ingestion.file_reader import BadRow, Chunk, read_chunks
 from contender.settings import Settings
 
@@ -357,16 +357,8 @@ class _Reading:
 def _table(name: str, numbers: list[int], values: dict[str, list[str | None]], cells: Mapping[str, str]) -> "pa.Table":
     import pyarrow as pa
 
-    found = {stored: _composed(values.get(cell) or [None] * len(numbers)) for cell, stored in cells.items()}
+    found = {stored: composed(values.get(cell) or [None] * len(numbers)) for cell, stored in cells.items()}
     return pa.table({"_file": [name] * len(numbers), "_row": numbers, **found}, schema=_schema(cells))
-
-
-def _composed(values: list[str | None]) -> list[str | None]:
-    """Texts in Unicode's composed form: two that look the same are the same."""
-    if all(value is None or value.isascii() for value in values):
-        return values
-    # Not by Arrow, whose NFC comes out decomposed.
-    return [value if value is None or value.isascii() else unicodedata.normalize("NFC", value) for value in values]
 
 
 def _schema(cells: Mapping[str, str]) -> "pa.Schema":

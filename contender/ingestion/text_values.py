@@ -1,6 +1,7 @@
 """Values of JSON and Parquet as the strings that a text file would have held."""
 
 import json
+import unicodedata
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -69,3 +70,11 @@ def render_column(array: "pa.Array") -> list[str | None]:
 def _shortest(array: "pa.Array") -> list[Any]:
     values = array.to_numpy(zero_copy_only=False)
     return [None if missing else value for value, missing in zip(values, array.is_null().to_pylist(), strict=True)]
+
+
+def composed(values: list[str | None]) -> list[str | None]:
+    """Texts in Unicode's composed form: two that look the same are the same."""
+    if all(value is None or value.isascii() for value in values):
+        return values
+    # Not by Arrow, whose NFC comes out decomposed.
+    return [value if value is None or value.isascii() else unicodedata.normalize("NFC", value) for value in values]

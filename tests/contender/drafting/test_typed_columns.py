@@ -182,7 +182,9 @@ def _same(one, other):
     return one == other
 
 
-@pytest.mark.parametrize("place", range(len(COLUMNS)), ids=[str(column.model_dump(exclude_defaults=True)) for column in COLUMNS])
+@pytest.mark.parametrize(
+    "place", range(len(COLUMNS)), ids=[str(column.model_dump(exclude_defaults=True)) for column in COLUMNS]
+)
 def test_init_reads_each_cell_as_ingest_does(readings, place):
     texts, by_spark, by_duckdb = readings
     differing = {

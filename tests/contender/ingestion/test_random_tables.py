@@ -4,23 +4,31 @@ import csv
 import gzip
 import io
 import json
+import os
+import random
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from contender.contracts.contract import Contract
 from contender.contracts.expressions import cells_of
 from contender.contracts.sections import Column
-from contender.errors import UnreadableFile
-from contender.ingestion import cell_forms, cells
+from contender.drafting.contract_draft import Draft, draft, write
+from contender.errors import UnreadableFile, UsageError
+from contender.ingestion import cell_forms, cells, repeats, row_checks
 from contender.ingestion.file_format import describe
-from contender.ingestion.staging import fitted, write_rows
+from contender.ingestion.file_reader import BadRow
+from contender.ingestion.staging import declared, fitted, needed, write_rows
+from contender.values import KEY, TIME
 
 pytestmark = pytest.mark.slow
 
@@ -266,3 +274,144 @@ def test_no_cell_of_a_hundred_tables_differs(spark, tmp_path):
 @pytest.mark.timeout(1200)
 def test_no_cell_of_two_thousand_tables_differs(spark, tmp_path):
     check(spark, tmp_path, 2000)
+
+
+ODD = [
+    "",
+    "n/a",
+    "?",
+    "-",
+    "12 apples",
+    "1.234,5",
+    "1,234.5",
+    "-200",
+    "31.02.2024",
+    "2024-02-30",
+    "24:00",
+    "\u200b",
+    "1e400",
+    "é",
+    "e\u0301",
+]
+"""What stands in a column once in a while although it is not written as the others."""
+
+
+@st.composite
+def drawers(draw):
+    """A table of a few hundred rows whose cells are drawn from a few of each form; an odd one here and there."""
+    forms = draw(st.lists(st.sampled_from(sorted(FORMS)), min_size=1, max_size=4))
+    pools = [[draw(FORMS[form].pairs) for _ in range(draw(st.integers(2, 12)))] for form in forms]
+    chance = random.Random(draw(st.integers(0, 2**32)))
+    odd = {place: draw(st.sampled_from(ODD)) for place in range(len(forms)) if draw(st.booleans())}
+    count, gaps = draw(st.integers(30, 400)), draw(st.sampled_from([0, 0, 0.01, 0.3]))
+    keys = [f"r{n}" for n in range(count)]
+    for _ in range(draw(st.integers(0, 2))):
+        keys[chance.randrange(count)] = keys[chance.randrange(count)]
+    rows: list[list[tuple[str, Any] | None]] = [
+        [(key, key), *(None if chance.random() < gaps else chance.choice(pool) for pool in pools)] for key in keys
+    ]
+    for place, text in odd.items():
+        for _ in range(draw(st.sampled_from([1, 1, 2, 8]))):
+            chance.choice(rows)[place + 1] = (text, text)
+    for row in rows:
+        row.append((label := chance.choice(["good", "bad"]), label))
+    names = [f"{form} {place}" for place, form in enumerate(forms)]
+    dialect = {
+        **{"delimiter": draw(st.sampled_from(",;\t|")), "end": draw(st.sampled_from(["\n", "\r\n"]))},
+        **{"encoding": draw(st.sampled_from(["utf-8", "utf-16"])), "quoting": csv.QUOTE_MINIMAL, "gzip": False},
+        "gap": draw(st.sampled_from(["", "", GAP])),
+    }
+    kind = draw(st.sampled_from(["csv", "csv", "csv", "jsonl", "json", "parquet"]))
+    return Table(["id", *names, "label"], ["text", *forms, "text"], rows, kind, dialect)
+
+
+def drafted(table: Table, folder) -> tuple[Draft, Any, list[BadRow]] | None:
+    """The draft for a table's file, and the file as ingest stages it; none where a person has to be asked."""
+    folder.mkdir()
+    path = folder / f"table.{table.kind}"
+    path.write_bytes(written(table))
+    try:
+        found = draft([path], name="random", target="label", key="id", folder=folder)
+    except (UsageError, UnreadableFile):
+        return None
+    contract = Contract.read(write(found, folder))
+    columns = declared(contract, "records")
+    form = fitted(path, describe(path), columns, needed(contract, "records")).form
+    _, bad = write_rows(
+        path, form, {cell: contract.stored_names[cell] for cell in cells_of(columns)}, folder / "staged.parquet"
+    )
+    return found, contract, bad
+
+
+def refused(spark, contract, folder, at):
+    """The rows of a staged file that ingest quarantines, with the reasons, as a frame."""
+    columns = contract.stored(declared(contract, "records"))
+    key, time = (contract.stored_names[one] if one else None for one in (contract.records.key, contract.records.time))
+    checks = row_checks.checks_of(columns, key=key, time=time, at=at, skew=contract.batch.clock_skew)
+    staged = spark.read.schema(", ".join(["_file string", "_row bigint", *(f"`{n}` string" for n in columns)])).parquet(
+        str(folder / "staged.parquet")
+    )
+    rows = row_checks.conform(
+        staged, columns, checks, contract.records.missing, at, contract.made(declared(contract, "records"))
+    )
+    named = F.when(F.col(f"`{key}`").isNotNull(), cells.trimmed(F.col(f"_raw.`{key}`")))
+    rows = rows.withColumns({KEY: named, TIME: F.col(f"`{time}`") if time else F.timestamp_micros("_row")})
+    rows = row_checks.mark_repeated(rows, None, contract.stored(contract.records.columns), key)
+    rows = repeats.mark_old_records(rows, row_checks.key_checks(key)[0].reason)
+    return rows.where(F.size("_reasons") > 0).select(F.lit(folder.name).alias("table"), "_row", "_reasons")
+
+
+def check_drafts(spark, folder, count: int, together: int = 25) -> None:
+    """Draft so many tables and ingest them: what ingest quarantines is what the draft said, for the same reasons."""
+    found: dict[str, Any] = {}
+
+    @settings(
+        max_examples=count, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(drawers())
+    def draft_one(table):
+        name = f"t{len(found)}"
+        found[name] = drafted(table, folder / name), table
+
+    draft_one()
+    tried = {name: one for name, (one, _) in found.items() if one}
+    assert len(tried) > 0.9 * len(found), "hardly any needs a person"
+    reasons: dict[str, Counter[str]] = {name: Counter() for name in tried}
+    rows: Counter[str] = Counter()
+    names = sorted(tried)
+    for start in range(0, len(names), together):
+        frames = [
+            refused(spark, tried[name][1], folder / name, datetime.now(UTC)) for name in names[start : start + together]
+        ]
+        for row in reduce(DataFrame.union, frames).collect():
+            rows[row["table"]] += 1
+            reasons[row["table"]].update(row["_reasons"])
+    differing = []
+    for name, (one, _, bad) in tried.items():
+        told = Counter({finding.reason: finding.rows for finding in one.checked.findings})
+        held = reasons[name] + Counter(row.reason for row in bad)
+        same = next((reason for reason in held if reason.endswith("the same row came before")), "")
+        held.pop(same, None)
+        if told != held or one.checked.quarantined != rows[name] + len(bad):
+            differing.append((name, told, held, one.checked.quarantined, rows[name], folder / name))
+    print(
+        len(tried),
+        "of",
+        len(found),
+        "tables;",
+        sum(1 for one, *_ in tried.values() if one.checked.quarantined),
+        "with quarantined rows;",
+        sum(one.checked.quarantined for one, *_ in tried.values()),
+        "rows",
+    )
+    assert differing == []
+
+
+def test_a_contract_quarantines_of_its_own_files_what_its_draft_said(spark, tmp_path):
+    check_drafts(spark, tmp_path, 12, 12)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_no_contract_of_two_thousand_refuses_more_than_its_draft_said(spark, tmp_path):
+    check_drafts(spark, tmp_path, int(os.environ.get("COUNT", 2000)))
