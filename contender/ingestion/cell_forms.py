@@ -177,7 +177,7 @@ _LENGTHS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ),
 )
 LENGTH = r"(?i).*\d(?:.*[^t])?"
-"""What holds a number and does not end in the T of ISO 8601: the patterns of lengths have no part that must be there."""
+"""What holds a number and does not end in the T of ISO 8601: no part of the patterns of lengths must be there."""
 
 
 def lengths(*, hours: bool) -> list[tuple[str, tuple[int, ...]]]:

@@ -80,7 +80,7 @@ def _after(text: SparkColumn, steps: Sequence[Step]) -> SparkColumn:
 
 
 def _whole(plain: SparkColumn, number: SparkColumn, bare: SparkColumn, column: Column) -> SparkColumn:
-    """Exact as far as 64 bits reach; what is written with an exponent or a factor only where floating point is exact."""
+    """Exact as far as 64 bits reach; with an exponent or a factor as far as floating point is exact."""
     exact = F.when(plain.rlike(r"^[+-]?\d+(\.0*)?$"), F.regexp_replace(plain, r"\..*$", "").try_cast("bigint"))
     for pattern, _ in cell_forms.other_factors(column):
         exact = F.when(~bare.rlike(pattern), exact)

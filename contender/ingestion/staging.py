@@ -18,8 +18,8 @@ from contender.contracts.sections import Columns
 from contender.errors import UnreadableFile
 from contender.ingestion.batches import BatchPlan, LandedFile, Source
 from contender.ingestion.file_format import FileForm, describe
-from contender.ingestion.text_values import composed
 from contender.ingestion.file_reader import BadRow, Chunk, read_chunks
+from contender.ingestion.text_values import composed
 from contender.settings import Settings
 
 if TYPE_CHECKING:

@@ -290,7 +290,9 @@ def by_tree(values: Floats, outcomes: Outcomes, fit: slice, test: slice, depth: 
     Args:
         values: shape (rows,) or (rows, features); NaN is a value of its own.
     """
-    table = values.reshape(len(values), -1)
+    # Trees hold 32 bits: a larger number is no reason to fail.
+    largest = float(np.finfo(np.float32).max)
+    table = np.clip(values.reshape(len(values), -1), -largest, largest)
     limits = {"max_depth": depth, "max_leaf_nodes": 64, "min_samples_leaf": 5, "random_state": outcomes.seed}
     if outcomes.kind == "regression":
         tree = DecisionTreeRegressor(**limits).fit(table[fit], outcomes.numbers[fit])

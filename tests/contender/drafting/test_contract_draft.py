@@ -7,7 +7,6 @@ import pytest
 
 from contender.contracts.contract import Contract
 from contender.drafting import landed_rows
-from contender.ingestion import cell_forms
 from contender.drafting.column_types import guess_column
 from contender.drafting.contract_draft import Draft, draft, write
 from contender.drafting.expressions import columns_of
@@ -15,6 +14,7 @@ from contender.drafting.file_names import pattern_of
 from contender.drafting.landed_rows import Texts
 from contender.drafting.measures import tidy
 from contender.errors import UsageError
+from contender.ingestion import cell_forms
 from contender.ingestion.file_format import describe
 from contender.ingestion.file_reader import read_chunks
 

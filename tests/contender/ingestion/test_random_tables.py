@@ -327,7 +327,7 @@ def drawers(draw):
 
 def drafted(table: Table, folder) -> tuple[Draft, Any, list[BadRow]] | None:
     """The draft for a table's file, and the file as ingest stages it; none where a person has to be asked."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     path = folder / f"table.{table.kind}"
     path.write_bytes(written(table))
     try:
