@@ -48,11 +48,13 @@ def check_rows(
     key: str | None,
     time: str | None,
     cells: dict[str, str],
+    compared: Sequence[str] = (),
 ) -> Checked:
     """By the rules of `row_checks`: a row's reasons, each counted with a few of the values that it refuses.
 
     Args:
         cells: expressions for the columns that no file has.
+        compared: columns in which two rows of one key must differ to be two.
     """
     at = datetime.now(UTC)
     checks = checks_of(columns, key=key, time=time, at=at, skew=_SKEW)
@@ -78,7 +80,7 @@ def check_rows(
                 f"ORDER BY {ROW} LIMIT {_SHOWN}"
             )
             shown = tuple(_sample(landed, *sample) for sample in samples)
-            found.append(Finding(check.reason, count, shown, _remedy(check)))
+            found.append(Finding(check.reason, count, shown, _remedy(check, needed=name in (key, time))))
             conditions.append(
                 f"SELECT {ROW} FROM (SELECT {ROW}, {text} AS t, {value} AS v FROM landed) WHERE {condition}"
             )
@@ -87,15 +89,16 @@ def check_rows(
         text = read(cell, columns[key], missing, at)[0]
         order = f"{ROW} IN (SELECT {ROW} FROM failing)" if conditions else "false"
         failing = f"WITH failing AS ({' UNION '.join(conditions)}) " if conditions else ""
+        content = f"hash({', '.join(landed.cell(name) for name in (*compared, key))})"
+        distinct = f"SELECT DISTINCT {text} AS k, {content} AS c FROM landed WHERE {text} IS NOT NULL"
+        (repeated,) = landed.one(f"SELECT count(*) - count(DISTINCT k) FROM ({distinct})")
         again = (
-            f"SELECT {ROW}, row_number() OVER (PARTITION BY {text} ORDER BY {order}, {ROW}) AS n "
-            f"FROM landed WHERE {text} IS NOT NULL"
+            f"SELECT {ROW}, CAST(c != first_value(c) OVER (PARTITION BY k ORDER BY o, {ROW}) AS INTEGER) + 1 AS n FROM "
+            f"(SELECT {ROW}, {text} AS k, {content} AS c, {order} AS o FROM landed WHERE {text} IS NOT NULL)"
         )
-        (repeated,) = landed.one(f"SELECT count(*) - count(DISTINCT {text}) FROM landed WHERE {text} IS NOT NULL")
         if repeated:
             samples = landed.ask(
-                f"SELECT {text}, count(*) FROM landed WHERE {text} IS NOT NULL GROUP BY 1 HAVING "
-                f"count(*) > 1 ORDER BY 2 DESC, 1 LIMIT {_SHOWN}"
+                f"SELECT k, count(*) FROM ({distinct}) GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT {_SHOWN}"
             )
             shown = tuple(f"'{value}' in {count:,} rows" for value, count in samples)
             reason = key_checks(key)[1].reason
@@ -133,8 +136,10 @@ def _fails(check: Check) -> str:
     raise ValueError(check.kind)
 
 
-def _remedy(check: Check) -> str:
+def _remedy(check: Check, *, needed: bool) -> str:
     column = check.column
+    if needed and check.kind == "present":
+        return "fill it: a record needs its key and its time"
     return {
         "readable": f"say how it is written with --format '{column}=…', or list the spelling under missing",
         "present": f"fill it, or take 'required' from {column} in the contract",

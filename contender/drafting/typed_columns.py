@@ -149,6 +149,8 @@ def _whole(plain: str) -> str:
 
 def _time(text: str, form: str, at: datetime | None) -> str:
     if not form:
+        # DuckDB takes a zone's name only in a type of its own, and these two change nothing.
+        text = f"regexp_replace({text}, '\\s?(UTC|GMT)$', '')"
         full = r"\d{4}(-\d{1,2}(-\d{1,2}([ T].*)?)?)?"
         day = f"CASE length({text}) WHEN 4 THEN {text} || '-01-01' WHEN 7 THEN {text} || '-01' ELSE {text} END"
         plain = f"TRY_CAST(replace({day}, ',', '.') AS TIMESTAMP)"

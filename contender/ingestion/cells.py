@@ -157,6 +157,7 @@ def _iso(text: SparkColumn) -> SparkColumn:
     text = F.when(text.rlike(r"^\d{4}(-\d{1,2}(-\d{1,2}([ T].*)?)?)?$"), text)
     # Only where there is something to mend: of millions of times hardly one has a comma or a zone.
     text = F.when(text.contains(","), F.regexp_replace(text, r"(:\d\d),(\d+)", "$1.$2")).otherwise(text)
+    text = F.when(text.rlike("(UTC|GMT)$"), F.regexp_replace(text, r"\s?(UTC|GMT)$", "Z")).otherwise(text)
     mended = F.regexp_replace(text, r"(:\d\d[\d:.]*)\s?([+-]\d\d)(\d\d)$", "$1$2:$3")
     return F.try_to_timestamp(F.when(F.substring(text, -5, 1).isin("+", "-"), mended).otherwise(text))
 
