@@ -94,9 +94,7 @@ def describe(path: Path) -> FileForm:
         form: Literal["json", "jsonl"] = "json" if _is_one_document(begins) else "jsonl"
         return FileForm(form, compression, _keys(path, form, compression, encoding), encoding)
     if _MARKUP.match(begins):
-        raise UnreadableFile(
-            f"{path} is a page of HTML or XML; needed CSV, JSON lines or Parquet: save it as CSV."
-        )
+        raise UnreadableFile(f"{path} is a page of HTML or XML; needed CSV, JSON lines or Parquet: save it as CSV.")
     quotechar = quotechar_of(text)
     told = _TOLD.match(text)
     text = text[told.end() :] if told else text

@@ -22,7 +22,9 @@ FAULTS = [
     pytest.param(order("nan", amount="NaN"), ["amount: not a finite number"], id="NaN"),
     pytest.param(order("inf", amount="-Infinity"), ["amount: not a finite number"], id="infinity"),
     pytest.param(order("word", amount="ten"), ["amount: not a finite number"], id="text for a number"),
-    pytest.param(order("half", items="1.5"), ["items: not a whole number of 64 bits"], id="a fraction for a whole number"),
+    pytest.param(
+        order("half", items="1.5"), ["items: not a whole number of 64 bits"], id="a fraction for a whole number"
+    ),
     pytest.param(order("bool", express="maybe"), ["express: neither true nor false"], id="text for yes or no"),
     pytest.param(order("when", at="yesterday"), ["ordered_at: not a time"], id="text for a time"),
     pytest.param(order("shop", shop="z"), ["shop: none of the 3 known values"], id="unseen category"),
