@@ -6,13 +6,13 @@ find.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
-from typing import Literal
+from typing import Any, Literal
 
 from contender.contracts.loop_sections import Drift
-from contender.drift.baseline import Ordinary, Side, Values, Watched
+from contender.drift.baseline import Ordinary, Side, Watched
 from contender.drift.distances import distance
 from contender.drift.drift_check import ColumnDrift, Comparison, LookBack
 from contender.evaluation.multiple_testing import holm_levels
@@ -132,11 +132,11 @@ def _measure(one: Comparison, column: Watched, rules: Drift) -> tuple[ColumnDrif
     return replace(found, score=test.score, expected=expected), [*tests, test]
 
 
-def _new_values(here: Values | None, trained: Values | None) -> str:
+def _new_values(here: Iterable[Any] | None, trained: Iterable[Any] | None) -> str:
     """What the training's rows did not have. Nothing is proved by it; a model takes such a value for a missing one."""
-    if here is None or trained is None or not len(trained):
+    known = set() if trained is None else set(trained)
+    if here is None or not known:
         return ""
-    known = set(trained)
     new = Counter(str(value) for value in here if value not in known)
     shown = ", ".join(f"'{value[:40]}' ({n:,})" for value, n in new.most_common(_MOST_NEW))
     return shown + (f" and {len(new) - _MOST_NEW:,} more" if len(new) > _MOST_NEW else "")

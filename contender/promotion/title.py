@@ -97,7 +97,14 @@ def follow_verdict(settings: Settings, use_case: str, challenger: ModelVersion, 
             waiting = None if waiting == challenger.version else waiting
         if not crowned:
             model_versions.mark(settings, challenger, validation_status="rejected" if lost else "pending")
-        _show(settings, use_case, head, _aliases_after(settings, use_case, head, waiting))
+        wanted = _aliases_after(settings, use_case, head, waiting)
+        try:
+            _show(settings, use_case, head, wanted)
+        except ChampionGone:
+            # Its place is for the challenger to win, which is shown all the same.
+            model_versions.set_aliases(
+                settings, use_case, champion=None, previous=wanted["previous"], challenger=wanted["challenger"]
+            )
 
 
 def promote(settings: Settings, use_case: str, *, to: int, reason: str, by: str) -> LedgerEntry:

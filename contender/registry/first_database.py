@@ -21,9 +21,9 @@ def make_database(path: Path) -> None:
 
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     new.unlink(missing_ok=True)
-    engine = create_sqlalchemy_engine(f"sqlite:///{new}")
+    engine = create_sqlalchemy_engine(f"sqlite:///{new}")  # type: ignore[no-untyped-call]
     try:
-        _initialize_tables(engine)
+        _initialize_tables(engine)  # type: ignore[no-untyped-call]
         engine.dispose()
         # By a link, because it never takes the place of what is there.
         with suppress(FileExistsError):

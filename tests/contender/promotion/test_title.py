@@ -218,6 +218,8 @@ def test_a_champion_that_was_deleted_is_told_and_nobody_takes_its_place(settings
             look(settings, name)
     entry, version = title.to_beat(settings, name)
     assert (entry.version, version) == (1, None)
+    title.follow_verdict(settings, name, versions[1], None)
+    assert model_versions.aliases(settings, name) == {"challenger": 2}
     # Who wins without it takes its title.
     crown(settings, versions[1], after=entry)
     assert title.holder(settings, name)[1].version == 2
