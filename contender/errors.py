@@ -33,6 +33,10 @@ class UsageError(ContenderError):
     """The call itself cannot be carried out."""
 
 
+class NoSuchVersion(UsageError):
+    """The registry answers that it has no such version."""
+
+
 class UnknownUseCase(UsageError):
     """No folder of that name holds a contract."""
 
@@ -156,6 +160,19 @@ _ANEW = (
 
 class TitleError(ContenderError):
     """The title could not be taken as asked."""
+
+
+class ChampionGone(TitleError):
+    """Who holds the title by the ledger is in the registry no more."""
+
+    @classmethod
+    def of(cls, use_case: str, version: int) -> Self:
+        """The sentence; nobody scores in its place."""
+        return cls(
+            f"Version {version} of {use_case}, the champion, is gone from MLflow: it was deleted, or its model "
+            f"renamed; nothing scores in its place. Give a renamed model its name back, or let 'contender retrain "
+            f"{use_case}' train a new one, or 'contender rollback {use_case} --reason …' go back to an earlier one."
+        )
 
 
 class Busy(ContenderError):

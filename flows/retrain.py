@@ -21,7 +21,7 @@ from tasks.promotion import (
     compare,
     crown,
     evaluate,
-    find_champion,
+    find_rival,
     follow_verdict,
     hold_out,
     publish_report,
@@ -68,8 +68,7 @@ def retrain(
     with at_work(settings, use_case, "training", wait_seconds=patience_seconds()):
         begin_on_worker(settings, contract)
         repair_aliases(settings, contract)
-        held = find_champion(settings, contract)
-        entry, champion = held or (None, None)
+        entry, champion = find_rival(settings, contract)
         rows = split_rows(settings, contract, as_of or datetime.now(UTC))
         judging = hold_out(settings, contract, rows.judging, champion)
 

@@ -1,8 +1,10 @@
 """The steps from a challenger to a verdict, and from a verdict to the title."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from contender.contracts.contract import Contract
+from contender.errors import ChampionGone
 from contender.lake import locks
 from contender.promotion import comparison, judging_window, ledger, title
 from contender.promotion.ledger import LedgerEntry
@@ -19,7 +21,8 @@ from tasks.training import git_revision
 @step(**TRIES)
 def repair_aliases(settings: Settings, contract: Contract) -> None:
     """The registry's aliases as the ledger has them, where a command was cut off before it had set them."""
-    with step_log() as tell, locks.loading:
+    # Who needs the champion next says that it is gone; who trains a new one goes on.
+    with step_log() as tell, locks.loading, suppress(ChampionGone):
         # While nobody was ever crowned there is nothing to mirror, and MLflow need not be loaded.
         if ledger.head(settings, contract.name) and title.repair(settings, contract.name):
             tell("the registry's aliases are again as the ledger has them")
@@ -32,6 +35,18 @@ def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, 
         held = title.holder(settings, contract.name)
         tell(f"champion: {held[1]}, since {held[0].at[:16]}" if held else "nobody holds the title yet")
         return held
+
+
+@step(**TRIES)
+def find_rival(settings: Settings, contract: Contract) -> tuple[LedgerEntry | None, ModelVersion | None]:
+    """Whose title a challenger is to take, and the version that it has to beat: none where that is gone for good."""
+    with step_log() as tell, locks.loading:
+        entry, champion = title.to_beat(settings, contract.name)
+        if entry is not None and champion is None:
+            tell(f"version {entry.version}, the champion, is gone from MLflow: the challenger has to beat the dummy")
+        else:
+            tell(f"champion: {champion}, since {entry.at[:16]}" if entry else "nobody holds the title yet")
+        return entry, champion
 
 
 @step(**TRIES)

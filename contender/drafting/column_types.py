@@ -43,7 +43,7 @@ _READABLE_SHARE = 0.995
 MOST_CATEGORIES = 10_000
 _LONGEST_CATEGORY = 64
 _MOST_MARKS = 3
-_LARGEST = 2**63 - 1
+_LARGEST, _LARGEST_QUANTITY = 2**63 - 1, 2**53
 TYPES: tuple[ColumnType, ...] = ("number", "integer", "boolean", "category", "text", "timestamp")
 _CLOCK = re.compile(r"\d{1,3}:[0-5]\d(:[0-5]\d([.,]\d+)?)?")
 
@@ -76,8 +76,6 @@ class ColumnGuess:
     doubt: str = ""
     proven_decimal: str = ""
     day_or_month: str = ""
-    large: bool = False
-    """Whole numbers beyond 2^53: names, not quantities."""
     cell: str = ""
     """An expression that gives the text, where no file has the column."""
 
@@ -202,7 +200,7 @@ def _boolean(name: str, texts: Texts, strict: Mapping[str, int]) -> ColumnGuess 
 
 
 def _timestamp(name: str, texts: Texts, times: TimeForm) -> ColumnGuess:
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"missing": list(times.marks)} if times.marks else {}
     why = "ISO 8601"
     if times.patterns:
         settings["format"] = times.patterns[0] if len(times.patterns) == 1 else list(times.patterns)
@@ -222,7 +220,12 @@ def _timestamp(name: str, texts: Texts, times: TimeForm) -> ColumnGuess:
 
 
 def _number(
-    name: str, texts: Texts, strict: Mapping[str, int], numbers: NumberForm, hints: Hints
+    name: str,
+    texts: Texts,
+    strict: Mapping[str, int],
+    numbers: NumberForm,
+    hints: Hints,
+    exact: int = _LARGEST_QUANTITY,
 ) -> ColumnGuess | None:
     total, unread = sum(strict.values()), dict(numbers.unread)
     marks: list[str] = []
@@ -248,10 +251,10 @@ def _number(
             [*([doubt] if doubt else []), f"{' and '.join(repr(mark) for mark in marks)} counts as missing"]
         )
     largest = max((abs(int(text)) for text in strict if re.fullmatch(r"[+-]?\d{16,}", text)), default=0)
-    if largest > _LARGEST:
-        return ColumnGuess(
-            name, "text", texts, _tokens(texts), why=f"whole numbers beyond 2^63, such as {largest}: names"
-        )
+    if largest > exact:
+        # As text no digit is lost, also of one that is longer still.
+        why = f"whole numbers beyond 2^53, such as {largest}, are names"
+        return ColumnGuess(name, "text", texts, _tokens(texts), why=why)
     kind: ColumnType = "integer" if numbers.whole else "number"
     return ColumnGuess(
         name,
@@ -263,7 +266,6 @@ def _number(
         numbers.why,
         doubt,
         numbers.decimal if numbers.proven else "",
-        large=largest > 2**53,
     )
 
 
@@ -344,7 +346,7 @@ def _as_given(name: str, texts: Texts, given: Sequence[str], hints: Hints) -> Co
                 raise UsageError(_no_fit(name, "timestamp", strict))
             return replace(_timestamp(name, texts, times), why="as given")
         numbers = number_form_of(strict, hint=hints.decimal, given=hints.given_decimal)
-        guess = numbers and _number(name, texts, strict, numbers, hints)
+        guess = numbers and _number(name, texts, strict, numbers, hints, _LARGEST)
         if not guess:
             raise UsageError(_no_fit(name, kind, strict))
         return replace(guess, type=kind if kind == "number" else guess.type, why="as given")

@@ -14,6 +14,7 @@ from contender.drafting.column_types import ColumnGuess, Guess, Hints, guess_col
 from contender.drafting.draft_check import Checked, check_rows
 from contender.drafting.draft_sections import (
     ColumnSettings,
+    drift_entries,
     judging_entries,
     known_since,
     lookup_lines,
@@ -138,7 +139,7 @@ def draft(
         with_files = False
     else:
         outcome, with_files = replace(outcome, columns=columns), True
-    keyed = key_of(key, records.columns, outcome.columns if with_files else {})
+    keyed = key_of(key, landed, records.columns, outcome.columns if with_files else {})
     timed, passed = time_of(time, landed, records.columns, Hints(given, decimal))
     tables = [lookup_of(text, landing, records.columns, given) for text in lookups]
     if set(records.columns) <= {keyed.value if keyed else None}:
@@ -281,7 +282,7 @@ def _written(
         ):
             limits = limits_of(records.landed, records.columns[name], records.spreads[name])
         settings, why = column_settings(column, limits=limits, needed=name in needed)
-        if name in records.spreads and not column.large:
+        if name in records.spreads:
             spread = records.spreads[name]
             why = "; ".join(part for part in (f"seen {spread.low:.10g} to {spread.high:.10g}", why) if part)
         if name in exclude:
@@ -327,7 +328,9 @@ def _written(
         lines += lookup_lines(table, landing)
     judging = judging_entries(aim, record_lines, records.columns, newest_of(timed.facts if timed else None))
     scoring = scoring_entries(aim)
+    drift = drift_entries(records.landed.rows, timed.facts if timed else None)
     lines += [*section("judging", judging), *section("scoring", scoring)]
+    lines += section("drift", drift) if drift else []
     text = "\n".join(lines) + "\n"
     contract = Contract.model_validate(tomllib.loads(text) | {"folder": folder / asked.name})
     cells = {timed.column.name: timed.column.cell} if timed and timed.parts else {}
@@ -371,6 +374,7 @@ def _written(
     guesses += [Guess(f"records.columns.{name}", "left out", why, check=True) for name, why in exclude.items()]
     guesses += _too_little(contract, aim)
     guesses += [Guess(f"judging.{entry}", toml_value(value), why) for entry, value, why in judging if why]
+    guesses += [Guess(f"drift.{entry}", toml_value(value), why) for entry, value, why in drift]
     guesses += [Guess(f"scoring.{entry}", toml_value(value), why, check=True) for entry, value, why in scoring if why]
     guesses += [
         Guess(f"{side}.columns.{column}", settings["type"], why, check=bool(found[column].doubt))
@@ -416,7 +420,15 @@ def _together(one: Checked, other: Checked) -> Checked:
 
 
 def _of_files(landed: LandedRows) -> list[Guess]:
-    """Columns that not all files have."""
+    """Columns that not all files have, and those that cannot be used."""
+    unused = "it holds lists or structures: put what is needed of it into a column of its own"
+    return [
+        *(Guess(f"records.columns.{name}", "left out", unused, check=True) for name in landed.unused),
+        *_in_some(landed),
+    ]
+
+
+def _in_some(landed: LandedRows) -> list[Guess]:
     return [
         Guess(
             f"records.columns.{name}",

@@ -84,7 +84,7 @@ def check_rows(
                 f"ORDER BY {ROW} LIMIT {_SHOWN}"
             )
             shown = tuple(_sample(landed, *sample) for sample in samples)
-            found.append(Finding(check.reason, count, shown, _remedy(check)))
+            found.append(Finding(check.reason, count, shown, _remedy(check, needed=name in (key, time))))
             conditions.append(
                 f"SELECT {ROW} FROM (SELECT {ROW}, {text} AS t, {value} AS v FROM landed) WHERE {condition}"
             )
@@ -136,8 +136,10 @@ def _fails(check: Check) -> str:
     raise ValueError(check.kind)
 
 
-def _remedy(check: Check) -> str:
+def _remedy(check: Check, *, needed: bool) -> str:
     column = check.column
+    if needed and check.kind == "present":
+        return "fill it: a record needs its key and its time"
     return {
         "readable": f"say how it is written with --format '{column}=…', or list the spelling under missing",
         "present": f"fill it, or take 'required' from {column} in the contract",

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from contender.contracts.loop_sections import Drift
 from contender.drafting.column_types import ColumnGuess, Guess
 from contender.drafting.expressions import quoted
 from contender.drafting.file_names import pattern_of
@@ -18,6 +19,9 @@ from contender.drafting.toml_text import column_lines, column_settings, section
 
 _RARE_POSITIVES = 0.05
 _KNOWN = re.compile(r"known|record|report|updat|resolv|observ|as_?of|decided|closed|bekannt|gemeldet", re.IGNORECASE)
+
+_WINDOWS = (1, 2, 3, 7, 14, 28, 91)
+"""Days of a window to look for drift in; of the longer ones all weekdays are in each."""
 
 ColumnSettings = tuple[Mapping[str, Any], str]
 """What a contract says of a column, and why."""
@@ -121,6 +125,18 @@ def judging_entries(
         ("slice_margin", margin, ""),
         ("thresholds", thresholds, limit_why),
     ]
+
+
+def drift_entries(rows: int, time: TimeFacts | None) -> list[Entry]:
+    """The section `drift`: a window of so many days that it has rows enough to tell of; none where a day has them."""
+    if time is None:
+        return []
+    days = max((time.newest - time.oldest) / timedelta(days=1), 1.0)
+    needed = 1.5 * Drift().min_rows * days / rows
+    window = next((one for one in _WINDOWS if one >= needed), _WINDOWS[-1])
+    if window == 1:
+        return []
+    return [("window", f"{window} days", f"a day has about {rows / days:.2g} rows, too few to tell by")]
 
 
 def scoring_entries(aim: Target) -> list[Entry]:

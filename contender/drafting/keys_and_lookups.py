@@ -53,8 +53,10 @@ class TimeChoice:
     parts: tuple[str, ...] = ()
 
 
-def key_of(given: str | None, records: Mapping[str, ColumnGuess], outcomes: Mapping[str, ColumnGuess]) -> Guess | None:
-    """The column that names a record; None where there is none and nothing needs one.
+def key_of(
+    given: str | None, landed: LandedRows, records: Mapping[str, ColumnGuess], outcomes: Mapping[str, ColumnGuess]
+) -> Guess | None:
+    """The column that names a record; None where there is none and nothing needs one. Rows may come again as they were.
 
     Raises:
         UsageError: the given column is not there or repeats; or outcomes need one and none is to be found.
@@ -65,10 +67,17 @@ def key_of(given: str | None, records: Mapping[str, ColumnGuess], outcomes: Mapp
                 raise UsageError(f"The key '{given}' is no column of the {where}; {nearest(given, columns)}")
         column = records[given]
         repeated = column.rows - column.gaps - column.distinct
+        again = 0
+        if repeated:
+            # Of the same key with other values only one row is right; the same row twice is one record.
+            cells = ", ".join(landed.cell(name) for name in records)
+            (rows,) = landed.one(f"SELECT count(*) FROM (SELECT DISTINCT {cells} FROM landed)")
+            again = min(landed.rows - int(rows), repeated)
+            repeated -= again
         if repeated > _MOST_REPEATED * column.rows:
             raise UsageError(
-                f"The key '{given}' repeats in {repeated:,} of {column.rows:,} rows; needed one value per record: give "
-                "another column, or none."
+                f"The key '{given}' repeats with other values in {repeated:,} of {column.rows:,} rows; needed one "
+                "value per record: give another column, or none."
             )
         if column.gaps > _MOST_MISSING * column.rows:
             raise UsageError(
@@ -77,7 +86,8 @@ def key_of(given: str | None, records: Mapping[str, ColumnGuess], outcomes: Mapp
                 "give another column, or none."
             )
         doubts = [
-            f"{repeated:,} rows repeat one" if repeated else "",
+            f"{again:,} rows came before as they are, and count once" if again else "",
+            f"{repeated:,} rows repeat one with other values" if repeated else "",
             f"missing in {column.gaps:,} rows" * (column.gaps > 0),
         ]
         told = "; ".join(["as given", *(doubt for doubt in doubts if doubt)])

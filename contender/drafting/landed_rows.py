@@ -66,14 +66,16 @@ class Texts:
 class LandedRows:
     """Every good row of the files, in the natural order of the files' names.
 
-    `lacking` names, for a column that not all files have, the files without it; `bad` counts rows that could not be
-    taken apart, by reason, with up to three samples of each in `bad_samples`.
+    `lacking` names, for a column that not all files have, the files without it; `unused` are columns of Parquet that
+    hold lists or structures, which ingest leaves out; `bad` counts rows that could not be taken apart, by reason, with
+    up to three samples of each in `bad_samples`.
     """
 
     files: tuple[Path, ...]
     names: tuple[str, ...]
     rows: int
     lacking: Mapping[str, tuple[str, ...]]
+    unused: tuple[str, ...]
     bad: Counter[str]
     bad_samples: Mapping[str, tuple[str, ...]]
     delimiters: frozenset[str]
@@ -134,11 +136,18 @@ def read_all(files: Sequence[Path], progress: Progress = lambda _: None) -> Land
             raise UsageError(f"There is no file {path}; needed files that are there: check the path.")
     ordered = sorted(files, key=lambda path: natural(path.name))
     forms = [describe(path) for path in ordered]
-    names = tuple(dict.fromkeys(name for form in forms for name in form.header))
+    names = tuple(dict.fromkeys(name for form in forms for name in form.header if name not in form.unused))
+    unused = tuple(dict.fromkeys(name for form in forms for name in form.unused if name not in names))
     lacking = {
         name: lacks
         for name in names
-        if (lacks := tuple(path.name for path, form in zip(ordered, forms, strict=True) if name not in form.header))
+        if (
+            lacks := tuple(
+                path.name
+                for path, form in zip(ordered, forms, strict=True)
+                if name not in form.header or name in form.unused
+            )
+        )
     }
     folder = Path(tempfile.mkdtemp(prefix="contender-draft-"))
     text = pa.string()
@@ -166,7 +175,7 @@ def read_all(files: Sequence[Path], progress: Progress = lambda _: None) -> Land
             if part.count:
                 columns = [
                     pa.nulls(part.count, text)
-                    if name not in part.columns
+                    if name not in part.columns or name in forms[place].unused
                     else pc.utf8_trim(part.columns[name], BLANKS)
                     if part.blanks
                     else part.columns[name]
@@ -214,6 +223,7 @@ def read_all(files: Sequence[Path], progress: Progress = lambda _: None) -> Land
         names,
         rows,
         lacking,
+        unused,
         bad,
         {reason: tuple(shown) for reason, shown in samples.items()},
         frozenset(form.delimiter for form in forms),

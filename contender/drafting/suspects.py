@@ -28,9 +28,7 @@ def numbering(landed: LandedRows, columns: Mapping[str, ColumnGuess], spreads: M
         if column.type != "integer" or name not in spreads:
             continue
         spread = spreads[name]
-        if column.large:
-            found[name] = "whole numbers beyond 2^53 name things"
-        elif column.unique and spread.high - spread.low == column.rows - 1:
+        if column.unique and spread.high - spread.low == column.rows - 1:
             found[name] = "numbers the rows"
         elif column.unique and column.rows >= _FEWEST and _rises(landed, column):
             found[name] = "rises with every row, as a number given to each"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from contender.contracts.sections import TIME_FORMS
@@ -13,7 +13,7 @@ _MONTH_OF = {name: place for place, names in enumerate(MONTHS, start=1) for name
 ISO = re.compile(
     r"(?P<year>\d{4})-(?P<month>\d\d)(-(?P<day>\d\d)"
     r"([T ](?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)([.,](?P<part>\d{1,9}))?)?(?P<zone> "
-    r"?(Z|[+-]\d\d(:?\d\d)?))?)?)?"
+    r"?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?))?)?)?"
 )
 _WEEK = re.compile(r"(\d{4})-?[Ww](\d\d?)(?:-?([1-7]))?")
 _EPOCHS = {"epoch s": 1, "epoch ms": 1000, "epoch us": 1_000_000}
@@ -59,6 +59,8 @@ class TimeForm:
     shares: tuple[float, ...]
     unread: Mapping[str, int]
     doubt: str = ""
+    marks: tuple[str, ...] = ()
+    """Dates of no year that anything could be of, such as 9999-12-31: spellings of a missing one."""
 
 
 def to_time(text: str, pattern: str | None, now: datetime | None = None) -> datetime | None:
@@ -98,7 +100,8 @@ def to_time(text: str, pattern: str | None, now: datetime | None = None) -> date
             int(part.get("second", 0)),
             int(part.get("part", "0")[:6].ljust(6, "0")),
         )
-        if zone := part.get("zone", "").strip().removeprefix("Z"):
+        zone = part.get("zone", "").strip()
+        if zone[:1] in ("+", "-"):
             digits = zone[1:].replace(":", "").ljust(4, "0")
             offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
             time -= offset if zone[0] == "+" else -offset
@@ -110,14 +113,30 @@ def to_time(text: str, pattern: str | None, now: datetime | None = None) -> date
     return time
 
 
+_NO_YEAR = r"(?:0\d{3}|1[0-7]\d\d|2[2-9]\d\d|[3-9]\d{3})"
+_NO_DATE = re.compile(rf"(?:{_NO_YEAR}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]{_NO_YEAR})(?:[ T,].*)?")
+_MOST_MARKS = 3
+
+
 def time_form_of(counts: Mapping[str, int], *, name: str = "", hint: str | None = None) -> TimeForm | None:
-    """How the texts are written as times; None where most of them are none.
+    """How the texts are written as times, but for a few dates that stand for none; None where most are no times.
 
     Args:
         counts: how often each text stands there.
         name: of the column: a count of seconds is a time only by its name.
         hint: "d" or "M", what stands first in dates elsewhere in the files.
     """
+    marks = [text for text in counts if _NO_DATE.fullmatch(text)]
+    if not 0 < len(marks) <= _MOST_MARKS:
+        return _form_of(counts, name, hint)
+    form = _form_of({text: n for text, n in counts.items() if text not in marks}, name, hint)
+    if form is None:
+        return None
+    told = f"{' and '.join(repr(mark) for mark in marks)} counts as missing"
+    return replace(form, marks=tuple(marks), doubt="; ".join(part for part in (form.doubt, told) if part))
+
+
+def _form_of(counts: Mapping[str, int], name: str, hint: str | None) -> TimeForm | None:
     total = sum(counts.values())
     if not total:
         return None

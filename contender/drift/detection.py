@@ -91,6 +91,7 @@ def keep_check(settings: Settings, check: DriftCheck) -> None:
             "missing_drifted": column.missing_drifted,
             "rows_current": column.rows_current,
             "rows_reference": column.rows_reference,
+            "new_values": column.new_values,
         }
         for column in check.columns
     ]
@@ -242,6 +243,7 @@ def _check_of(use_case: str, rows: Sequence[dict[str, Any]]) -> DriftCheck:
         "missing_drifted",
         "rows_current",
         "rows_reference",
+        "new_values",
     ]
     columns = [
         ColumnDrift(start=row["window_start"], end=row["window_end"], **{name: row[name] for name in names})
@@ -296,5 +298,6 @@ def _schema() -> "pa.Schema":
             "missing_drifted": flag,
             "rows_current": whole,
             "rows_reference": whole,
+            "new_values": text,
         }
     )

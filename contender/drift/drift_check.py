@@ -61,6 +61,8 @@ class ColumnDrift:
     missing_drifted: bool = False
     rows_current: int = 0
     rows_reference: int = 0
+    new_values: str = ""
+    """Categories of the window that the training's rows did not have, the most frequent first, in words."""
 
     def __str__(self) -> str:
         return self.column if self.table == "features" else f"{self.table}.{self.column}"

@@ -5,10 +5,11 @@ limit, and by more than chance allows, over all columns together. On too little 
 find.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
-from typing import Literal
+from typing import Any, Literal
 
 from contender.contracts.loop_sections import Drift
 from contender.drift.baseline import Ordinary, Side, Watched
@@ -16,6 +17,7 @@ from contender.drift.distances import distance
 from contender.drift.drift_check import ColumnDrift, Comparison, LookBack
 from contender.evaluation.multiple_testing import holm_levels
 
+_MOST_NEW = 5
 _MOST_FREEDOM = 10
 """Distances scatter further upwards than a normal distribution; Student's with few degrees of freedom does as well."""
 
@@ -104,6 +106,7 @@ def _measure(one: Comparison, column: Watched, rules: Drift) -> tuple[ColumnDrif
         missing_reference=reference.missing_share(name),
         rows_current=0 if here is None else len(here),
         rows_reference=0 if there is None else len(there),
+        new_values=_new_values(here, one.reference.values(name)) if column.kind == "category" else "",
     )
     for rows, where in ((current.rows, "the window"), (reference.rows, "the training")):
         if rows < rules.min_rows:
@@ -127,6 +130,16 @@ def _measure(one: Comparison, column: Watched, rules: Drift) -> tuple[ColumnDrif
         "values", distance(column.method(rules), there, here), expected, spread, column.limit(rules), ordinary.windows
     )
     return replace(found, score=test.score, expected=expected), [*tests, test]
+
+
+def _new_values(here: Iterable[Any] | None, trained: Iterable[Any] | None) -> str:
+    """What the training's rows did not have. Nothing is proved by it; a model takes such a value for a missing one."""
+    known = set() if trained is None else set(trained)
+    if here is None or not known:
+        return ""
+    new = Counter(str(value) for value in here if value not in known)
+    shown = ", ".join(f"'{value[:40]}' ({n:,})" for value, n in new.most_common(_MOST_NEW))
+    return shown + (f" and {len(new) - _MOST_NEW:,} more" if len(new) > _MOST_NEW else "")
 
 
 def _missing_test(found: ColumnDrift, one: Comparison, column: Watched, ordinary: Ordinary, rules: Drift) -> _Test:

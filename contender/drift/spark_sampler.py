@@ -52,12 +52,12 @@ _GROUP_ROWS, _FILE_BYTES = 8192, 32 * 2**20
 
 
 def update_samples(settings: Settings, contract: Contract) -> int:
-    """Sample and count the batches that came since the last time; the number of days that this concerned.
+    """Sample and count the batches that came since the last time; the number of days that this concerned, at most.
 
     Repeating it changes nothing, also after it was killed in between: the counts are written last, and a row that was
     sampled twice counts once.
     """
-    return sum(_update(settings, contract, source) for source in SOURCES)
+    return max(_update(settings, contract, source) for source in SOURCES)
 
 
 def replace_small(settings: Settings, contract: Contract, name: str, rows: "pa.Table") -> None:

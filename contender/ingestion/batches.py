@@ -4,7 +4,6 @@ The log of files is the authority: a batch is planned in it before anything is w
 everything is, so that work cut off in between is taken up again under the same number, with the same files.
 """
 
-import fnmatch
 import hashlib
 import json
 import math
@@ -21,7 +20,7 @@ from contender.errors import DataError
 from contender.ingestion import kept_meaning
 from contender.ingestion.file_order import natural
 from contender.ingestion.file_reader import digest
-from contender.ingestion.settling import is_unfinished
+from contender.ingestion.settling import is_unfinished, matches
 from contender.lake import tables
 from contender.settings import Settings
 
@@ -234,9 +233,9 @@ def source_of(contract: Contract, name: str) -> Source | None:
     """What a file of that name holds; None where the contract wants none of that name."""
     if any(name == lookup.file for lookup in contract.lookups.values()) or is_unfinished(name):
         return None
-    if contract.outcome.files is not None and fnmatch.fnmatch(name, contract.outcome.files):
+    if contract.outcome.files is not None and matches(name, contract.outcome.files):
         return "outcomes"
-    return "records" if fnmatch.fnmatch(name, contract.records.files) else None
+    return "records" if matches(name, contract.records.files) else None
 
 
 def unmatched(contract: Contract, landing: Path) -> tuple[str, ...]:

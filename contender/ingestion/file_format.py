@@ -24,6 +24,7 @@ from contender.ingestion.sniffing import (
     delimiter_of,
     encoding_of,
     header_of,
+    names_its_rows,
     quotechar_of,
     sampled_rows,
 )
@@ -31,6 +32,9 @@ from contender.ingestion.sniffing import (
 GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
 _SAMPLE_BYTES = 1 << 20
 _HEADER_ROWS = 20_000
+_TOLD = re.compile(r'"?sep=(.)"?[^\S\n]*\r?\n', re.IGNORECASE)
+"""A first line in which Excel is told the delimiter."""
+_MARKUP = re.compile(r"<(!doctype|html|table|\?xml|head|body|div|style|meta)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -86,16 +90,23 @@ def describe(path: Path) -> FileForm:
     stem = path.name.lower().removesuffix(".gz")
     begins = text.lstrip()
     if stem.endswith((".jsonl", ".ndjson", ".json")) or _is_object(begins.splitlines()[0]):
+        _refuse_what_is_no_rows(path, begins)
         form: Literal["json", "jsonl"] = "json" if _is_one_document(begins) else "jsonl"
         return FileForm(form, compression, _keys(path, form, compression, encoding), encoding)
+    if _MARKUP.match(begins):
+        raise UnreadableFile(f"{path} is a page of HTML or XML; needed CSV, JSON lines or Parquet: save it as CSV.")
     quotechar = quotechar_of(text)
-    delimiter = delimiter_of(text, quotechar)
+    told = _TOLD.match(text)
+    text = text[told.end() :] if told else text
+    delimiter = told[1] if told else delimiter_of(text, quotechar)
     if delimiter is None:
         raise UnreadableFile(
             f"{path} has no delimiter that splits its header and rows alike; needed two columns or more split by "
             "one of , ; tab |: write it again with one of these."
         )
     rows = [row for row in sampled_rows(text, delimiter, quotechar) if any(field.strip() for field in row)]
+    if not rows:
+        raise UnreadableFile(f"{path} holds no row; needed a header and rows: deliver it again.")
     above, below = header_of(rows)
     body = rows[above + 1 + below :]
     # Not by the rows: a quote that is never closed makes none of them.
@@ -104,9 +115,11 @@ def describe(path: Path) -> FileForm:
     width = len(bare(rows[above]))
     if any(len(row) <= len(rows[above]) and any(field.strip() for field in row[width:]) for row in body):
         width = len(rows[above])
-    return FileForm(
-        "csv", compression, _header(rows[above][:width]), encoding, delimiter, quotechar, above=above, below=below
-    )
+    names = rows[above][:width]
+    if names_its_rows(text, rows[above], body):
+        names = ["", *names]
+    above += told is not None
+    return FileForm("csv", compression, _header(names), encoding, delimiter, quotechar, above=above, below=below)
 
 
 def open_bytes(path: Path, compression: Literal["gz"] | None) -> gzip.GzipFile | io.BufferedReader:
@@ -164,6 +177,33 @@ def _is_object(line: str) -> bool:
         return line.startswith("{") and isinstance(json.loads(line), dict)
     except ValueError:
         return False
+
+
+def _refuse_what_is_no_rows(path: Path, text: str) -> None:
+    """One object for all rows: columns one after the other, as pandas writes them, or the rows in a list within."""
+    try:
+        found = json.loads(text) if text.startswith("{") else None
+    except (ValueError, RecursionError):
+        return
+    rows = found if isinstance(found, dict) else {}
+    lists = {key: value for key, value in rows.items() if isinstance(value, list) and len(value) > 1}
+    within = next((key for key, value in lists.items() if all(isinstance(one, dict) for one in value)), None)
+    if within is not None:
+        raise UnreadableFile(
+            f"{path} holds one object, in which '{within}' is a list of {len(lists[within]):,} objects; needed that "
+            "list alone, or one object per line: write the file with nothing around it."
+        )
+    objects = [value for value in rows.values() if isinstance(value, dict) and len(value) > 1]
+    columns = len(rows) > 1 and (
+        (len(objects) == len(rows) and all(one.keys() == objects[0].keys() for one in objects))
+        or (len(lists) == len(rows) and len({len(one) for one in lists.values()}) == 1)
+        or {"columns", "data"} <= lists.keys()
+    )
+    if columns:
+        raise UnreadableFile(
+            f"{path} holds one object of columns; needed a list of rows, or one object per line: with pandas write it "
+            "by to_json(..., orient='records')."
+        )
 
 
 def _is_one_document(begins: str) -> bool:

@@ -106,7 +106,7 @@ _WAYS_OUT = {
     ": below": "'min' may be lower",
     ": not a time": "'format' says how times are written",
     ": not a finite number": "'decimal', 'thousands', 'drop' and 'missing' say how numbers are written",
-    ": not a whole number": 'type = "number" takes fractions, "text" keeps any digits',
+    ": not a whole number": 'type = "number" takes fractions, "text" keeps every digit',
     ": neither true nor false": "'yes' and 'no' say how it is spelt",
     ": in the future": "batch.clock_skew says how far a clock may be ahead",
 }

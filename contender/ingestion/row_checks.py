@@ -22,7 +22,7 @@ from contender.values import FILE, KEY, ROW, TIME
 
 _NEEDED: dict[ColumnType, str] = {
     "number": "not a finite number",
-    "integer": "not a whole number",
+    "integer": "not a whole number of 64 bits",
     "boolean": "neither true nor false",
     "timestamp": "not a time",
     "category": "",

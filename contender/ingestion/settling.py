@@ -37,13 +37,18 @@ def is_unfinished(name: str) -> bool:
     return name.startswith((".", "~")) or name.lower().endswith(_UNFINISHED)
 
 
+def matches(name: str, pattern: str) -> bool:
+    """Whether a file's name is of a pattern; `sales-2.csv.gz` is of `sales-*.csv` as well."""
+    return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name.removesuffix(".gz"), pattern)
+
+
 def wants(contract: Contract, name: str) -> bool:
     """Whether a file of that name is for the use case: records, outcomes or a look-up."""
     if is_unfinished(name):
         return False
     patterns = [contract.records.files, *([contract.outcome.files] if contract.outcome.files else [])]
     return any(name == lookup.file for lookup in contract.lookups.values()) or any(
-        fnmatch.fnmatch(name, pattern) for pattern in patterns
+        matches(name, pattern) for pattern in patterns
     )
 
 

@@ -93,6 +93,8 @@ def delimiter_of(text: str, quotechar: str = '"') -> str | None:
         width = max(len(bare(rows[0])), 1)
         body = rows[1:]
         agreeing = sum(fits(row, len(rows[0])) or fits(row, width) for row in body) / len(body) if body else 0.0
+        if names_its_rows(text, rows[0], body):
+            agreeing = 1.0
         if (agreeing >= 0.5 or len(body) <= 3) and (best is None or (agreeing, len(rows[0])) > best[:2]):
             best = (agreeing, len(rows[0]), delimiter)
     return best[2] if best else None
@@ -121,6 +123,12 @@ def bare(row: list[str]) -> list[str]:
 def fits(row: list[str], width: int) -> bool:
     """Whether a row has so many fields, but for empty ones at its end."""
     return len(row) == width or (len(row) > width and not any(field.strip() for field in row[width:]))
+
+
+def names_its_rows(text: str, header: list[str], body: list[list[str]]) -> bool:
+    """Whether rows have one field more than the header: R writes the names of rows so, their numbers in quotes."""
+    numbered = re.match(r'"[^"\n]*".*\n"1"', text) is not None
+    return numbered and len(body) > 0 and all(len(row) == len(header) + 1 for row in body[:_ENOUGH])
 
 
 def header_of(rows: list[list[str]]) -> tuple[int, int]:

@@ -265,8 +265,10 @@ def _told_once(settings: Settings, contract: Contract, fits: Sequence[Fit]) -> t
         notes.append(f"{files}: missing are the columns {columns}{'; ' if near else '.'}{' '.join(near)}")
     for fit in fits:
         if fit.form.above or fit.form.below:
-            lines = f"{fit.form.above} rows above and {fit.form.below} below its header are no data"
-            notes.append(f"{fit.name}: {lines}.")
+            sides = ((fit.form.above, "above its header"), (fit.form.below, "below it"))
+            rows = [f"{n} row{'s' * (n > 1)} {where}" for n, where in sides if n]
+            are = "are" if fit.form.above + fit.form.below > 1 else "is"
+            notes.append(f"{fit.name}: {' and '.join(rows)} {are} no data.")
     return tuple(notes), tuple(sorted(new | unused))
 
 

@@ -73,7 +73,7 @@ def start(
     builder = SparkSession.builder.appName("contender")
     for name, value in {
         **_launching(settings),
-        "spark.driver.extraJavaOptions": " ".join([*options, *java.jvm_options(), *java_options]),
+        "spark.driver.extraJavaOptions": " ".join(map(quoted, [*options, *java.jvm_options(), *java_options])),
         **_asking(settings, small=small, tiny=tiny),
         **(more or {}),
     }.items():
@@ -86,6 +86,14 @@ def start(
             if error.getCondition() != "JAVA_GATEWAY_EXITED":
                 raise
             raise Unavailable(f"Java ended before Spark was up; mend what its last words in {log} name.") from error
+
+
+def quoted(option: str) -> str:
+    """One option among several in one text: the launcher splits it at blanks that are not in quotes."""
+    if not any(sign in option for sign in " \t\"'\\"):
+        return option
+    escaped = option.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def configured(settings: Settings) -> dict[str, str]:

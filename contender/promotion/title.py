@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contender.errors import TitleError, Unavailable, UsageError
+from contender.errors import ChampionGone, NoSuchVersion, TitleError, Unavailable, UsageError
 from contender.promotion import ledger
 from contender.promotion.database import alone
 from contender.promotion.eligibility import check_digest, prove
@@ -20,6 +20,7 @@ def holder(settings: Settings, use_case: str) -> tuple[LedgerEntry, ModelVersion
     """The last entry of the ledger and its version; None when nobody was ever crowned.
 
     Raises:
+        ChampionGone: the registry answers that it has that version no more.
         Unavailable: ledger or registry do not answer, which is not the same as nobody.
         UntrustedModel: the registry's digest of that version is not the one that was approved.
     """
@@ -27,6 +28,24 @@ def holder(settings: Settings, use_case: str) -> tuple[LedgerEntry, ModelVersion
     if entry is None:
         return None
     return entry, _approved(settings, use_case, entry)
+
+
+def to_beat(settings: Settings, use_case: str) -> tuple[LedgerEntry | None, ModelVersion | None]:
+    """Whose title a challenger is to take, and the version that it has to beat: none where that is gone for good.
+
+    A number that stood in the ledger names no other version afterwards.
+
+    Raises:
+        Unavailable: ledger or registry do not answer.
+        UntrustedModel: the registry's digest of the champion is not the one that was approved.
+    """
+    try:
+        entry, version = holder(settings, use_case) or (None, None)
+    except ChampionGone:
+        entries = ledger.history(settings, use_case)
+        model_versions.use_up(settings, use_case, max(entry.version for entry in entries))
+        return entries[-1], None
+    return entry, version
 
 
 def crown(
@@ -78,7 +97,14 @@ def follow_verdict(settings: Settings, use_case: str, challenger: ModelVersion, 
             waiting = None if waiting == challenger.version else waiting
         if not crowned:
             model_versions.mark(settings, challenger, validation_status="rejected" if lost else "pending")
-        _show(settings, use_case, head, _aliases_after(head, waiting))
+        wanted = _aliases_after(settings, use_case, head, waiting)
+        try:
+            _show(settings, use_case, head, wanted)
+        except ChampionGone:
+            # Its place is for the challenger to win, which is shown all the same.
+            model_versions.set_aliases(
+                settings, use_case, champion=None, previous=wanted["previous"], challenger=wanted["challenger"]
+            )
 
 
 def promote(settings: Settings, use_case: str, *, to: int, reason: str, by: str) -> LedgerEntry:
@@ -175,7 +201,8 @@ def repair(settings: Settings, use_case: str) -> dict[str, tuple[int | None, int
     with alone(settings, use_case):
         head = ledger.head(settings, use_case)
         found = model_versions.aliases(settings, use_case)
-        wanted = _aliases_after(head, _still_challenging(settings, use_case, found.get("challenger"), head))
+        waiting = _still_challenging(settings, use_case, found.get("challenger"), head)
+        wanted = _aliases_after(settings, use_case, head, waiting)
         changed = {
             alias: (found.get(alias), version) for alias, version in wanted.items() if found.get(alias) != version
         }
@@ -184,10 +211,15 @@ def repair(settings: Settings, use_case: str) -> dict[str, tuple[int | None, int
     return changed
 
 
-def _aliases_after(head: LedgerEntry | None, challenger: int | None) -> dict[str, int | None]:
+def _aliases_after(
+    settings: Settings, use_case: str, head: LedgerEntry | None, challenger: int | None
+) -> dict[str, int | None]:
+    before = head.previous_version if head else None
+    if before is not None and not model_versions.is_there(settings, use_case, before):
+        before = None
     return {
         "champion": head.version if head else None,
-        "previous": head.previous_version if head else None,
+        "previous": before,
         "challenger": challenger,
     }
 
@@ -195,7 +227,7 @@ def _aliases_after(head: LedgerEntry | None, challenger: int | None) -> dict[str
 def _show(settings: Settings, use_case: str, head: LedgerEntry | None, aliases: Mapping[str, int | None]) -> None:
     if head is not None:
         # Before the aliases: where they are right, nothing is left to be done.
-        version = model_versions.find(settings, use_case, head.version)
+        version = _of_champion(settings, use_case, head)
         model_versions.mark(settings, version, validation_status="approved")
     model_versions.set_aliases(
         settings,
@@ -215,9 +247,16 @@ def _still_challenging(settings: Settings, use_case: str, waiting: int | None, h
 
 
 def _approved(settings: Settings, use_case: str, entry: LedgerEntry) -> ModelVersion:
-    version = model_versions.find(settings, use_case, entry.version)
+    version = _of_champion(settings, use_case, entry)
     check_digest(version, entry.model_digest)
     return version
+
+
+def _of_champion(settings: Settings, use_case: str, entry: LedgerEntry) -> ModelVersion:
+    try:
+        return model_versions.find(settings, use_case, entry.version)
+    except NoSuchVersion:
+        raise ChampionGone.of(use_case, entry.version) from None
 
 
 def _proven(settings: Settings, use_case: str, number: int, approved: str | None) -> tuple[ModelVersion, int]:

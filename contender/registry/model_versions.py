@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from contender.errors import OtherRelease, Unavailable, UntrustedModel, UsageError
+from contender.errors import NoSuchVersion, OtherRelease, Unavailable, UntrustedModel
 from contender.features.training_keys import Hashes
 from contender.redact import without_logins
+from contender.registry.first_database import make_database
 from contender.registry.model_files import STAMP, Loaded, check_folder, digest_of, load_folder
 from contender.settings import Settings
 from contender.timing import clock
@@ -119,6 +120,7 @@ def _point(mlflow: Any, settings: Settings) -> None:
             settings.state.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Unavailable(f"The folder {settings.state} for MLflow's database cannot be made ({error}).") from error
+        make_database(settings.state / "mlflow.db")
     mlflow.set_tracking_uri(given or f"sqlite:///{settings.state / 'mlflow.db'}")
     # MLflow exports what it is told; kept, other settings in this process would take it for the user's wish.
     if told is None:
@@ -172,7 +174,7 @@ def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
     """A registered version.
 
     Raises:
-        UsageError: there is no such version.
+        NoSuchVersion: MLflow answers that there is none.
         UntrustedModel: it was not logged by Contender.
         OtherRelease: it was, by another release.
         Unavailable: MLflow does not answer.
@@ -185,7 +187,7 @@ def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
         except MlflowException as error:
             if error.error_code != _MISSING:
                 raise
-            raise UsageError(
+            raise NoSuchVersion(
                 f"{use_case} has no version {version}; 'contender history {use_case}' lists those that held the title."
             ) from None
     tags = found.tags
@@ -203,6 +205,34 @@ def find(settings: Settings, use_case: str, version: int) -> ModelVersion:
         trained_until=datetime.fromisoformat(tags["trained_until"]),
         family=tags.get("family", ""),
     )
+
+
+def is_there(settings: Settings, use_case: str, version: int) -> bool:
+    """Whether MLflow has a version; False only where it answers that it has not."""
+    try:
+        find(settings, use_case, version)
+    except NoSuchVersion:
+        return False
+    return True
+
+
+def use_up(settings: Settings, use_case: str, highest: int) -> None:
+    """Let the next version's number be above one, also where the model was deleted whole and would count anew."""
+    from mlflow.exceptions import MlflowException
+
+    name = settings.name_of(use_case)
+    with connected(settings) as client:
+        try:
+            client.get_registered_model(name)
+            return
+        except MlflowException as error:
+            if error.error_code != _MISSING:
+                raise
+        client.create_registered_model(name)
+        number = 0
+        while number < highest:
+            number = int(client.create_model_version(name, "s3://none/none").version)
+            client.delete_model_version(name, str(number))
 
 
 def aliases(settings: Settings, use_case: str) -> dict[str, int]:

@@ -99,6 +99,9 @@ def tell(checked: "Checked") -> None:
     for column in check.columns:
         if column.drifted or column.season:
             _say(_moved(column), "  ")
+    for column in check.columns:
+        if column.new_values:
+            _say(f"{column} has values that the training did not have: {column.new_values}", "  ")
     click.echo()
     for kind, reading in (("measured", quality.measured), ("estimated", quality.estimated)):
         _say(f"{kind.capitalize()} {quality.metric}: {_quality(reading)}")

@@ -20,7 +20,7 @@ from flows.runtime.output import print_json
 from flows.runtime.warm_up import engines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from contender.values import Verdict
     from flows.pipeline import Done
@@ -299,11 +299,21 @@ def tell_summary(settings: Settings, contract: Contract, document: dict[str, Any
     if document["predictions"]:
         name = contract.name
         click.echo(f"Predictions: {document['predictions']:,}; as a file: contender predictions {name} --to {name}.csv")
+    if held := _held_back(document.get("ingested", [])):
+        click.echo(f"Held back: {held}; why: contender quarantine {contract.name}")
     if (report := publication.path_of(settings, contract.name)).is_file():
         click.echo(f"Report: {_short(str(report))}")
     click.echo(f"Next: contender why {contract.name}    contender status    contender --help")
     if command := activation_command():
         click.echo(f"Once in each terminal, so that it finds contender: {command}")
+
+
+def _held_back(ingested: "Sequence[Mapping[str, Any]]") -> str:
+    """How many rows and files of a run were not taken in; empty where all were."""
+    rows, files = sum(batch["quarantined"] for batch in ingested), sum(len(batch["unread"]) for batch in ingested)
+    told = [f"{rows:,} of {sum(batch['received'] for batch in ingested):,} rows"] if rows else []
+    told += [f"{files:,} file{'s' * (files > 1)} that cannot be read"] if files else []
+    return " and ".join(told)
 
 
 def _within_80(sentence: str) -> str:

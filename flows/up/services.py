@@ -12,6 +12,7 @@ from typing import Literal
 
 from contender.errors import Unavailable
 from contender.operations.server_checks import basic
+from contender.registry.first_database import make_database
 from contender.settings import Settings
 from flows.prefect_api import prefect_server
 from flows.prefect_api.client import BUSY, ask, fetch
@@ -144,7 +145,9 @@ def _mlflow(settings: Settings) -> Child:
 
     Its variables are those that this command of the pinned release sets.
     """
-    database = f"sqlite:///{settings.state / 'mlflow.db'}"
+    if (file := settings.state / "mlflow.db").exists():
+        make_database(file)
+    database = f"sqlite:///{file}"
     variables = {
         "_MLFLOW_SERVER_FILE_STORE": database,
         "_MLFLOW_SERVER_REGISTRY_STORE": database,

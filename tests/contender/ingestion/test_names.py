@@ -97,7 +97,10 @@ def test_names_of_all_kinds_go_from_the_file_to_the_samples(spark, make_home, mo
     home.land_bytes("orders-1.csv", text.getvalue().encode())
     home.land("returns-1.csv", "k1,true,1", "k2,false,2")
     ingested, _ = home.take_in()
-    assert ingested.reasons == {"Net price (EUR): not a finite number": 1, "customer.age: not a whole number": 1}
+    assert ingested.reasons == {
+        "Net price (EUR): not a finite number": 1,
+        "customer.age: not a whole number of 64 bits": 1,
+    }
     assert '"customer.age":"old"' in next(row["raw"] for row in home.rows("quarantine"))
 
     feature_tables.update_features(home.settings, contract)

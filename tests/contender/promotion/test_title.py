@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from contender.errors import OtherRelease, TitleError, UntrustedModel
+from contender.errors import ChampionGone, OtherRelease, TitleError, UntrustedModel
 from contender.promotion import ledger, title
 from contender.promotion.database import alone
 from contender.registry import model_versions
@@ -198,6 +198,52 @@ def test_to_look_for_the_champion_writes_nothing(settings, versions):
         assert model_versions.aliases(settings, name) == {"champion": 3, "challenger": 2}
         promotion.repair_aliases.fn(settings, contract)
     assert model_versions.aliases(settings, name) == {"champion": 1, "challenger": 2}
+
+
+def delete(settings, name, *numbers, whole=False):
+    with model_versions.connected(settings) as client:
+        for number in numbers:
+            client.delete_model_version(name, str(number))
+        if whole:
+            client.delete_registered_model(name)
+
+
+def test_a_champion_that_was_deleted_is_told_and_nobody_takes_its_place(settings, versions):
+    name = versions[0].name
+    crown(settings, versions[0])
+    delete(settings, name, 1)
+
+    for look in (title.holder, title.repair):
+        with pytest.raises(ChampionGone, match=f"Version 1 of {name}, the champion, is gone from MLflow.*retrain"):
+            look(settings, name)
+    entry, version = title.to_beat(settings, name)
+    assert (entry.version, version) == (1, None)
+    title.follow_verdict(settings, name, versions[1], None)
+    assert model_versions.aliases(settings, name) == {"challenger": 2}
+    # Who wins without it takes its title.
+    crown(settings, versions[1], after=entry)
+    assert title.holder(settings, name)[1].version == 2
+    assert model_versions.aliases(settings, name) == {"champion": 2}
+
+
+def test_a_deleted_predecessor_is_no_obstacle(settings, versions):
+    name = versions[0].name
+    crown(settings, versions[1], after=crown(settings, versions[0]))
+    delete(settings, name, 1)
+
+    title.repair(settings, name)
+    assert title.repair(settings, name) == {}
+    assert model_versions.aliases(settings, name) == {"champion": 2}
+
+
+def test_a_model_that_was_deleted_whole_gives_no_number_a_second_time(settings, versions):
+    name = versions[0].name
+    crown(settings, versions[1], after=crown(settings, versions[0]))
+    delete(settings, name, whole=True)
+
+    assert title.to_beat(settings, name)[1] is None
+    with model_versions.connected(settings) as client:
+        assert int(client.create_model_version(name, (settings.home / "model").as_uri()).version) == 3
 
 
 def history(*steps):
