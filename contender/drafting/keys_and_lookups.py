@@ -168,7 +168,12 @@ def time_of(
     rising = {name: facts for name, facts in found.items() if facts.rising >= _RISES}
     best = max(
         rising or found,
-        key=lambda name: (found[name].distinct, found[name].rising, bool(_EVENT.search(words_of(name)))),
+        # Of times that differ as often and rise as much the first one is when it began.
+        key=lambda name: (
+            round(20 * found[name].distinct / landed.rows),
+            round(20 * found[name].rising),
+            bool(_EVENT.search(words_of(name))),
+        ),
     )
     facts = found[best]
     others = [name for name in found if name != best]
@@ -233,13 +238,22 @@ def _columns_in(text: str, records: Mapping[str, ColumnGuess]) -> tuple[str, ...
 
 
 def _clock_beside(date: str, records: Mapping[str, ColumnGuess]) -> str | None:
-    """The only column of times of day, where there is one."""
+    """The only column of times of day, where there is one that does not speak of something else by its name."""
     clocks = [
         name
         for name, column in records.items()
-        if name != date and column.values and all(_CLOCK.fullmatch(text) for text in list(column.values)[:200])
+        if name != date
+        and _of_one_thing(date, name)
+        and column.values
+        and all(_CLOCK.fullmatch(text) for text in list(column.values)[:200])
     ]
     return clocks[0] if len(clocks) == 1 else None
+
+
+def _of_one_thing(one: str, other: str) -> bool:
+    """Whether two names may speak of one thing: one of them is a single word, or they share one."""
+    words, others = ({word for word in words_of(name).split("_") if word} for name in (one, other))
+    return min(len(words), len(others)) == 1 or bool((words & others) - {"date", "time"})
 
 
 def words_of(name: str) -> str:
