@@ -286,6 +286,9 @@ def _length(name: str, texts: Texts, strict: Mapping[str, int]) -> ColumnGuess |
         return None
     parts = {text.count(":") for text in fitting}
     unread = {text: n for text, n in strict.items() if text not in fitting}
+    if parts == {1, 2}:
+        read = "m:ss and h:mm:ss in seconds"
+        return ColumnGuess(name, "number", texts, _tokens(texts), {"format": LENGTH_FORMS[0]}, unread, read)
     if parts == {2}:
         return ColumnGuess(
             name, "number", texts, _tokens(texts), {"format": LENGTH_FORMS[0]}, unread, "h:mm:ss in seconds"
@@ -305,7 +308,7 @@ def _names(name: str, texts: Texts, numbers: NumberForm | None) -> ColumnGuess:
     distinct = texts.distinct - len(tokens)
     present = sum(texts.counts[text] for text in kept)
     repeats = distinct <= MOST_CATEGORIES and 2 * distinct <= max(present, 4)
-    short = all(len(text) <= _LONGEST_CATEGORY for text in kept)
+    short = 4 * distinct <= present or all(len(text) <= _LONGEST_CATEGORY for text in kept)
     doubt = ""
     if numbers is not None and sum(numbers.unread.values()) < 0.5 * present:
         odd = max(numbers.unread, key=lambda text: numbers.unread[text]) if numbers.unread else ""

@@ -135,7 +135,8 @@ def draft(
         with_files = False
     else:
         outcome, with_files = replace(outcome, columns=columns), True
-    keyed = key_of(key, records.columns, outcome.columns if with_files else {})
+    counted = [name for name, one in records.spreads.items() if one.high - one.low == landed.rows - 1]
+    keyed = key_of(key, records.columns, outcome.columns if with_files else {}, counted)
     timed, passed = time_of(time, landed, records.columns, Hints(given, decimal))
     tables = [lookup_of(text, landing, records.columns, given) for text in lookups]
     if set(records.columns) <= {keyed.value if keyed else None}:

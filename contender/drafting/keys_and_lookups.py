@@ -1,7 +1,7 @@
 """What ties files together: the key, the time, and look-up tables given as `NAME=FILE:KEY[,KEY…]`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -53,8 +53,16 @@ class TimeChoice:
     parts: tuple[str, ...] = ()
 
 
-def key_of(given: str | None, records: Mapping[str, ColumnGuess], outcomes: Mapping[str, ColumnGuess]) -> Guess | None:
+def key_of(
+    given: str | None,
+    records: Mapping[str, ColumnGuess],
+    outcomes: Mapping[str, ColumnGuess],
+    counted: Collection[str] = (),
+) -> Guess | None:
     """The column that names a record; None where there is none and nothing needs one.
+
+    Args:
+        counted: columns of numbers without a gap, which may only count the rows of one file: the last choice.
 
     Raises:
         UsageError: the given column is not there or repeats; or outcomes need one and none is to be found.
@@ -100,7 +108,13 @@ def key_of(given: str | None, records: Mapping[str, ColumnGuess], outcomes: Mapp
     if not likely:
         return None
     best = min(
-        likely, key=lambda name: (not ID_NAME.search(words_of(name)), records[name].gaps, list(records).index(name))
+        likely,
+        key=lambda name: (
+            not ID_NAME.search(words_of(name)),
+            name in counted,
+            records[name].gaps,
+            list(records).index(name),
+        ),
     )
     column = records[best]
     gaps = f", missing in {column.gaps:,}" if column.gaps else ""

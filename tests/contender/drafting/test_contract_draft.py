@@ -352,6 +352,10 @@ def column_of(values: list[str | None], **hints):
         pytest.param(["07-Jan-18", "31-Dec-17"], "timestamp", {"format": "dd-MMM-yy"}, id="month names"),
         pytest.param(["04/31/96"], "category", {}, id="no such day"),
         pytest.param(["1:02:03", "0:59:59"], "number", {"format": "duration"}, id="lengths"),
+        pytest.param(
+            ["58:40", "1:02:03", "7:15"], "number", {"format": "duration"}, id="lengths below and above an hour"
+        ),
+        pytest.param(["a" * 90, "b", "c"] * 8, "category", {}, id="few long names that come again"),
     ],
 )
 def test_numbers_and_times_are_read_as_people_write_them(values, kind, settings):
@@ -424,6 +428,20 @@ def test_words_are_learnt_from_and_codes_are_not(tmp_path):
     assert not contract.records.columns["serial"].words
     kinds = {column.name: column.kind for column in contract.model_columns}
     assert (kinds["note"], "serial" in kinds) == ("words", False)
+
+
+def test_a_row_number_is_the_last_choice_of_a_key(tmp_path):
+    rows = [{"RowNumber": n + 1, "CustomerId": 15_634_602 + 7 * n} | row for n, row in enumerate(rows_of(600))]
+    rows = [{name: value for name, value in row.items() if name != "order_id"} for row in rows]
+    contract = parsed(draft([landed(tmp_path, rows)], name="orders", target="late", folder=tmp_path), tmp_path)
+    assert contract.records.key == "CustomerId"
+    assert contract.records.columns["RowNumber"].exclude
+
+
+def test_few_rows_that_judge_leave_room_for_luck(tmp_path):
+    rows = [row | {"size": "SML"[n % 3]} for n, row in enumerate(rows_of(300))]
+    contract = parsed(draft([landed(tmp_path, rows)], name="orders", target="size", folder=tmp_path), tmp_path)
+    assert contract.judging.thresholds["accuracy"].min == pytest.approx(0.21)
 
 
 def test_of_times_alike_the_first_is_taken(tmp_path):
