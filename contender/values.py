@@ -95,7 +95,7 @@ class ModelColumn:
     """
 
     name: str
-    kind: Literal["number", "category", "time", "text"]
+    kind: Literal["number", "category", "time", "text", "words"]
 
 
 @dataclass(frozen=True)

@@ -237,13 +237,13 @@ class Contract(Strict):
             "timestamp": "time",
         }
         found = [
-            ModelColumn(_beside_ours(name), kinds[column.type])
+            ModelColumn(_beside_ours(name), "words" if column.words else kinds[column.type])
             for name, column in self.records.columns.items()
             if column.exclude is None and name != self.records.key
         ]
         for prefix, lookup in self.lookups.items():
             found += [
-                ModelColumn(f"{prefix}_{name}", kinds[column.type])
+                ModelColumn(f"{prefix}_{name}", "words" if column.words else kinds[column.type])
                 for name, column in lookup.columns.items()
                 if column.exclude is None and name not in lookup.key
             ]

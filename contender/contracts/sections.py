@@ -27,7 +27,7 @@ Formats = Annotated[
     ),
 ]
 _PATTERN_LETTERS = "GyMLdDQqEFahKkHmsSVzOXxZ"
-_UNSAID: dict[str, object] = {"drop": (), "factors": {}, "yes": (), "no": ()}
+_UNSAID: dict[str, object] = {"drop": (), "factors": {}, "yes": (), "no": (), "words": False}
 Take = Literal["avg", "count", "sum", "share", "last", "time since"]
 
 
@@ -69,6 +69,7 @@ class Column(Strict):
     expression: str | None = Field(
         default=None, alias="from", min_length=1, description="an expression over the file's own cells that makes it"
     )
+    words: bool = Field(default=False, description="the model learns from the words of a text")
     exclude: str | None = Field(default=None, min_length=1, description="why the model must not see it")
 
     @model_validator(mode="after")
@@ -78,6 +79,7 @@ class Column(Strict):
             ("category",): ("values",),
             ("boolean",): ("yes", "no"),
             ("timestamp",): ("years_from",),
+            ("text",): ("words",),
         }
         for types, names in of_type.items():
             given = [name for name in names if getattr(self, name) != _UNSAID.get(name)]

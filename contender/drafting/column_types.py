@@ -45,6 +45,9 @@ _LONGEST_CATEGORY = 64
 _MOST_MARKS = 3
 _LARGEST, _LARGEST_QUANTITY = 2**63 - 1, 2**53
 TYPES: tuple[ColumnType, ...] = ("number", "integer", "boolean", "category", "text", "timestamp")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_LETTERS = ({"t", "f"}, {"y", "n"}, {"j", "n"}, {"s", "n"})
+"""Pairs of letters that say true and false; any other letters are codes."""
 _CLOCK = re.compile(r"\d{1,3}:[0-5]\d(:[0-5]\d([.,]\d+)?)?")
 
 
@@ -194,6 +197,8 @@ def _boolean(name: str, texts: Texts, strict: Mapping[str, int]) -> ColumnGuess 
     if len(known) == 1 and not {"true", "false", "yes", "no"} & known.keys():
         return None
     unread = {text: n for text, n in strict.items() if text.lower() not in known}
+    if all(len(text) == 1 for text in known) and (unread or known.keys() not in _LETTERS):
+        return None
     yes = sorted(text for text in known if text in YES)
     spelt = ", ".join(sorted(known)[:6])
     return ColumnGuess(name, "boolean", texts, _tokens(texts), {}, unread, f"{spelt}: true is {', '.join(yes)}")
@@ -228,10 +233,12 @@ def _number(
     exact: int = _LARGEST_QUANTITY,
 ) -> ColumnGuess | None:
     total, unread = sum(strict.values()), dict(numbers.unread)
-    marks: list[str] = []
+    # A unit without a number says that there is none.
+    marks = sorted(text for text in unread if text.strip() in {*numbers.drop, *numbers.factors})
+    unread = {text: n for text, n in unread.items() if text not in marks}
     if _are_marks(unread, total) and texts.distinct - len(unread) >= 10:
         # Words between numbers, again and again: a way to write that there is none.
-        marks, unread = sorted(unread), {}
+        marks, unread = [*marks, *sorted(unread)], {}
     elif sum(unread.values()) > (1 - _READABLE_SHARE) * total:
         return None
     settings: dict[str, Any] = {}
@@ -281,6 +288,9 @@ def _length(name: str, texts: Texts, strict: Mapping[str, int]) -> ColumnGuess |
         return None
     parts = {text.count(":") for text in fitting}
     unread = {text: n for text, n in strict.items() if text not in fitting}
+    if parts == {1, 2}:
+        read = "m:ss and h:mm:ss in seconds"
+        return ColumnGuess(name, "number", texts, _tokens(texts), {"format": LENGTH_FORMS[0]}, unread, read)
     if parts == {2}:
         return ColumnGuess(
             name, "number", texts, _tokens(texts), {"format": LENGTH_FORMS[0]}, unread, "h:mm:ss in seconds"
@@ -300,7 +310,7 @@ def _names(name: str, texts: Texts, numbers: NumberForm | None) -> ColumnGuess:
     distinct = texts.distinct - len(tokens)
     present = sum(texts.counts[text] for text in kept)
     repeats = distinct <= MOST_CATEGORIES and 2 * distinct <= max(present, 4)
-    short = all(len(text) <= _LONGEST_CATEGORY for text in kept)
+    short = 4 * distinct <= present or all(len(text) <= _LONGEST_CATEGORY for text in kept)
     doubt = ""
     if numbers is not None and sum(numbers.unread.values()) < 0.5 * present:
         odd = max(numbers.unread, key=lambda text: numbers.unread[text]) if numbers.unread else ""
@@ -308,7 +318,14 @@ def _names(name: str, texts: Texts, numbers: NumberForm | None) -> ColumnGuess:
         if odd and distinct > 20:
             doubt = f"{share:.0%} are numbers, others such as '{odd[:30]}' are not: kept as it stands"
     kind: ColumnType = "category" if kept and repeats and short else "text"
-    return ColumnGuess(name, kind, texts, tokens, doubt=doubt)
+    settings = {"words": True} if kind == "text" and _is_prose(texts, kept) else {}
+    return ColumnGuess(name, kind, texts, tokens, settings, doubt=doubt)
+
+
+def _is_prose(texts: Texts, kept: Sequence[str]) -> bool:
+    """Whether most values are two words or more: they say something together, where codes and names only differ."""
+    present = sum(texts.counts[text] for text in kept)
+    return 2 * sum(texts.counts[text] for text in kept if len(_WORD.findall(text)) > 1) > present
 
 
 def _tokens(texts: Texts) -> frozenset[str]:

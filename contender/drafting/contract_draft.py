@@ -118,10 +118,7 @@ def draft(
         raise UsageError(f"No file of records was given for '{name}'; needed at least one: name it.")
     landed = read_all(files, progress)
     later = read_all(outcomes, progress) if outcomes else None
-    if 2 * sum(number_form_of({column: 1}) is not None for column in landed.names) >= len(landed.names):
-        raise UsageError(
-            f"{files[0]} begins with values ({', '.join(landed.names)[:60]}); needed a first line of names."
-        )
+    _must_have_names(files[0], landed)
     every = {*landed.names, *(later.names if later else ())}
     target, key, time = (_as_named(text, every) for text in (target, key, time))
     given = _formats(formats, every)
@@ -139,7 +136,8 @@ def draft(
         with_files = False
     else:
         outcome, with_files = replace(outcome, columns=columns), True
-    keyed = key_of(key, landed, records.columns, outcome.columns if with_files else {})
+    counted = [name for name, one in records.spreads.items() if one.high - one.low == landed.rows - 1]
+    keyed = key_of(key, landed, records.columns, outcome.columns if with_files else {}, counted)
     timed, passed = time_of(time, landed, records.columns, Hints(given, decimal))
     tables = [lookup_of(text, landing, records.columns, given) for text in lookups]
     if set(records.columns) <= {keyed.value if keyed else None}:
@@ -174,6 +172,24 @@ def write(draft: Draft, folder: Path, overwrite: bool = False) -> Path:
     if overwrite or not notes.exists():
         notes.write_text(draft.readme, encoding="utf-8")
     return path
+
+
+def _must_have_names(path: Path, landed: LandedRows) -> None:
+    """Raises UsageError where most names are numbers, or values that come again and again in their own columns."""
+    numbers = 2 * sum(number_form_of({name: 1}) is not None for name in landed.names) >= len(landed.names)
+    if numbers or 2 * sum(_is_value(name, landed) for name in landed.names) > len(landed.names):
+        line = ",".join(f"c{place}" for place in range(1, len(landed.names) + 1))
+        raise UsageError(
+            f"{path} begins with values ({', '.join(landed.names)[:60]}); needed a first line of names: put one above "
+            f"them, such as {line if len(line) < 60 else f'{line[:40]}…'}, with the file's own delimiter."
+        )
+
+
+def _is_value(name: str, landed: LandedRows) -> bool:
+    """Whether a name is a number, or stands among its column's values in one of a hundred rows."""
+    plain = re.sub(r"_\d+$", "", name)  # a name that comes again is numbered
+    times = landed.texts_of(name).counts.get(plain, 0)
+    return number_form_of({plain: 1}) is not None or times >= max(2, landed.rows / 100)
 
 
 def _as_named(text: Any, names: set[str]) -> Any:
@@ -292,6 +308,7 @@ def _written(
     outcome_lines = {
         name: column_settings(
             column,
+            limits=aim.limits if name in aim.columns and "limits" not in loose.get(name, set()) else None,
             needed=name == outcome_key,
             closed=name in aim.columns and aim.kind == "multiclass" and column.type == "category",
         )

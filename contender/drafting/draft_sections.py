@@ -18,6 +18,8 @@ from contender.drafting.target import Target, band_limits, tidy2
 from contender.drafting.toml_text import column_lines, column_settings, section
 
 _RARE_POSITIVES = 0.05
+_JUDGED = 0.2
+"""Share of the records that judge."""
 _KNOWN = re.compile(r"known|record|report|updat|resolv|observ|as_?of|decided|closed|bekannt|gemeldet", re.IGNORECASE)
 
 _WINDOWS = (1, 2, 3, 7, 14, 28, 91)
@@ -103,8 +105,10 @@ def judging_entries(
     elif aim.kind == "multiclass":
         most = max(aim.classes.values()) / aim.known
         metric, why, gain, gain_why, margin = "log_loss", "", 0.005, "", 0.1
-        thresholds = {"accuracy": {"min": tidy2(most)}}
-        limit_why = f"always naming the most frequent class gives {most:.2f}"
+        # On few rows a model that is better beyond doubt may have bad luck here.
+        luck = 2 * math.sqrt(most * (1 - most) / max(_JUDGED * aim.known, 1))
+        thresholds = {"accuracy": {"min": tidy2(max(most - luck, 0.0))}}
+        limit_why = f"always naming the most frequent class gives {most:.2f}, give or take {luck:.2g}"
     else:
         spread = aim.spread or 1.0
         metric, why = "rmse", ""

@@ -1,7 +1,7 @@
 """What ties files together: the key, the time, and look-up tables given as `NAME=FILE:KEY[,KEY…]`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -54,9 +54,16 @@ class TimeChoice:
 
 
 def key_of(
-    given: str | None, landed: LandedRows, records: Mapping[str, ColumnGuess], outcomes: Mapping[str, ColumnGuess]
+    given: str | None,
+    landed: LandedRows,
+    records: Mapping[str, ColumnGuess],
+    outcomes: Mapping[str, ColumnGuess],
+    counted: Collection[str] = (),
 ) -> Guess | None:
     """The column that names a record; None where there is none and nothing needs one. Rows may come again as they were.
+
+    Args:
+        counted: columns of numbers without a gap, which may only count the rows of one file: the last choice.
 
     Raises:
         UsageError: the given column is not there or repeats; or outcomes need one and none is to be found.
@@ -110,7 +117,13 @@ def key_of(
     if not likely:
         return None
     best = min(
-        likely, key=lambda name: (not ID_NAME.search(words_of(name)), records[name].gaps, list(records).index(name))
+        likely,
+        key=lambda name: (
+            not ID_NAME.search(words_of(name)),
+            name in counted,
+            records[name].gaps,
+            list(records).index(name),
+        ),
     )
     column = records[best]
     gaps = f", missing in {column.gaps:,}" if column.gaps else ""
@@ -178,7 +191,12 @@ def time_of(
     rising = {name: facts for name, facts in found.items() if facts.rising >= _RISES}
     best = max(
         rising or found,
-        key=lambda name: (found[name].distinct, found[name].rising, bool(_EVENT.search(words_of(name)))),
+        # Of times that differ as often and rise as much the first one is when it began.
+        key=lambda name: (
+            round(20 * found[name].distinct / landed.rows),
+            round(20 * found[name].rising),
+            bool(_EVENT.search(words_of(name))),
+        ),
     )
     facts = found[best]
     others = [name for name in found if name != best]
@@ -243,13 +261,22 @@ def _columns_in(text: str, records: Mapping[str, ColumnGuess]) -> tuple[str, ...
 
 
 def _clock_beside(date: str, records: Mapping[str, ColumnGuess]) -> str | None:
-    """The only column of times of day, where there is one."""
+    """The only column of times of day, where there is one that does not speak of something else by its name."""
     clocks = [
         name
         for name, column in records.items()
-        if name != date and column.values and all(_CLOCK.fullmatch(text) for text in list(column.values)[:200])
+        if name != date
+        and _of_one_thing(date, name)
+        and column.values
+        and all(_CLOCK.fullmatch(text) for text in list(column.values)[:200])
     ]
     return clocks[0] if len(clocks) == 1 else None
+
+
+def _of_one_thing(one: str, other: str) -> bool:
+    """Whether two names may speak of one thing: one of them is a single word, or they share one."""
+    words, others = ({word for word in words_of(name).split("_") if word} for name in (one, other))
+    return min(len(words), len(others)) == 1 or bool((words & others) - {"date", "time"})
 
 
 def words_of(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -118,8 +118,8 @@ def limits_of(landed: LandedRows, guess: ColumnGuess, spread: Spread) -> tuple[f
     """What a value of the same kind will hardly leave: ten spans beyond the quantiles at 1 and 99 %.
 
     Of a column that is mostly one number the others say how far it reaches; where values grow by factors rather than
-    by sums, so does the room. Where more than one row in a thousand lies beyond it, and more than four, the limits
-    follow the values.
+    by sums, so does the room. The limits follow values beyond it that come one after another without a leap, and all of
+    them where they are more than one row in a thousand, and more than four.
     """
     first, last, median = spread.quantiles[0], spread.quantiles[4], spread.quantiles[2]
     value = f"CAST({value_of(landed, guess)} AS DOUBLE)"
@@ -137,14 +137,28 @@ def limits_of(landed: LandedRows, guess: ColumnGuess, spread: Spread) -> tuple[f
     if spread.quantiles[3] < 0 and first < 10 * median:
         low = min(low, first * min(first / median, 1e3) ** 2)
     if spread.low < low or spread.high > high:
+        most = max(_RARE * spread.count, _FEW)
         beyond = landed.one(
-            f"SELECT count_if(v < {low!r}), count_if(v > {high!r}) FROM (SELECT {value} AS v FROM landed)"
+            f"SELECT count_if(v < {low!r}), count_if(v > {high!r}), min(v) FILTER (v >= {low!r}), "
+            f"max(v) FILTER (v <= {high!r}), list(v ORDER BY v DESC) FILTER (v < {low!r}), "
+            f"list(v ORDER BY v) FILTER (v > {high!r}) FROM (SELECT {value} AS v FROM landed)"
         )
-        if beyond[0] > max(_RARE * spread.count, _FEW):
-            low = spread.low - span - abs(spread.low)
-        if beyond[1] > max(_RARE * spread.count, _FEW):
-            high = spread.high + span + abs(spread.high)
+        if beyond[0]:
+            end = spread.low if beyond[0] > most else _followed(beyond[2], beyond[4], median)
+            low = low if end == beyond[2] else end - span - abs(end)
+        if beyond[1]:
+            end = spread.high if beyond[1] > most else _followed(beyond[3], beyond[5], median)
+            high = high if end == beyond[3] else end + span + abs(end)
     return tidy(low, up=False), tidy(high, up=True)
+
+
+def _followed(last: float, beyond: Sequence[float], median: float) -> float:
+    """The last of the values, going outward, that is not many times further out than the one before it."""
+    for value in beyond:
+        if abs(value - median) > _ROOM * abs(last - median):
+            break
+        last = value
+    return last
 
 
 def tidy(number: float, *, up: bool) -> float:

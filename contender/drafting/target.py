@@ -8,7 +8,7 @@ from contender.contracts.sections import Kind
 from contender.drafting.column_types import ColumnGuess
 from contender.drafting.expressions import columns_of, compared_with_text, quoted
 from contender.drafting.landed_rows import ROW, LandedRows
-from contender.drafting.measures import cell_of, value_of
+from contender.drafting.measures import cell_of, limits_of, spread_of, value_of
 from contender.drafting.typed_columns import read, text_literal
 from contender.errors import UsageError
 
@@ -22,8 +22,8 @@ class Target:
     """An expression over columns with what it gives over all rows.
 
     `known` counts rows with an outcome; `classes` how often each, of a number empty; `quantiles` are those at 5, 20,
-    50, 80 and 95 % of a number, `spread` its standard deviation. `relation` is a
-    table with the value `y` and the row's place, for a query.
+    50, 80 and 95 % of a number, `limits` what it will hardly leave, `spread` its standard deviation within
+    them. `relation` is a table with the value `y` and the row's place, for a query.
     """
 
     text: str
@@ -35,6 +35,7 @@ class Target:
     classes: Mapping[str, int]
     quantiles: tuple[float, ...] = ()
     spread: float = 0.0
+    limits: tuple[float, float] | None = None
     check: bool = False
 
     @property
@@ -95,7 +96,7 @@ def target_of(
                 f"for kind regression: say "
                 f"how they are written with --format, or another --kind."
             )
-        return _number(text, columns, f"CAST({value_of(landed, guess)} AS DOUBLE)", landed, why, check), found
+        return _number(text, columns, landed, guess, why, check), found
     if distinct > _MOST_CLASSES:
         first = next(iter(counts))
         raise UsageError(
@@ -245,9 +246,20 @@ def _always_quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _number(text: str, columns: tuple[str, ...], value: str, landed: LandedRows, why: str, check: bool) -> Target:
-    found = _number_of(text, columns, _relation(value), landed)
-    return replace(found, why=why, check=check)
+def _number(
+    text: str, columns: tuple[str, ...], landed: LandedRows, guess: ColumnGuess, why: str, check: bool
+) -> Target:
+    value = f"CAST({value_of(landed, guess)} AS DOUBLE)"
+    found = replace(_number_of(text, columns, _relation(value), landed), why=why, check=check)
+    spread = spread_of(landed, guess)
+    if spread is None:
+        return found
+    low, high = limits_of(landed, guess, spread)
+    # One slip of the pen must not say how much a model has to gain.
+    within = landed.one(
+        f"SELECT stddev_pop(v) FROM (SELECT {value} AS v FROM landed) WHERE v BETWEEN {low!r} AND {high!r}"
+    )
+    return replace(found, limits=(low, high), spread=float(within[0] or 0))
 
 
 def _number_of(text: str, columns: tuple[str, ...], relation: str, landed: LandedRows) -> Target:

@@ -138,7 +138,7 @@ def _load(asked: _Asked) -> "pd.DataFrame":
     frame = joined.toPandas().sort_values([TIME, KEY], ignore_index=True)
     shown = {known_as[column.name]: column.name for column in contract.model_columns}
     frame = frame.rename(columns=shown | {f"by:{place}": f"by:{name}" for place, name in enumerate(extra)})
-    texts = [column.name for column in contract.model_columns if column.kind in ("category", "text")]
+    texts = [column.name for column in contract.model_columns if column.kind in ("category", "text", "words")]
     return frame.astype(dict.fromkeys(texts, object))
 
 

@@ -135,10 +135,10 @@ def _listed(names: Any) -> str:
 class RecordFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Turns a model's input into numbers and categories that scikit-learn's encoders take.
 
-    Numbers pass, infinite ones as missing; categories become strings, missing ones empty; texts are dropped; a time
-    becomes its calendar parts in UTC, and any two times the days between them, such as an age. Year, month and day of
-    year are used only where the training times span a year: on less, each is seen once and only says which rows are
-    the newest.
+    Numbers pass, infinite ones as missing; categories and texts whose words are learnt from become strings, missing
+    ones empty; other texts are dropped; a time becomes its calendar parts in UTC, and any two times the days between
+    them, such as an age. Year, month and day of year are used only where the training times span a year: on less, each
+    is seen once and only says which rows are the newest.
 
     Args:
         kinds: kind of every column by name, as in `ModelColumn`.
@@ -169,7 +169,7 @@ class RecordFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Features, shape (rows, features): float64, and strings for the categories."""
-        categories = {name: _as_strings(X[name]) for name, kind in self.kinds.items() if kind == "category"}
+        categories = {name: _as_strings(X[name]) for name, kind in self.kinds.items() if kind in ("category", "words")}
         return pd.DataFrame(categories | self._numbers(X), index=X.index)
 
     def _numbers(self, X: pd.DataFrame) -> dict[str, np.ndarray[Any, Any]]:

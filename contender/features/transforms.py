@@ -157,7 +157,7 @@ def model_input(frame: DataFrame, contract: Contract) -> DataFrame:
         value = F.col(f"`{name}`")
         if column.kind == "time":
             value = F.unix_micros(value.cast("timestamp")) / 1e6
-        columns.append(value.cast("string" if column.kind in ("category", "text") else "double").alias(name))
+        columns.append(value.cast("string" if column.kind in ("category", "text", "words") else "double").alias(name))
     return frame.select(KEY, TIME, BATCH, *columns)
 
 

@@ -178,7 +178,8 @@ def signature_of(contract: Contract, outputs: int | None) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    types: dict[str, str] = {"number": "double", "time": "double", "category": "string", "text": "string"}
+    strings = dict.fromkeys(("category", "text", "words"), "string")
+    types: dict[str, str] = {"number": "double", "time": "double", **strings}
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(types[column.kind], column.name) for column in contract.model_columns
     ]

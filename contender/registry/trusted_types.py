@@ -42,6 +42,7 @@ _BUILT_BY: Mapping[str, frozenset[str]] = {
             "contender.features.row_transformers.CategoryCodes",
             "contender.features.row_transformers.OwnFeatures",
             "contender.features.row_transformers.RecordFeatures",
+            "contender.features.word_scores.WordScores",
             "sklearn._loss.link.IdentityLink",
             "sklearn._loss.link.Interval",
             "sklearn._loss.link.LogLink",

@@ -22,6 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, QuantileTransfo
 
 from contender.contracts.sections import Kind
 from contender.features.row_transformers import CategoryCodes, OwnFeatures, RecordFeatures
+from contender.features.word_scores import WordScores
 from contender.values import ModelColumn
 
 _TREE_CATEGORIES = 250
@@ -139,6 +140,7 @@ def build(
     target, scale, rates = settings.pop("target", "plain"), settings.pop("scale", ""), settings.pop("rates", False)
     every = (*columns, *(own.columns if own else ()))
     categories = [column.name for column in every if column.kind == "category"]
+    worded = [column.name for column in every if column.kind == "words"]
     regression = kind == "regression"
 
     encoders: list[tuple[str, Any, list[str]]]
@@ -168,6 +170,9 @@ def build(
         else:
             encoders.append(("many", ManyRates(_rates(kind)), categories))
 
+    encoders = [one for one in encoders if one[2]]
+    if worded:
+        encoders.append(("words", WordScores(regression), worded))
     if target == "log":
         model = LogTarget(model)
     return Pipeline(
@@ -175,7 +180,7 @@ def build(
             *([("own", clone(own))] if own else []),
             ("features", RecordFeatures({c.name: c.kind for c in every}, candidate in ("logistic", "ridge"))),
             *([("places", CategoryCodes(categories))] if categories else []),
-            ("columns", ColumnTransformer(encoders if categories else [], remainder=rest)),
+            ("columns", ColumnTransformer(encoders, remainder=rest)),
             ("model", model),
         ]
     )

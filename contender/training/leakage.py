@@ -139,7 +139,8 @@ def find_leaks(
             f"Of {len(y):,} records too few have another outcome than most to tell whether a feature knows it; 10 are "
             "needed: wait for more outcomes, or merge the classes in the contract's target."
         )
-    features = [Feature.of(frame[column.name].iloc[chosen], column) for column in columns]
+    # Words are no values that a rule could be made of.
+    features = [Feature.of(frame[one.name].iloc[chosen], one) for one in columns if one.kind != "words"]
     limits = _LIMITS[kind]
     with threadpool_limits(1):
         doubted = [feature for feature in features if feature.name not in past]

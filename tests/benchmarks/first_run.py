@@ -24,6 +24,8 @@ import numpy as np
 import pandas as pd
 from main_job import REAL, run, say
 
+from contender.evaluation.metrics import sign
+
 
 @dataclass(frozen=True)
 class Table:
@@ -81,8 +83,16 @@ def measure(name: str, table: Table, folder: Path) -> dict[str, Any]:
         "decision": verdict["decision"],
         "interval": verdict.get("interval"),
         **script,
+        "no_worse": no_worse(verdict, script["script_score"]),
         "run_over_script": ran.seconds / script["script_seconds"],
     }
+
+
+def no_worse(verdict: dict[str, Any], other: float) -> bool:
+    """Whether the champion's score is the script's or better, but for half of the interval that its own gain has."""
+    interval = verdict.get("interval") or {"low": 0.0, "high": 0.0}
+    behind = sign(verdict["metric"]) * (other - verdict["challenger_score"])
+    return bool(behind <= (interval["high"] - interval["low"]) / 2)
 
 
 def plain_script(folder: Path, name: str, table: Table, verdict: dict[str, Any]) -> dict[str, Any]:

@@ -161,6 +161,14 @@ def test_a_file_without_names_is_refused(tmp_path):
         draft([tmp_path / "a.csv"], name="orders", target="3", folder=tmp_path)
 
 
+def test_a_first_row_of_words_and_numbers_is_no_header(tmp_path):
+    work = ["Private", "State", "Private", "Self"]
+    lines = [f"{20 + n % 60},{work[n % 4]},{n * 37},{['yes', 'no'][n % 2]}" for n in range(300)]
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(UsageError, match=r"put one above them, such as c1,c2,c3,c4"):
+        draft([tmp_path / "a.csv"], name="orders", target="c4", folder=tmp_path)
+
+
 def test_outcomes_and_lookups_are_tied_by_key(tmp_path):
     rows = rows_of()
     inputs = ["order_id", "ordered_at", "price", "country"]
@@ -227,6 +235,10 @@ def test_without_key_and_time_both_are_left_out(tmp_path):
         pytest.param(["1", "2", "-3"], "integer", None, id="integers"),
         pytest.param(["1.5", "2", "1e3", "NaN"], "number", None, id="numbers"),
         pytest.param(["yes", "no", "yes"], "boolean", None, id="yes and no"),
+        pytest.param(["y", "n", "y"], "boolean", None, id="two letters of one language"),
+        pytest.param(["s", "y", "f"] * 400 + ["g"], "category", None, id="letters that are codes"),
+        pytest.param(["s", "y"] * 400, "category", None, id="two letters that both would be true"),
+        pytest.param(["t", "f"] * 400 + ["x"], "category", None, id="two letters and a third"),
         pytest.param(["00123", "00124", "123"], "text", None, id="leading zeros are names"),
         pytest.param(["2024-01-31", "2024-02-01"], "timestamp", None, id="ISO date"),
         pytest.param(["2024-01-31T10:00:00.5Z", "2024-01-31 10:00:00+02:00"], "timestamp", None, id="ISO time"),
@@ -341,6 +353,10 @@ def column_of(values: list[str | None], **hints):
         pytest.param(["07-Jan-18", "31-Dec-17"], "timestamp", {"format": "dd-MMM-yy"}, id="month names"),
         pytest.param(["04/31/96"], "category", {}, id="no such day"),
         pytest.param(["1:02:03", "0:59:59"], "number", {"format": "duration"}, id="lengths"),
+        pytest.param(
+            ["58:40", "1:02:03", "7:15"], "number", {"format": "duration"}, id="lengths below and above an hour"
+        ),
+        pytest.param(["a" * 90, "b", "c"] * 8, "category", {}, id="few long names that come again"),
     ],
 )
 def test_numbers_and_times_are_read_as_people_write_them(values, kind, settings):
@@ -371,6 +387,95 @@ def test_a_row_of_totals_does_not_stretch_a_range_and_is_told(tmp_path):
     drafted = draft([landed(tmp_path, rows)], name="orders", target="late", folder=tmp_path)
     assert drafted.checked.quarantined == 1
     assert "above" in drafted.checked.findings[0].reason
+
+
+def test_a_long_tail_is_within_its_limits_and_a_leap_is_not(tmp_path):
+    rows = [row | {"items": n % 90} for n, row in enumerate(rows_of(6_000))]
+    for place, far in enumerate([200, 900, 4_000, 20_000]):
+        rows[place * 1_000]["items"] = far
+    drafted = draft([landed(tmp_path, rows)], name="orders", target="late", folder=tmp_path)
+    assert drafted.checked.quarantined == 0
+    rows[5_500]["items"] = 900_000_000
+    drafted = draft([landed(tmp_path, rows)], name="orders", target="late", folder=tmp_path)
+    assert drafted.checked.quarantined == 1
+    assert "'900000000'" in str(drafted.checked.findings[0])
+
+
+def test_a_slip_in_the_target_neither_counts_nor_says_what_a_gain_is(tmp_path):
+    rows = [row | {"days": 3 + n % 11 / 10} for n, row in enumerate(rows_of())]
+    rows[700]["days"] = 600_000_000
+    drafted = draft([landed(tmp_path, rows)], name="orders", target="days", folder=tmp_path)
+    assert drafted.checked.quarantined == 1
+    assert parsed(drafted, tmp_path).judging.min_gain == pytest.approx(0.0032, abs=0.0002)
+
+
+def test_a_unit_without_its_number_is_missing(tmp_path):
+    rows = [row | {"items": f"{row['items']} bhp"} for row in rows_of()]
+    rows[5]["items"] = "bhp"
+    drafted = draft([landed(tmp_path, rows)], name="orders", target="late", folder=tmp_path)
+    assert drafted.checked.quarantined == 0
+    assert parsed(drafted, tmp_path).records.columns["items"].missing == ("bhp",)
+
+
+def test_words_are_learnt_from_and_codes_are_not(tmp_path):
+    draw = random.Random(5)
+    said = ["came late again", "all is well", "a box was torn", "thank you so much"]
+    rows = [
+        row | {"note": f"{draw.choice(said)} {n}", "serial": f"A-{n}/{draw.randint(1, 9)}"}
+        for n, row in enumerate(rows_of())
+    ]
+    contract = parsed(draft([landed(tmp_path, rows)], name="orders", target="late", folder=tmp_path), tmp_path)
+    assert contract.records.columns["note"].words
+    assert not contract.records.columns["serial"].words
+    kinds = {column.name: column.kind for column in contract.model_columns}
+    assert (kinds["note"], "serial" in kinds) == ("words", False)
+
+
+def test_a_row_number_is_the_last_choice_of_a_key(tmp_path):
+    rows = [{"RowNumber": n + 1, "CustomerId": 15_634_602 + 7 * n} | row for n, row in enumerate(rows_of(600))]
+    rows = [{name: value for name, value in row.items() if name != "order_id"} for row in rows]
+    contract = parsed(draft([landed(tmp_path, rows)], name="orders", target="late", folder=tmp_path), tmp_path)
+    assert contract.records.key == "CustomerId"
+    assert contract.records.columns["RowNumber"].exclude
+
+
+def test_few_rows_that_judge_leave_room_for_luck(tmp_path):
+    rows = [row | {"size": "SML"[n % 3]} for n, row in enumerate(rows_of(300))]
+    contract = parsed(draft([landed(tmp_path, rows)], name="orders", target="size", folder=tmp_path), tmp_path)
+    assert contract.judging.thresholds["accuracy"].min == pytest.approx(0.21)
+
+
+def test_of_times_alike_the_first_is_taken(tmp_path):
+    draw = random.Random(2)
+    start = datetime(2024, 3, 10, tzinfo=UTC)
+    rows = [
+        {
+            "pickup": f"{(t := start + timedelta(minutes=draw.randint(0, 90_000))):%Y-%m-%d %H:%M:%S}",
+            "dropoff": f"{t + timedelta(seconds=draw.randint(100, 4_000)):%Y-%m-%d %H:%M:%S}",
+            "late": n % 2,
+        }
+        for n in range(900)
+    ]
+    contract = parsed(draft([landed(tmp_path, rows)], name="orders", target="late", folder=tmp_path), tmp_path)
+    assert contract.records.time == "pickup"
+
+
+@pytest.mark.parametrize(
+    ("date", "clock", "joined"),
+    [
+        pytest.param("Date", "Start Time", True, id="one word"),
+        pytest.param("Order Date", "Order Time", True, id="a shared word"),
+        pytest.param("Start Date", "Last Login Time", False, id="of two things"),
+    ],
+)
+def test_a_date_takes_only_a_time_of_day_of_its_own(tmp_path, date, clock, joined):
+    start = datetime(2024, 3, 10, tzinfo=UTC)
+    rows = [
+        {date: f"{t:%Y-%m-%d}", clock: f"{t:%H:%M}", "v": n % 17, "late": n % 2}
+        for n, t in enumerate(start + timedelta(hours=n) for n in range(900))
+    ]
+    contract = parsed(draft([landed(tmp_path, rows)], name="orders", target="late", folder=tmp_path), tmp_path)
+    assert (contract.records.time == date) is not joined
 
 
 def test_a_target_is_a_header_s_cell_before_it_is_an_expression(tmp_path):

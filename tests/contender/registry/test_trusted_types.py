@@ -18,7 +18,12 @@ from contender.training.calibration import Calibrated
 from contender.training.candidates import build
 from contender.values import ModelColumn
 
-COLUMNS = (ModelColumn("at", "time"), ModelColumn("size", "number"), ModelColumn("shop", "category"))
+COLUMNS = (
+    ModelColumn("at", "time"),
+    ModelColumn("size", "number"),
+    ModelColumn("shop", "category"),
+    ModelColumn("note", "words"),
+)
 HOOK = "def features(records):\n    return records[['size']].assign(double=records['size'] * 2)[['double']]\n"
 
 
@@ -31,7 +36,8 @@ def records(rows: int = 400) -> pd.DataFrame:
             "shop": random.choice(["a", "b", "c"], rows),
         }
     )
-    return frame.mask(random.random(frame.shape) < 0.05).astype({"shop": object})
+    notes = np.where(frame["size"] > 8, "a large one", "one that is small")
+    return frame.assign(note=notes).mask(random.random((rows, 4)) < 0.05).astype({"shop": object, "note": object})
 
 
 @pytest.mark.parametrize(

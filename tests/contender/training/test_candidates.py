@@ -11,6 +11,7 @@ from sklearn.base import clone
 from contender.contracts.sections import CANDIDATES
 from contender.errors import ModelError
 from contender.features.row_transformers import CategoryCodes, OwnFeatures, RecordFeatures
+from contender.features.word_scores import WordScores
 from contender.training.calibration import Calibrated, fit_sigmoid
 from contender.training.candidates import ManyRates, _rates, build
 from contender.values import ModelColumn
@@ -47,6 +48,37 @@ def test_unseen_categories_and_missing_or_infinite_values_never_fail(kind, candi
 
     assert np.isfinite(model.predict(odd)).all()
     assert np.isfinite(model.predict(frame.head(1))).all()
+
+
+def noted(rows: int = 600) -> tuple[pd.DataFrame, np.ndarray]:
+    random = np.random.default_rng(4)
+    good, bad = (random.random(rows) < 0.5, ["well packed box", "torn box"])
+    notes = [f"{bad[0] if one else bad[1]} number {n}" for n, one in enumerate(good)]
+    return records(rows).assign(words=notes, noise=[f"lot {n} {n * 7}" for n in range(rows)]), good.astype(int)
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES["binary"])
+def test_words_tell_the_outcome_of_rows_not_seen(candidate):
+    frame, y = noted()
+    columns = (ModelColumn("words", "words"), ModelColumn("noise", "words"), ModelColumn("size", "number"))
+    model = build(candidate, "binary", columns, None, {}, seed=0).fit(frame[:400], y[:400])
+    assert (model.predict(frame[400:]) == y[400:]).mean() > 0.95
+    assert np.isfinite(model.predict_proba(frame[400:403].assign(words=[None, "", "new words"]))).all()
+
+
+def test_words_that_say_nothing_give_no_score_and_no_row_sees_its_own_outcome():
+    frame, _ = noted()
+    y = np.random.default_rng(1).normal(size=len(frame))
+    scores = WordScores(regression=True)
+    assert scores.fit_transform(frame[["words", "noise"]], y).shape == (600, 0)
+    assert scores.transform(frame[["words", "noise"]]).shape == (600, 0)
+
+
+def test_classes_have_a_score_each_and_two_have_one():
+    frame, y = noted()
+    assert WordScores(regression=False).fit_transform(frame[["words"]], y).shape == (600, 1)
+    three = np.array(["a", "b", "c"], dtype=object)[y + (np.arange(600) % 3 == 0)]
+    assert WordScores(regression=False).fit(frame[["words"]], three).transform(frame[["words"]]).shape == (600, 3)
 
 
 @pytest.mark.parametrize("rows", [8, 800])
