@@ -20,6 +20,7 @@ def still(monkeypatch):
             "head": "something",
             "failing": [],
             "waiting": None,
+            "changes": {},
             "cut_off": False,
             "unseen": (),
             "due": False,
@@ -29,6 +30,7 @@ def still(monkeypatch):
         monkeypatch.setattr(pending_work.ledger, "head", lambda *_: replies["head"])
         monkeypatch.setattr(pending_work.notices, "failing", lambda *_: replies["failing"])
         monkeypatch.setattr(pending_work.approval_requests, "waiting", lambda *_: replies["waiting"])
+        monkeypatch.setattr(pending_work.kept_meaning, "changes", lambda *_: replies["changes"])
         monkeypatch.setattr(pending_work.batches, "is_cut_off", lambda *_: replies["cut_off"])
         monkeypatch.setattr(pending_work.batches, "unseen", lambda *_: replies["unseen"])
         monkeypatch.setattr(pending_work.next_action, "due", lambda *_: Due(replies["due"], ""))
@@ -53,6 +55,7 @@ def test_without_any_news_no_run_is_needed(still):
         {"head": None},
         {"failing": ["something"]},
         {"waiting": "something"},
+        {"changes": {"target": ("y", "z")}},
         {"cut_off": True},
         {"unseen": ("something",)},
         {"due": True},
