@@ -89,6 +89,15 @@ def _wishes(files: Mapping[str, bytes], name: str) -> Iterator[str]:
         yield from map(str, wish.get("pip", ["nothing"]) if isinstance(wish, dict) else [wish])
 
 
+def content_of(description: bytes, name: str) -> dict[str, Any]:
+    """What an `MLmodel` says, whose digest was approved.
+
+    Raises:
+        UntrustedModel: it is none.
+    """
+    return _read(description, DESCRIPTION, name)
+
+
 def _read(content: bytes, file: str, name: str) -> dict[str, Any]:
     import yaml
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -62,6 +62,7 @@ class Opened:
         """
         from mlflow.exceptions import MlflowException
 
+        refuse_missing_columns(self.described, frame.columns, f"The model in {self.folder.name[:12]}")
         try:
             return np.asarray(self.pyfunc.predict(frame), dtype=np.float64)
         except MlflowException as error:
@@ -70,6 +71,27 @@ class Opened:
                 f"The model in {self.folder.name[:12]} cannot be asked with today's features ({said[:160]}). Restore "
                 "the contract's columns, or promote another version by hand."
             ) from None
+
+
+def refuse_missing_columns(described: Mapping[str, Any], columns: Iterable[str], name: str) -> None:
+    """Refuse to ask a model that was trained with a column which the contract has taken away since.
+
+    Args:
+        described: what its file `MLmodel` says.
+        columns: those that it could be given.
+        name: how the sentence calls the model.
+
+    Raises:
+        ModelError: names the columns, and the ways out.
+    """
+    wanted = [one["name"] for one in json.loads(described["signature"]["inputs"])]
+    if missing := sorted(set(wanted) - set(columns)):
+        listed, more = ", ".join(f"'{one}'" for one in missing[:5]), len(missing) - 5
+        raise ModelError(
+            f"{name} was trained with {listed}{f' and {more} more' if more > 0 else ''}, which the contract does not "
+            "have any more, so that it cannot be asked. Put that back, not excluded; or train without it ('contender "
+            "retrain') and give the new version the title yourself ('contender promote')."
+        )
 
 
 @dataclass(frozen=True)

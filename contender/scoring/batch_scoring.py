@@ -70,9 +70,18 @@ def score_pending(settings: Settings, contract: Contract, model: ModelVersion, f
 
 
 def with_scores(records: DataFrame, contract: Contract, model: ModelVersion, folder: Path) -> DataFrame:
-    """`_key`, `_time`, `_batch`, `score` and `prediction` of rows of `features`."""
+    """`_key`, `_time`, `_batch`, `score` and `prediction` of rows of `features`.
+
+    Raises:
+        ModelError: the contract has taken away a column that the model was trained with.
+    """
+    from contender.registry import mlmodel, model_files
+
     spark = records.sparkSession
-    files = spark.sparkContext.broadcast(pack(folder))
+    packed = pack(folder)
+    described = mlmodel.content_of(packed[mlmodel.DESCRIPTION], str(model))
+    model_files.refuse_missing_columns(described, [one.name for one in contract.model_columns], str(model))
+    files = spark.sparkContext.broadcast(packed)
     shown = {contract.stored_names[column.name]: column.name for column in contract.model_columns}
     predict = _predictor(files, model.digest, contract.kind, contract.scoring.threshold, shown)
     schema = f"{KEY} string, {TIME} timestamp, {BATCH} bigint, score double, prediction {_PREDICTION[contract.kind]}"

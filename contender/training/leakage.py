@@ -92,6 +92,8 @@ def refuse_leaks(
     return found
 
 
+# What lies near the largest number there is overflows when it is squared, and then reproduces nothing.
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def find_leaks(
     frame: pd.DataFrame,
     y: NDArray[Any],

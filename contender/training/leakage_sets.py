@@ -175,8 +175,9 @@ def as_logarithms(features: Sequence[Feature], outcomes: Outcomes) -> Design | N
 
 
 def _designed(columns: Sequence[tuple[str, Floats]], outcomes: Outcomes) -> Design | None:
-    varied = [(name, values) for name, values in columns if np.ptp(values) > 0]
+    varied = [(name, values) for name, values in columns if values.max() > values.min()]
     if not varied or not outcomes.turns:
         return None
-    table = np.column_stack([values for _, values in varied])
+    # First to at most 1: the squares of the largest numbers there are would be none.
+    table = np.column_stack([values / np.abs(values).max() for _, values in varied])
     return Design((table - table.mean(0)) / table.std(0), np.array([name for name, _ in varied]), outcomes)

@@ -358,3 +358,15 @@ def test_simulated_payments_of_a_short_window_are_no_leak(seed):
     for rows in (1_400, 3_500, 7_000):
         if y[:rows].sum() >= 12:
             assert found_in(pd.concat([numbers, names], axis=1)[:rows], y[:rows], "binary") == []
+
+
+@pytest.mark.parametrize("size", [1e153, 1e200, 1.7e308, 1e-310])
+def test_numbers_at_the_ends_of_floating_point_hide_no_leak_and_are_none(random, size):
+    rows = 300
+    y = random.integers(0, 2, rows)
+    frame = pd.DataFrame(
+        {"huge": random.choice([-size, 0.0, size], rows), "vast": size * y, "noise": random.normal(size=rows)}
+    )
+    columns = [ModelColumn(name, "number") for name in frame]
+    found = find_leaks(frame, y, kind="binary", columns=columns, past=(), allowed={}, seed=1)
+    assert [leak.features for leak in found] == [("vast",)]
