@@ -29,7 +29,8 @@ _EVENT = re.compile(
 )
 _CLOCK = re.compile(r"([01]?\d|2[0-4])[:.h][0-5]\d([:.][0-5]\d)?( ?[AaPp][Mm])?")
 _RISES = 0.95
-_MOST_REPEATED = 0.01
+_MOST_REPEATED, _FEW_REPEATED = 0.01, 3
+"""Rows, as a share or at least, that may repeat a key which a person has named."""
 _MOST_MISSING = 0.05
 
 
@@ -81,7 +82,7 @@ def key_of(
             (rows,) = landed.one(f"SELECT count(*) FROM (SELECT DISTINCT {cells} FROM landed)")
             again = min(landed.rows - int(rows), repeated)
             repeated -= again
-        if repeated > _MOST_REPEATED * column.rows:
+        if repeated > max(_MOST_REPEATED * column.rows, _FEW_REPEATED):
             raise UsageError(
                 f"The key '{given}' repeats with other values in {repeated:,} of {column.rows:,} rows; needed one "
                 "value per record: give another column, or none."

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -161,10 +162,15 @@ def _followed(last: float, beyond: Sequence[float], median: float) -> float:
     return last
 
 
+_VAST = 1e307
+
+
 def tidy(number: float, *, up: bool) -> float:
     """The next number outward with one significant digit."""
     if number == 0:
         return 0.0
+    if not abs(number) < _VAST:
+        return math.copysign(sys.float_info.max, number)
     unit = 10.0 ** math.floor(math.log10(abs(number)))
     rounded = (math.ceil if up else math.floor)(round(number / unit, 9)) * unit
     return float(f"{rounded:.6g}")

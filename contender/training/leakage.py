@@ -135,14 +135,15 @@ def find_leaks(
     if not ordered:
         # However the file was sorted, by class for instance: either half shall hold something of everything.
         chosen = np.random.default_rng(seed).permutation(chosen)
-    outcomes, y = Outcomes.of(y[chosen], kind, seed), y[chosen]
+    y = _moderate(y[chosen].astype(np.float64)) if kind == "regression" else y[chosen]
+    outcomes = Outcomes.of(y, kind, seed)
     if not outcomes.turns:
         raise TooFewOutcomes(
             f"Of {len(y):,} records too few have another outcome than most to tell whether a feature knows it; 10 are "
             "needed: wait for more outcomes, or merge the classes in the contract's target."
         )
     # Words are no values that a rule could be made of.
-    features = [Feature.of(frame[one.name].iloc[chosen], one) for one in columns if one.kind != "words"]
+    features = [_seen(frame[one.name].iloc[chosen], one) for one in columns if one.kind != "words"]
     limits = _LIMITS[kind]
     with threadpool_limits(1):
         doubted = [feature for feature in features if feature.name not in past]
@@ -236,6 +237,18 @@ def _is_copy(feature: Feature, outcomes: Outcomes, y: NDArray[Any]) -> bool:
         return False
     slope, level = np.polyfit(x - x.mean(), target, 1)
     return bool(np.abs(level + slope * (x - x.mean()) - target).max() <= 1e-6 * np.ptp(target))
+
+
+def _seen(values: pd.Series, column: ModelColumn) -> Feature:
+    if column.kind in ("number", "time"):
+        return Feature.number(column.name, _moderate(values.to_numpy(dtype=np.float64)))
+    return Feature.of(values, column)
+
+
+def _moderate(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Numbers near the ends of floating point, whose squares are none, in another unit: they tell the same."""
+    largest = np.abs(numbers[np.isfinite(numbers)]).max(initial=0.0)
+    return numbers / largest if largest and not 1e-100 < largest < 1e100 else numbers
 
 
 def _filled_after(feature: Feature, outcomes: Outcomes, limit: float) -> tuple[float, float, float] | None:

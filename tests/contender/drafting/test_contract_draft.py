@@ -1,5 +1,7 @@
 import json
+import math
 import random
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -260,6 +262,7 @@ def test_a_column_s_type_follows_from_its_values(values, kind, pattern):
 def test_ranges_are_wide_and_tidy():
     assert tidy(397, up=True) == 400
     assert tidy(-0.0234, up=False) == -0.03
+    assert tidy(math.inf, up=True) == tidy(1.2e308, up=True) == sys.float_info.max
 
 
 @pytest.mark.parametrize(

@@ -370,3 +370,13 @@ def test_numbers_at_the_ends_of_floating_point_hide_no_leak_and_are_none(random,
     columns = [ModelColumn(name, "number") for name in frame]
     found = find_leaks(frame, y, kind="binary", columns=columns, past=(), allowed={}, seed=1)
     assert [leak.features for leak in found] == [("vast",)]
+
+
+@pytest.mark.parametrize("size", [1e160, 1.7e308, 1e-310])
+def test_a_target_at_the_ends_of_floating_point_hides_no_leak(random, size):
+    y = random.normal(size=300)
+    y = y / np.abs(y).max() * size
+    frame = pd.DataFrame({"copy": y, "noise": random.normal(size=300)})
+    columns = [ModelColumn(name, "number") for name in frame]
+    found = find_leaks(frame, y, kind="regression", columns=columns, past=(), allowed={}, seed=1)
+    assert [leak.features for leak in found] == [("copy",)]
