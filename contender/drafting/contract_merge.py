@@ -11,6 +11,8 @@ from tomlkit.items import InlineTable
 
 from contender.contracts.contract import Contract
 from contender.errors import ContractError, UsageError
+from contender.ingestion import batches
+from contender.ingestion.file_order import natural
 
 _KEPT = ".draft.json"
 _VERSION = 1
@@ -32,9 +34,14 @@ class DraftRequest:
 
     def now(self, contract: Contract) -> "DraftRequest":
         """The same of the files that are there now: of those before, and of those that have landed since."""
-        records = _there(self.files, contract.records.landing, contract.records.files)
-        outcomes = _there(self.outcomes, contract.records.landing, contract.outcome.files if self.outcomes else None)
-        return DraftRequest(**asdict(self) | {"files": records, "outcomes": outcomes})
+        folder = Path(contract.records.landing).absolute()
+        landed = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+        of: dict[str, list[str]] = {"records": [], "outcomes": []}
+        for path in sorted(landed, key=lambda path: natural(path.name)):
+            if source := batches.source_of(contract, path.name):
+                of[source].append(str(path))
+        files, outcomes = _there(self.files, of["records"]), _there(self.outcomes, of["outcomes"])
+        return DraftRequest(**asdict(self) | {"files": files, "outcomes": outcomes})
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,5 @@ def _told(item: Any) -> str | None:
     return None if plain is None else str(tomlkit.item(plain).as_string())
 
 
-def _there(files: tuple[str, ...], landing: str, pattern: str | None) -> tuple[str, ...]:
-    landed = map(str, sorted(Path(landing).absolute().glob(pattern))) if pattern else ()
-    known = {str(Path(one).absolute()): one for one in files if Path(one).is_file()}
-    return tuple(dict.fromkeys([*known, *landed]))
+def _there(known: tuple[str, ...], landed: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*(str(Path(one).absolute()) for one in known if Path(one).is_file()), *landed]))

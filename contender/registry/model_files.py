@@ -62,10 +62,10 @@ class Opened:
         """
         from mlflow.exceptions import MlflowException
 
-        refuse_missing_columns(self.described, frame.columns, f"The model in {self.folder.name[:12]}")
         try:
             return np.asarray(self.pyfunc.predict(frame), dtype=np.float64)
         except MlflowException as error:
+            refuse_missing_columns(self.described, frame.columns, f"The model in {self.folder.name[:12]}")
             said = str(error).splitlines()[0]
             raise ModelError(
                 f"The model in {self.folder.name[:12]} cannot be asked with today's features ({said[:160]}). Restore "

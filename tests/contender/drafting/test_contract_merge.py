@@ -1,6 +1,7 @@
 """A draft made anew keeps what a person changed in the one before."""
 
 import tomllib
+from types import SimpleNamespace
 
 import pytest
 
@@ -97,18 +98,17 @@ def test_what_a_person_changed_stays_and_all_else_is_drafted_anew(changes, diffe
 
 
 def test_the_files_of_now_are_those_before_and_those_that_landed_since(tmp_path):
-    class Contract:
-        class records:  # noqa: N801
-            landing, files = str(tmp_path), "sales-*.csv"
-
-        class outcome:  # noqa: N801
-            files = None
-
-    for name in ("sales-1.csv", "sales-2.csv", "other.csv"):
+    contract = SimpleNamespace(
+        records=SimpleNamespace(landing=str(tmp_path), files="sales-*.csv"),
+        outcome=SimpleNamespace(files=None),
+        lookups={},
+    )
+    for name in ("sales-1.csv", "sales-2.csv", "sales-10.csv.gz", ".sales-3.csv", "sales-4.csv.part", "other.csv"):
         (tmp_path / name).touch()
     asked = DraftRequest((str(tmp_path / "sales-1.csv"), str(tmp_path / "gone.csv")), "y", key="id")
 
-    assert asked.now(Contract) == DraftRequest(tuple(str(tmp_path / f"sales-{n}.csv") for n in (1, 2)), "y", key="id")
+    there = tuple(str(tmp_path / f"sales-{n}") for n in ("1.csv", "2.csv", "10.csv.gz"))
+    assert asked.now(contract) == DraftRequest(there, "y", key="id")
 
 
 def test_a_draft_comes_back_as_it_was_kept(tmp_path):
