@@ -11,23 +11,12 @@ from contender.contracts.sections import Column
 from contender.contracts.spellings import MONTHS, NO, YES
 from contender.drafting import typed_columns
 from contender.ingestion import cell_forms, cells
+from tests.contender.columns import number, time, whole
 
 pytestmark = pytest.mark.slow
 
 AT = datetime(2026, 1, 10, 12, tzinfo=UTC)
 MISSING = ("", "NA", " n/a", "?", "'", "-999")
-
-
-def number(**form):
-    return Column(type="number", **form)
-
-
-def whole(**form):
-    return Column(type="integer", **form)
-
-
-def time(*formats, **form):
-    return Column(type="timestamp", format=formats or None, **form)
 
 
 COLUMNS = [

@@ -7,24 +7,13 @@ from pyspark.sql import functions as F
 
 from contender.contracts.sections import Column
 from contender.ingestion import cells
+from tests.contender.columns import number, time, whole
 
 pytestmark = pytest.mark.slow
 
 AT = datetime(2026, 1, 10, 12, tzinfo=UTC)
 GONE = "missing"
 """What a cell is that counts as missing; what cannot be read is None."""
-
-
-def number(**form):
-    return Column(type="number", **form)
-
-
-def whole(**form):
-    return Column(type="integer", **form)
-
-
-def time(*formats, **form):
-    return Column(type="timestamp", format=formats or None, **form)
 
 
 def day(text):
