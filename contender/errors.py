@@ -20,7 +20,7 @@ ContenderError            one sentence: what was found, what was needed, what to
 Sentences are built in class methods where numbers go in, so that every error survives pickling.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Self
 
@@ -77,6 +77,15 @@ class TooFewOutcomes(DataError):
         return cls(
             f"{use_case} has no records with known outcomes yet, so nothing can be trained; land files of records and "
             f"of outcomes and run 'contender ingest {use_case}'."
+        )
+
+    @classmethod
+    def of_no_record(cls, outcomes: int, theirs: Sequence[str], ours: Sequence[str]) -> Self:
+        these, those = ("', '".join(keys) for keys in (theirs, ours))
+        return cls(
+            f"None of the {outcomes:,} outcomes names a record: they name '{these}' and so on, the records are "
+            f"'{those}' and so on. Correct 'outcome.key' or 'records.key' in the contract, or make a column there that "
+            """writes keys alike (from = "lpad(code, 7, '0')")."""
         )
 
     @classmethod

@@ -26,7 +26,7 @@ from contender.drafting.draft_sections import (
     scoring_entries,
 )
 from contender.drafting.file_names import folder_of, pattern_of
-from contender.drafting.keys_and_lookups import LookupGuess, TimeChoice, key_of, lookup_of, time_of
+from contender.drafting.keys_and_lookups import LookupGuess, Tie, TimeChoice, key_of, lookup_of, tie_of, time_of
 from contender.drafting.landed_rows import LandedRows, Progress, read_all
 from contender.drafting.measures import Spread, limits_of, spread_of, without_marks
 from contender.drafting.number_forms import number_form_of
@@ -99,7 +99,7 @@ def draft(
         target: a column, or an expression over the columns of the outcomes (without any: of the records), in DuckDB's
             dialect.
         outcomes: files that hold what is known later; none when the records' own files carry it.
-        key: the column that names a record.
+        key: the column that names a record; `RECORDS=OUTCOMES` where the outcomes' own files call it otherwise.
         time: the column that says when it came about, or several, split by blanks, that make it together.
         kind: of the target, where it is not what its values look like.
         lookups: texts `NAME=FILE:KEY[,KEY…]`; a KEY is a column of both, or `COLUMN=EXPRESSION` over the record.
@@ -120,7 +120,8 @@ def draft(
     later = read_all(outcomes, progress) if outcomes else None
     _must_have_names(files[0], landed)
     every = {*landed.names, *(later.names if later else ())}
-    target, key, time = (_as_named(text, every) for text in (target, key, time))
+    key, outcome_key = _two_names(key, landed, later)
+    target, key, outcome_key, time = (_as_named(text, every) for text in (target, key, outcome_key, time))
     given = _formats(formats, every)
     asked = Asked(files, name, target, outcomes, key, time, kind, lookups, given, decimal)
     progress(f"read all {landed.rows:,} rows; looking at {len(landed.names)} columns")
@@ -137,7 +138,13 @@ def draft(
     else:
         outcome, with_files = replace(outcome, columns=columns), True
     counted = [name for name, one in records.spreads.items() if one.high - one.low == landed.rows - 1]
-    keyed = key_of(key, landed, records.columns, outcome.columns if with_files else {}, counted)
+    naming = {name: one for name, one in outcome.columns.items() if name not in aim.columns} if with_files else {}
+    keyed = key_of(key, landed, records.columns, naming, counted, later)
+    tied = None
+    if later is not None and keyed:
+        tied = tie_of(records.columns[keyed.value], outcome_key, landed, later, naming)
+    if tied and tied.made:
+        outcome.columns[tied.made.name] = tied.made
     timed, passed = time_of(time, landed, records.columns, Hints(given, decimal))
     tables = [lookup_of(text, landing, records.columns, given) for text in lookups]
     if set(records.columns) <= {keyed.value if keyed else None}:
@@ -145,11 +152,13 @@ def draft(
     if timed and timed.parts:
         records.columns[timed.column.name] = timed.column
     progress("looking for columns that know the target")
-    exclude = _excluded(records, aim, keyed, timed, outcome.landed if with_files else None)
+    exclude = _excluded(records, aim, keyed, timed, (later, tied.theirs, tied.ours) if later and tied else None)
     progress("checking the same rows against the contract")
     loose: dict[str, set[str]] = {}
     while True:
-        drafted = _written(asked, records, outcome, aim, keyed, timed, tables, exclude, passed, landing, folder, loose)
+        drafted = _written(
+            asked, records, outcome, aim, keyed, tied, timed, tables, exclude, passed, landing, folder, loose
+        )
         worst = _to_loosen(drafted, records, loose)
         if drafted.checked.share <= _MOST_QUARANTINED or worst is None:
             return drafted
@@ -198,6 +207,16 @@ def _as_named(text: Any, names: set[str]) -> Any:
     return clean if text not in names and clean in names else text
 
 
+def _two_names(key: str | None, landed: LandedRows, later: LandedRows | None) -> tuple[str | None, str | None]:
+    """The records' and the outcomes' name in a text `RECORDS=OUTCOMES`, or the text and none."""
+    if key is None or later is None or key in landed.names:
+        return key, None
+    for place, letter in enumerate(key):
+        if letter == "=" and key[:place].strip() in landed.names:
+            return key[:place].strip(), key[place + 1 :].strip()
+    return key, None
+
+
 def _formats(texts: Sequence[str], names: set[str]) -> dict[str, list[str]]:
     """Formats by column.
 
@@ -228,9 +247,17 @@ def _side(landed: LandedRows, asked: Asked) -> _Side:
 
 
 def _excluded(
-    records: _Side, aim: Target, keyed: Guess | None, timed: TimeChoice | None, later: LandedRows | None
+    records: _Side,
+    aim: Target,
+    keyed: Guess | None,
+    timed: TimeChoice | None,
+    later: tuple[LandedRows, str, str] | None,
 ) -> dict[str, str]:
-    """Columns that a model must not see, with the reason."""
+    """Columns that a model must not see, with the reason.
+
+    Args:
+        later: the rows of the outcomes' own files, and expressions for the key in them and in the records.
+    """
     exclude = numbering(records.landed, records.columns, records.spreads)
     if timed:
         exclude |= dict.fromkeys(timed.parts, f"part of {timed.column.name}")
@@ -239,8 +266,7 @@ def _excluded(
         for name, column in records.columns.items()
         if name not in exclude and name != (keyed.value if keyed else None)
     }
-    tied = (later, keyed.value) if later is not None and keyed is not None else None
-    leaks, _ = leaks_of(aim, records.landed, seen, time=timed.column.name if timed else None, later=tied)
+    leaks, _ = leaks_of(aim, records.landed, seen, time=timed.column.name if timed else None, later=later)
     exclude.pop(keyed.value if keyed else "", None)
     return exclude | leaks
 
@@ -263,6 +289,7 @@ def _written(
     outcome: _Side,
     aim: Target,
     keyed: Guess | None,
+    tied: Tie | None,
     timed: TimeChoice | None,
     tables: Sequence[LookupGuess],
     exclude: Mapping[str, str],
@@ -304,7 +331,7 @@ def _written(
         if name in exclude:
             settings, why = settings | {"exclude": exclude[name]}, why
         record_lines[name] = settings, why
-    outcome_key = keyed.value if outcomes and keyed else None
+    outcome_key = tied.column if tied else None
     outcome_lines = {
         name: column_settings(
             column,
@@ -323,6 +350,7 @@ def _written(
     time_guess = timed.guess if timed else None
     question = f"Will {aim.text} hold?" if aim.kind == "binary" else f"What will {aim.text} be?"
     known, doubtful = known_since(outcome.columns if outcomes else {}, bool(outcomes), time_guess)
+    renamed = ("key", tied.column, tied.guess.why) if tied and keyed and tied.column != keyed.value else None
     lines = [
         f"# Drafted from all {records.landed.rows:,} rows. What has a comment is a guess: look before trusting it.",
         f"name = {toml_value(asked.name)}",
@@ -334,7 +362,9 @@ def _written(
         "",
         "[records.columns]",
         *column_lines(record_lines),
-        *section("outcome", outcome_entries(aim, outcomes, [*files, *(table.path for table in tables)], known)),
+        *section(
+            "outcome", outcome_entries(aim, outcomes, [*files, *(table.path for table in tables)], known, renamed)
+        ),
         "",
         "[outcome.columns]",
         *column_lines(outcome_lines),
@@ -370,7 +400,7 @@ def _written(
                 missing=contract.records.missing,
                 key=None,
                 time=None,
-                cells={},
+                cells={tied.made.name: tied.made.cell} if tied and tied.made else {},
             ),
         )
     if checked.share > _MOST_QUARANTINED:
@@ -385,6 +415,7 @@ def _written(
         time_guess or Guess("records.time", "none", "rows of one delivery have no order that is known", check=True),
         *passed,
     ]
+    guesses += [tied.guess] if tied and (renamed or tied.guess.check) else []
     guesses.append(Guess(f"outcome.{known[0]}", known[1], known[2], check=doubtful))
     guesses += _of_files(records.landed)
     guesses += [*records.notes, *outcome.notes]

@@ -53,10 +53,12 @@ def records_entries(
     return [*found, ("missing", missing, "what was seen in place of values")]
 
 
-def outcome_entries(aim: Target, outcomes: Sequence[Path], others: Sequence[Path], known: Entry) -> list[Entry]:
-    """The section `outcome`; `known` says when an outcome was known."""
+def outcome_entries(
+    aim: Target, outcomes: Sequence[Path], others: Sequence[Path], known: Entry, key: Entry | None
+) -> list[Entry]:
+    """The section `outcome`; `known` says when an outcome was known, `key` names the record, if not as records do."""
     files = [("files", pattern_of(outcomes, others), matches(outcomes))] if outcomes else []
-    return [*files, ("target", aim.text, ""), known]
+    return [*files, *([key] if key else []), ("target", aim.text, ""), known]
 
 
 def known_since(outcomes: Mapping[str, ColumnGuess], with_files: bool, timed: Guess | None) -> tuple[Entry, bool]:

@@ -32,6 +32,9 @@ _RISES = 0.95
 _MOST_REPEATED, _FEW_REPEATED = 0.01, 3
 """Rows, as a share or at least, that may repeat a key which a person has named."""
 _MOST_MISSING = 0.05
+_TIED, _MOSTLY_TIED = 0.3, 0.5
+"""Of the outcomes' keys, at least: for a column to be the key by its values, and for one not to be asked about."""
+_ASKED = 20_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,20 @@ class LookupGuess:
     path: Path
     key: dict[str, str]
     columns: dict[str, ColumnGuess]
+
+
+@dataclass(frozen=True)
+class Tie:
+    """The column of the outcomes that names the record: its text, the records' own that it equals, what to say of it.
+
+    `made` is the column that is made for it, where the outcomes write the same keys otherwise than the records do.
+    """
+
+    column: str
+    theirs: str
+    ours: str
+    guess: Guess
+    made: ColumnGuess | None = None
 
 
 @dataclass(frozen=True)
@@ -60,19 +77,21 @@ def key_of(
     records: Mapping[str, ColumnGuess],
     outcomes: Mapping[str, ColumnGuess],
     counted: Collection[str] = (),
+    later: LandedRows | None = None,
 ) -> Guess | None:
     """The column that names a record; None where there is none and nothing needs one. Rows may come again as they were.
 
     Args:
+        outcomes: columns of the outcomes' own files that may name a record.
+        later: the rows of these files.
         counted: columns of numbers without a gap, which may only count the rows of one file: the last choice.
 
     Raises:
         UsageError: the given column is not there or repeats; or outcomes need one and none is to be found.
     """
     if given is not None:
-        for columns, where in ((records, "records"), (outcomes, "outcomes")):
-            if columns and given not in columns:
-                raise UsageError(f"The key '{given}' is no column of the {where}; {nearest(given, columns)}")
+        if given not in records:
+            raise UsageError(f"The key '{given}' is no column of the records; {nearest(given, records)}")
         column = records[given]
         repeated = column.rows - column.gaps - column.distinct
         again = 0
@@ -109,10 +128,12 @@ def key_of(
         and column.rows > 1
     ]
     shared = [name for name in unique if name in outcomes]
-    if outcomes and not shared:
+    if later is not None and not shared:
+        shared = [name for name in unique if _same_keys(landed, records[name], later, outcomes)]
+    if later is not None and not shared:
         raise UsageError(
             "No column of records and outcomes alike is different in every record, so the key is a guess that needs a "
-            "person: name it with --key."
+            "person: name it with --key, and where the outcomes call it otherwise, with --key RECORDS=OUTCOMES."
         )
     likely = [name for name in shared or unique if shared or ID_NAME.search(words_of(name))]
     if not likely:
@@ -130,6 +151,82 @@ def key_of(
     gaps = f", missing in {column.gaps:,}" if column.gaps else ""
     told = f"different in all {column.rows:,} rows{gaps}"
     return Guess("records.key", best, told, check=column.gaps > 0 or column.rows < 1000 or len(likely) > 1)
+
+
+def tie_of(
+    key: ColumnGuess, given: str | None, landed: LandedRows, later: LandedRows, outcomes: Mapping[str, ColumnGuess]
+) -> Tie:
+    """The column of the outcomes that names the record: of the key's name, else the one that holds its values.
+
+    Args:
+        key: the records' column.
+        given: the outcomes' column, where a person named it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = _same_keys(landed, key, later, outcomes)
+    column = given or (key.name if key.name in outcomes else next(iter(found), None))
+    if column is None:
+        raise UsageError(
+            f"The key '{key.name}' is no column of the outcomes, and none of theirs holds its values; "
+            f"{nearest(key.name, outcomes)} Name it with --key '{key.name}=COLUMN'."
+        )
+    if column not in outcomes:
+        raise UsageError(f"The key '{column}' is no column of the outcomes; {nearest(column, outcomes)}")
+    share, expression = found.get(column, (0.0, ""))
+    told = f"{share:.0%} of the outcomes name a record"
+    ours, theirs = landed.cell(key.name), later.cell(column)
+    if key.type == "integer":
+        ours, theirs = _by_value(ours), _by_value(theirs)
+    if not expression:
+        doubt = share < _MOSTLY_TIED or column not in (key.name, given)
+        return Tie(column, theirs, ours, Guess("outcome.key", column, told, check=doubt))
+    name, cell = f"{column}_padded", expression.replace(quoted(column), theirs)
+    made = ColumnGuess(
+        name, "text", outcomes[column].texts, settings={"from": expression}, why="as the records write it", cell=cell
+    )
+    guess = Guess("outcome.key", expression, f"with leading zeros, as in the records; {told}", check=True)
+    return Tie(name, cell, ours, guess, made)
+
+
+def _same_keys(
+    landed: LandedRows, key: ColumnGuess, later: LandedRows, outcomes: Mapping[str, ColumnGuess]
+) -> dict[str, tuple[float, str]]:
+    """Columns of the outcomes that hold the key's values, the likeliest first.
+
+    Each with the share of its values that name a record, and the expression that writes them as records do, where they
+    don't. Records whose key is a whole number are known by its value, however outcomes write it.
+    """
+    ours = landed.cell(key.name)
+    by_value = key.type == "integer"
+    (shortest, longest, digits) = landed.one(
+        f"SELECT min(length({ours})), max(length({ours})), bool_and(regexp_full_match({ours}, '\\d+')) FROM landed "
+        f"WHERE {ours} != ''"
+    )
+    padded = bool(digits) and not by_value and shortest == longest > 1
+    found: dict[str, tuple[float, str]] = {}
+    for name, column in outcomes.items():
+        if column.distinct < _MOSTLY_TIED * (column.rows - column.gaps):
+            continue
+        cell = later.cell(name)
+        texts = [text for (text,) in later.ask(f"SELECT DISTINCT {cell} FROM landed WHERE {cell} != '' LIMIT {_ASKED}")]
+        for expression in ("", *([f"lpad({quoted(name)}, {longest}, '0')"] if padded else [])):
+            theirs = expression.replace(quoted(name), "v") or "v"
+            if by_value:
+                ours, theirs = _by_value(landed.cell(key.name)), _by_value("v")
+            (named,) = landed.one(
+                f"SELECT count(*) FROM (SELECT unnest(?) AS v) WHERE {theirs} IN (SELECT {ours} FROM landed)", [texts]
+            )
+            share = named / max(len(texts), 1)
+            if share > found.get(name, (0.0, ""))[0]:
+                found[name] = share, expression
+    ranked = sorted(found, key=lambda name: -found[name][0])
+    return {name: found[name] for name in ranked if found[name][0] >= _TIED or name == key.name}
+
+
+def _by_value(cell: str) -> str:
+    return f"coalesce(CAST(try_cast({cell} AS HUGEINT) AS VARCHAR), {cell})"
 
 
 def time_of(

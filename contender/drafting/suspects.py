@@ -51,14 +51,15 @@ def leaks_of(
     columns: Mapping[str, ColumnGuess],
     *,
     time: str | None,
-    later: tuple[LandedRows, str] | None = None,
+    later: tuple[LandedRows, str, str] | None = None,
 ) -> tuple[dict[str, str], str]:
     """Columns that know the target, with what was found, by the same look that training takes; and why there was none.
 
     Args:
         columns: the record's columns that a model would see.
         time: the record's time, which is not doubted.
-        later: where the target stands in files of outcomes: their rows, and the key that ties them to records.
+        later: where the target stands in files of outcomes: their rows, and expressions for the key in them and in
+            the records.
     """
     import pandas as pd
 
@@ -76,15 +77,12 @@ def leaks_of(
         )
         frame = landed.connection.execute(query).df()
     else:
-        files, key = later
+        files, theirs, mine = later
         known = files.connection.execute(
-            f"SELECT {files.cell(key)} AS k, any_value(y) AS y FROM landed JOIN "
+            f"SELECT {theirs} AS k, any_value(y) AS y FROM landed JOIN "
             f"(SELECT y, {ROW} AS place FROM {target.relation}) ON place = {ROW} WHERE y IS NOT NULL GROUP BY 1"
         ).df()
-        query = (
-            f"SELECT {landed.cell(key)} AS k, {', '.join(parts) or '0'} FROM landed WHERE {ROW} % "
-            f"{step} = 0 ORDER BY {order}"
-        )
+        query = f"SELECT {mine} AS k, {', '.join(parts) or '0'} FROM landed WHERE {ROW} % {step} = 0 ORDER BY {order}"
         frame = landed.connection.execute(query).df().merge(known, on="k")
     if len(frame) < _FEWEST or not seen:
         return {}, f"{len(frame):,} rows are too few to tell whether a column knows the target"

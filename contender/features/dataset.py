@@ -142,6 +142,20 @@ def _load(asked: _Asked) -> "pd.DataFrame":
     return frame.astype(dict.fromkeys(texts, object))
 
 
+def refuse_strangers(settings: Settings, contract: Contract, rows: Rows) -> None:
+    """Return if there is an outcome that names a record of ours, or no outcome at all.
+
+    Raises:
+        TooFewOutcomes: none does; with some keys of both.
+    """
+    records, outcomes = (tables.read(settings, _version(rows, table)).select(KEY) for table in TABLES[:2])
+    if contract.outcome.files is None or outcomes.join(records, on=KEY, how="left_semi").head():
+        return
+    some = [[row[KEY] for row in table.orderBy(KEY).head(2)] for table in (outcomes, records)]
+    if all(some):
+        raise TooFewOutcomes.of_no_record(outcomes.count(), *some)
+
+
 def _known(settings: Settings, contract: Contract, rows: Rows) -> "DataFrame":
     """Records in the window with an outcome known by `as_of`, but for those that are held out."""
     records, outcomes = (tables.read(settings, _version(rows, table)) for table in TABLES[:2])

@@ -20,7 +20,8 @@ from contender.settings import Settings
 from contender.values import BATCH, FILE, KEY, ROW, TIME
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, SparkSession
+    from pyspark.sql import Column as SparkColumn
+    from pyspark.sql import SparkSession
 
 _BROADCAST_ROWS = 500_000
 _expecting = Lock()
@@ -44,6 +45,20 @@ class ConformedRows:
     findings: list[ExpectationResult]
 
 
+def _named(contract: Contract, key: str, batch: BatchPlan) -> "SparkColumn":
+    """The record's name in a row of either kind, by the column `key`, which says it as it landed, not as it is typed.
+
+    Records may call text what outcomes call a number; but where the records' key is a whole number, it is named by its
+    value: a tool that writes 7 as 7.0, or as 0007, means the same one.
+    """
+    landed = cells.trimmed(F.col(f"_raw.`{key}`"))
+    own = contract.records.columns[contract.records.key or ""]
+    if own.type == "integer":
+        value = cells.read(landed, own, contract.records.missing, batch.at)[1]
+        landed = F.coalesce(value.cast("string"), landed)
+    return F.when(F.col(f"`{key}`").isNotNull(), landed)
+
+
 def conform_rows(
     settings: Settings, contract: Contract, batch: BatchPlan, staged: Staged, source: Source, spark: "SparkSession"
 ) -> ConformedRows:
@@ -61,11 +76,7 @@ def conform_rows(
         batch.at,
         contract.made(staging.declared(contract, source)),
     )
-    # As it landed, not as typed: records may call text what outcomes call a number.
-    named = (
-        F.when(F.col(f"`{key}`").isNotNull(), cells.trimmed(F.col(f"_raw.`{key}`"))) if key else content_key(columns)
-    )
-    rows = rows.withColumn(KEY, named)
+    rows = rows.withColumn(KEY, _named(contract, key, batch) if key else content_key(columns))
     if of_records:
         rows = rows.withColumn(TIME, F.col(f"`{time}`") if time else _arrival(batch, staged))
     size = sum(staged.rows.values())
@@ -114,7 +125,7 @@ def conform_rows(
     return ConformedRows(source, rows, total, bad, old, repeated, reasons, findings)
 
 
-def _arrival(batch: BatchPlan, staged: Staged) -> "Column":
+def _arrival(batch: BatchPlan, staged: Staged) -> "SparkColumn":
     """Without a time column the order of arrival is the time: one microsecond per row since the batch arrived."""
     before, starts = 0, []
     for file in batch.files:

@@ -47,6 +47,8 @@ def refuse_too_little(settings: Settings, contract: Contract, rows: Rows) -> int
         TooFewOutcomes: they are too few, too much alike, from too few entities, or were looked at too often.
     """
     frame = dataset.load(settings, contract, rows)
+    if not len(frame):
+        dataset.refuse_strangers(settings, contract, rows)
     looks, allowed = _looks_so_far(settings, contract, rows), contract.judging.max_comparisons
     if len(frame) and looks >= allowed:
         raise TooFewOutcomes.window_spent(looks=looks, allowed=allowed, window=name_of(rows))

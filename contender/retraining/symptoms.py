@@ -71,6 +71,7 @@ def read_signs(compared: Comparison, check: DriftCheck, arrived: Arrived, rules:
         columns=tuple(columns + others) if check.tested else (),
         by_source=tuple(_standing_out(compared, found, rules)),
         drifted=check.alarm or of_season,
+        once=tuple(map(str, check.drifted)),
         only_source=_only_source(compared, list(found.values()), rules),
         same_season=of_season if check.alarm or of_season else None,
     )

@@ -18,7 +18,7 @@ Every limit is in `[triage]` and `[performance]` of the contract.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -70,6 +70,7 @@ class Signs:
         quarantined: share of the received rows that was refused, and what is usual.
         columns: of all rows; `by_source` of those of single sources (a file, a terminal, a category) that stand out.
         drifted: whether the check of drift raised an alarm, after its corrections.
+        once: columns that drifted in this window, though not in enough of the last ones for an alarm.
         only_source: the one source without which nothing would have moved; empty where there is none.
         measured: the quality by outcomes; `estimated` that of the newest predictions; None where there is none.
         same_season: whether the same season before looked like this; None where history does not reach there.
@@ -83,6 +84,7 @@ class Signs:
     columns: tuple[ColumnSigns, ...] = ()
     by_source: tuple[ColumnSigns, ...] = ()
     drifted: bool = False
+    once: tuple[str, ...] = ()
     only_source: str = ""
     measured: "Reading | None" = None
     estimated: "Reading | None" = None
@@ -136,6 +138,9 @@ def diagnose(signs: Signs, rules: Triage, quality: Performance, *, floor: float 
     if not signs.columns and not held:
         found = "no column was compared and no quality is known"
         return Diagnosis("not enough to tell", f"{found[0].upper()}{found[1:]}.", (found,))
+    if signs.once:
+        sentence = f"No alarm yet: {_listed(signs.once)} moved in this window, not in enough of those before."
+        return Diagnosis("none", sentence, held or too_few)
     return Diagnosis("none", "No input has moved beyond luck.", held or too_few)
 
 
@@ -266,10 +271,13 @@ def _moved(signs: Signs) -> str:
     """What the check of drift says moved; empty without an alarm."""
     if not signs.drifted:
         return ""
-    names = [f"'{column.name}'" for column in signs.columns if column.drifted]
-    if not names:
-        return "the inputs moved as a whole"
-    return f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''} moved"
+    names = [column.name for column in signs.columns if column.drifted]
+    return f"{_listed(names)} moved" if names else "the inputs moved as a whole"
+
+
+def _listed(names: Sequence[str]) -> str:
+    told = ", ".join(f"'{name}'" for name in names[:5])
+    return f"{told} and {len(names) - 5} more" if len(names) > 5 else told
 
 
 def _echo(signs: Signs) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ _MOST_FINDINGS = 8
 @click.option("--name", required=True, help="Name of the use case.")
 @click.option("--target", help="Column, or expression over the outcome's columns (DuckDB's SQL).")
 @click.option("--outcomes", multiple=True, type=click.Path(path_type=Path), help="File with outcomes; may be repeated.")
-@click.option("--key", help="Column that names a record.")
+@click.option("--key", help="Column that names a record; RECORDS=OUTCOMES where the outcomes call it otherwise.")
 @click.option("--time", help='Column that says when a record happened; "Date Time" for two.')
 @click.option(
     "--kind", type=click.Choice(["binary", "multiclass", "regression"]), help="Of the target, if guessed wrongly."

@@ -199,6 +199,41 @@ def test_outcomes_and_lookups_are_tied_by_key(tmp_path):
         draft(records, name="orders", target="late", outcomes=alone, folder=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "key", "column", "made"),
+    [
+        pytest.param("{}", "{:06}", None, "Kunde", None, id="another name, and zeros before a number"),
+        pytest.param("{}", "{}.0", "nr=Kunde", "Kunde", None, id="told, and as a fraction"),
+        pytest.param("{:06}", "{}", None, "Kunde_padded", "lpad(Kunde, 6, '0')", id="zeros lost on the way"),
+        pytest.param("K-{}", "K-{}", "nr = Kunde", "Kunde", None, id="told, with blanks"),
+    ],
+)
+def test_outcomes_may_call_and_write_the_key_otherwise(tmp_path, ours, theirs, key, column, made):
+    draw = random.Random(3)
+    rows = [{"nr": ours.format(n + 1), "x": draw.random(), "shop": "abc"[n % 3]} for n in range(400)]
+    known = [{"Kunde": theirs.format(n + 1), "late": int(rows[n]["x"] > 0.7)} for n in range(0, 400, 2)]
+    files = [landed(tmp_path, rows, "r.csv")], [landed(tmp_path, known, "late.csv")]
+
+    drafted = draft(files[0], outcomes=files[1], name="orders", target="late", key=key, folder=tmp_path)
+
+    contract = parsed(drafted, tmp_path)
+    assert (contract.records.key, contract.outcome_key) == ("nr", column)
+    assert contract.outcome.columns[column].expression == made
+    assert "100% of the outcomes name a record" in (tmp_path / "orders" / "contract.toml").read_text()
+    assert contract.records.columns["x"].exclude is not None
+
+
+def test_an_outcomes_column_that_is_not_there_is_no_key(tmp_path):
+    files = (
+        [landed(tmp_path, rows_of(60))],
+        [landed(tmp_path, [{"who": f"x{n}", "late": n % 2} for n in range(60)], "l.csv")],
+    )
+    with pytest.raises(UsageError, match="'whom' is no column of the outcomes; did you mean 'who'"):
+        draft(files[0], outcomes=files[1], name="orders", target="late", key="order_id=whom", folder=tmp_path)
+    with pytest.raises(UsageError, match=r"none of theirs holds its values.*Name it with --key 'order_id=COLUMN'"):
+        draft(files[0], outcomes=files[1], name="orders", target="late", key="order_id", folder=tmp_path)
+
+
 def test_odd_names_and_values_survive_as_toml(tmp_path):
     odd = ['say "hi"', "two\nlines", "back\\slash", "größe", "# no comment"]
     rows = [{"a.b": odd[n % 5], 'c"d': n % 7, "größe": n % 3, "y": n % 2} for n in range(1200)]

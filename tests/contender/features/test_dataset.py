@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
 from contender.contracts.contract import Contract
 from contender.errors import TooFewOutcomes
@@ -184,3 +185,20 @@ def test_without_outcomes_there_is_nothing_to_split(make_home, spark):
 
     with pytest.raises(TooFewOutcomes, match="no records with known outcomes yet"):
         dataset.split(home.settings, home.contract, home.noon)
+
+
+def test_outcomes_of_other_keys_are_named_beside_the_records(make_home, spark):
+    home = make_home()
+    write(home, spark, 1, home.noon, range(3), outcomes=False)
+    outcomes = [("7", 1.0), ("8", 0.0)]
+    frame = spark.createDataFrame(outcomes, f"{KEY} string, {TARGET} double")
+    declared = {name: SPARK_TYPES[column.type] for name, column in home.contract.outcome.columns.items()}
+    for name, kind in (declared | {"_file": "string", "_row": "bigint", "_batch": "bigint"}).items():
+        frame = frame.withColumn(name, F.lit(None).cast(kind))
+    frame = frame.withColumn("_received_at", F.lit(home.noon))
+    tables.append(home.settings, "orders", "outcomes", frame, application="ingest", transaction=2)
+    feature_tables.update_features(home.settings, home.contract)
+    rows = dataset.split(home.settings, home.contract, home.noon + timedelta(days=9)).judging
+
+    with pytest.raises(TooFewOutcomes, match="None of the 2 outcomes names a record: they name '7', '8'.*'order-00'"):
+        dataset.refuse_strangers(home.settings, home.contract, rows)

@@ -191,6 +191,23 @@ def test_the_data_docs_can_be_opened(dirty):
         assert "<html" in page.read().lower()
 
 
+def test_a_key_that_is_a_whole_number_is_known_by_its_value(spark, make_home, no_expectations):
+    number = (
+        'order_id = { type = "text", required = true }\nordered_at',
+        'order_id = { type = "integer", required = true }\nordered_at',
+    )
+    home = make_home(number, ("max_bad_share = 0.2", "max_bad_share = 1.0"))
+    home.land("orders-1.csv", order("7"), order("12"), order("2305843009213693953"), order("x1"))
+    home.land("returns-1.csv", "007,true,5", "12.0,true,5")
+    home.take_in()
+    assert home.keys("records") == ["12", "2305843009213693953", "7"]
+    assert home.keys("outcomes") == ["12", "7"]
+
+    home.land("orders-2.csv", order("7.0"), order("8.0"))
+    assert home.take_in()[0].accepted == 1
+    assert home.keys("records") == ["12", "2305843009213693953", "7", "8"]
+
+
 def test_a_batch_is_refused_whole_and_looked_at_again_under_another_contract(spark, make_home, no_expectations):
     home = make_home()
     rows = [order(f"k{n}", amount="5000" if n < 3 else "10") for n in range(10)]

@@ -78,6 +78,9 @@ def with_column(**signs) -> Signs:
             replace(MOVED, same_season=True, measured=FALLEN), "decay", "", id="but not a quality that was measured"
         ),
         pytest.param(replace(CALM, drifted=True), "shift", "as a whole", id="moved together, no column alone"),
+        pytest.param(
+            replace(CALM, once=("age",)), "none", "No alarm yet: 'age' moved", id="moved, in one window of three"
+        ),
     ],
 )
 def test_an_alarm_is_named_after_what_was_seen(signs, name, why):
