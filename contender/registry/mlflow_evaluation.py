@@ -1,6 +1,7 @@
 """Measuring a model through MLflow's evaluation, and holding the result against the contract's thresholds."""
 
 import logging
+import math
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -120,38 +121,38 @@ def validate(contract: Contract, challenger: Measured, dummy: Measured) -> list[
 
     A metric that is missing or not a number counts as a failure.
     """
-    absolute = {
-        _mlflow_name(name): {
-            "threshold": limit.max if limit.min is None else limit.min,
-            "greater_is_better": limit.max is None,
-        }
-        for name, limit in contract.judging.thresholds.items()
-    }
+    found = []
+    for name, limit in contract.judging.thresholds.items():
+        bound, word = (limit.max, "at most") if limit.min is None else (limit.min, "at least")
+        asked = {"threshold": bound, "greater_is_better": limit.max is None}
+        found += _failure(name, asked, challenger, None, f"the contract asks for {word} {bound:g}")
     deciding = contract.judging.metric
-    beating = {
-        # The smallest step that MLflow takes; a tie with the dummy is a failure.
-        _mlflow_name(deciding): {
-            "min_absolute_change": 1e-9,
-            "greater_is_better": deciding not in LOWER_IS_BETTER,
-        }
-    }
-    return _failures(absolute, challenger, None) + _failures(beating, challenger, dummy)
+    # The smallest step that MLflow takes; a tie with the dummy is a failure.
+    beating = {"min_absolute_change": 1e-9, "greater_is_better": deciding not in LOWER_IS_BETTER}
+    value = dummy.metrics.get(_mlflow_name(deciding), math.nan)
+    return found + _failure(deciding, beating, challenger, dummy, f"always the same guess, the dummy, has {value:.4g}")
 
 
-def _failures(limits: Mapping[str, Mapping[str, Any]], candidate: Measured, baseline: Measured | None) -> list[str]:
+def _failure(
+    name: str, asked: Mapping[str, Any], candidate: Measured, baseline: Measured | None, needed: str
+) -> list[str]:
+    """A sentence where MLflow finds that the metric is not as asked for; nothing where it is."""
     import mlflow
     from mlflow.models.evaluation.validation import ModelValidationFailedException
 
-    if not limits:
-        return []
     models: Any = mlflow.models  # has no types
-    thresholds = {name: models.MetricThreshold(**limit) for name, limit in limits.items()}
+    called = _mlflow_name(name)
     try:
         mlflow.validate_evaluation_results(
-            thresholds, _result(candidate), None if baseline is None else _result(baseline)
+            {called: models.MetricThreshold(**asked)},
+            _result(candidate),
+            None if baseline is None else _result(baseline),
         )
     except ModelValidationFailedException as error:
-        return [line.strip() for line in str(error.message).splitlines() if line.strip()]
+        value = candidate.metrics.get(called, math.nan)
+        if not math.isfinite(value) or (baseline and not math.isfinite(baseline.metrics.get(called, math.nan))):
+            return [line.strip() for line in str(error.message).splitlines() if line.strip()]
+        return [f"The challenger's {name} is {value:.4g}, and {needed}."]
     return []
 
 

@@ -26,7 +26,9 @@ _LEAST = 5
 """A turn needs so many rows of the rarest class that counts."""
 
 _SUBSTANTIAL = 0.05
-"""Of several classes those count that hold this share of the rows: who knows a rarer one knows little."""
+"""Of several classes those count that hold this share of the rows: who knows a rarer one knows little.
+
+Of so many classes that none could, those that hold half of what each would if all were as frequent."""
 
 _CERTAINTY = 1.645
 """Standard errors of a one-sided bound of 95 %."""
@@ -80,7 +82,8 @@ class Outcomes:
     @property
     def telling(self) -> NDArray[np.bool_]:
         """The columns of `numbers` that count, shape (columns,)."""
-        return np.asarray((self.numbers.mean(0) >= _SUBSTANTIAL) | (self.numbers.shape[1] == 1))
+        classes = self.numbers.shape[1]
+        return np.asarray((self.numbers.mean(0) >= min(_SUBSTANTIAL, 0.5 / classes)) | (classes == 1))
 
     def strengths(self, predict: Callable[[slice, slice], Floats]) -> Floats:
         """How well what is fitted to one part of the rows reproduces each column of the outcomes in the other part.
@@ -105,8 +108,8 @@ class Outcomes:
         return found
 
     def worst(self, strengths: Floats) -> float:
-        """The strength of the class that is told worst of those that count."""
-        return float(strengths[self.telling].min(initial=1.0))
+        """The strength of the class that is told worst of those that count; 0 where none does."""
+        return float(strengths[self.telling].min()) if self.telling.any() else 0.0
 
     def _explained(self, truth: Floats, predicted: Floats) -> float:
         if self.logarithms:

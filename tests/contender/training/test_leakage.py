@@ -163,6 +163,15 @@ def test_who_knows_one_of_many_classes_is_honest_and_who_knows_more_is_not(rando
     assert ("copy", {"name"}) in found_in(frame, names, "multiclass")
 
 
+@pytest.mark.parametrize("classes", [21, 30])
+def test_of_so_many_classes_that_each_is_rare_those_count_that_are_no_rarer_than_most(random, classes):
+    frame, drawn = honest(random).drop(columns=["visitor", "shop"]), random.integers(0, classes, ROWS)
+    names = np.array([f"class {number:02}" for number in range(classes)])[drawn]
+    assert found_in(frame, names, "multiclass") == []
+    frame["every"] = drawn + random.normal(0, 0.1, ROWS)
+    assert found_in(frame, names, "multiclass") == [("alone", {"every"})]
+
+
 @pytest.mark.parametrize(("share", "refused"), [(1.0, True), (0.98, True), (0.9, False), (0.6, False)])
 @pytest.mark.parametrize("rate", [0.4, 0.02])
 @pytest.mark.parametrize("filled_in", [1, 0])
