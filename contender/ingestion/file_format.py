@@ -80,7 +80,9 @@ def describe(path: Path) -> FileForm:
     compression: Literal["gz"] | None = "gz" if magic.startswith(b"\x1f\x8b") else None
     sample = _sample(path, compression)
     _refuse_what_is_no_text(path, sample)
-    encoding = encoding_of(sample)
+    # What begins with a megabyte of ASCII says only further on how it writes other letters.
+    plain = len(sample) == _SAMPLE_BYTES and sample.isascii() and b"\0" not in sample
+    encoding = encoding_of(_beyond_ascii(path, compression) if plain else sample)
     errors = "replace" if encoding.startswith("utf-16") else "surrogateescape"
     text = sample.decode(encoding, errors).lstrip("\ufeff")
     if not text.strip():
@@ -147,6 +149,19 @@ def _sample(path: Path, compression: Literal["gz"] | None) -> bytes:
     if not sample:
         raise UnreadableFile(f"{path} is empty; needed a header and rows: deliver it again.")
     return bytes(sample)
+
+
+def _beyond_ascii(path: Path, compression: Literal["gz"] | None) -> bytes:
+    """The first part of a file that is not ASCII alone; empty where all of it is, or where it breaks off before."""
+    found = bytearray()
+    try:
+        with open_bytes(path, compression) as file:
+            while len(found) < _SAMPLE_BYTES and (block := file.read(_SAMPLE_BYTES)):
+                if not block.isascii():
+                    found += block
+    except GZIP_ERRORS:
+        pass
+    return bytes(found)
 
 
 def _refuse_what_is_no_text(path: Path, sample: bytes) -> None:

@@ -178,6 +178,18 @@ def test_encodings_are_recognised(tmp_path, encoding, expected):
     assert list(columns) == ["id", "größe", "ort"]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("encoding", "expected"), [("utf-8", "utf-8"), ("cp1252", "cp1252"), ("ascii", "utf-8")])
+def test_the_first_letters_beyond_ascii_may_come_late(tmp_path, encoding, expected, packed):
+    late = "Köln, Straße" if encoding != "ascii" else "Koeln"
+    content = ("id,city\n" + "1,Bonn\n" * 400_000 + f'2,"{late}"\n' * 300).encode(encoding)
+    path = landed(tmp_path, gzip.compress(content, 1) if packed else content)
+
+    assert describe(path).encoding == expected
+    columns, bad = read(path)
+    assert (bad, columns["city"][-1]) == ([], late)
+
+
 def test_a_stray_byte_in_plain_text_is_damage_and_no_other_encoding(tmp_path):
     columns, bad = read(landed(tmp_path, HEADER + b"9,\xff\xfe\xfa,1\n" + ROWS))
     assert [row.row_number for row in bad] == [1]
