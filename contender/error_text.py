@@ -73,7 +73,8 @@ def _of_settings(wrong: ValidationError) -> str:
     """Which variable holds what cannot be used; not what it holds, which may be a secret."""
     first = wrong.errors(include_url=False, include_input=False)[0]
     name = "_".join(map(str, first["loc"])).upper()
-    return f"CONTENDER_{name} cannot be used ({first['msg']}); correct the variable, or unset it."
+    why = first["msg"].removeprefix("Value error, ")
+    return f"CONTENDER_{name} cannot be used ({why}); correct the variable, or unset it."
 
 
 _REPORT = "report it with what CONTENDER_DEBUG=1 shows and the output of 'contender doctor'."

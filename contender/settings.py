@@ -6,6 +6,7 @@ server is shared, under names of its own. A variable such as `CONTENDER_PROD_LED
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,13 +17,22 @@ Environment = Literal["dev", "staging", "prod"]
 Absolute = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
+def _fit_for_tables(home: Path) -> Path:
+    """The home, if Delta's library can keep tables below it: it takes paths for addresses."""
+    if found := re.search(r"[\[\]]|%[0-9A-Fa-f]{2}", str(home)):
+        raise ValueError(f"the library that keeps tables follows no path with '{found[0]}' in it: {home}")
+    return home
+
+
 class Settings(BaseSettings):
     """One frozen object; every path in it is absolute, whatever the working directory was."""
 
     model_config = SettingsConfigDict(env_prefix="CONTENDER_", frozen=True, extra="ignore")
 
     environment: Environment = Field(default="dev", description="which of three worlds this is")
-    home: Absolute = Field(default=Path(".contender"), description="all state lives below this folder")
+    home: Annotated[Absolute, AfterValidator(_fit_for_tables)] = Field(
+        default=Path(".contender"), description="all state lives below this folder"
+    )
     use_cases: Absolute = Field(default=Path("data"), description="one folder per use case, each with a contract")
     lake: str = Field(default="", description="root of the Delta tables; empty: the folder `lake` in the home")
     ledger_url: str = Field(default="", description="SQLAlchemy URL of the ledger; empty: SQLite in the home")

@@ -260,7 +260,8 @@ class Contract(Strict):
             ContractError: the file cannot be read; names the line, the key, what was found and what was expected.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            # Editors of Windows put a mark before the first line.
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ContractError(f"{path} cannot be read as UTF-8 text ({error}).") from None
         try:
@@ -286,7 +287,7 @@ class Contract(Strict):
         contract = cls.read(path)
         if contract.name != use_case:
             raise ContractError(
-                f"{path}, line {_line_of(path.read_text(encoding='utf-8'), ('name',))}: name is '{contract.name}'; "
+                f"{path}, line {_line_of(path.read_text(encoding='utf-8-sig'), ('name',))}: name is '{contract.name}'; "
                 f"expected '{use_case}', the name of its folder."
             )
         return contract
@@ -338,7 +339,8 @@ def _explain(path: Path, text: str, error: ValidationError) -> str:
         location = tuple(named[0].split("."))
     more = f" ({error.error_count() - 1} more after it)" if error.error_count() > 1 else ""
     where = f"line {_line_of(text, location)}" + (f", key '{key}'" if key else "")
-    return f"{path}, {where}: {expected.rstrip('.')}.{more}"
+    ends = "" if expected.endswith("?") else "."
+    return f"{path}, {where}: {expected.rstrip('.')}{ends}{more}"
 
 
 def _known_keys(location: tuple[str, ...]) -> list[str]:

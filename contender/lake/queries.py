@@ -67,7 +67,7 @@ def show(database: "DuckDBPyConnection", settings: Settings, table: TableVersion
         database.register(table.table, tables.dataset_of(delta))
     else:
         # Read by DuckDB itself, which holds less of it at a time. Columns came to a table while it grew.
-        files = ", ".join(text_of(str(uri)) for uri in delta.file_uris())
+        files = ", ".join(map(text_of, tables.addresses_of(delta)))
         database.execute(
             f"CREATE VIEW {name_of(table.table)} AS "
             f"FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false)"

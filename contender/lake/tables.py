@@ -282,7 +282,7 @@ def changed_files(settings: Settings, table: TableVersion, since: int) -> list[s
     old, new = (opened(settings, table.use_case, table.table, version) for version in (since, table.version))
     if old is None or new is None:
         return None
-    before, after = ({str(uri) for uri in delta.file_uris()} for delta in (old, new))
+    before, after = (set(addresses_of(delta)) for delta in (old, new))
     gone = before - after
     if any("://" not in uri and not Path(uri).exists() for uri in gone):
         return None
@@ -368,7 +368,19 @@ def unreadable() -> type[Exception]:
 def files_of(settings: Settings, use_case: str, table: str) -> list[str]:
     """Addresses of the Parquet files that make up a table now, for tools that read no Delta; empty without one."""
     delta = opened(settings, use_case, table)
-    return [] if delta is None else sorted(str(uri) for uri in delta.file_uris())
+    return [] if delta is None else sorted(addresses_of(delta))
+
+
+def addresses_of(delta: "Delta") -> list[str]:
+    """Addresses of a table's Parquet files; of one on this machine paths as the disk has them.
+
+    Delta-rs writes the table's own folder as a URL does, with `%20` for a blank, and what is below it as it is.
+    """
+    uris = [str(uri) for uri in delta.file_uris()]
+    if not delta.table_uri.startswith("file://"):
+        return uris
+    told = delta.table_uri.removeprefix("file://").rstrip("/")
+    return [url2pathname(told) + uri.removeprefix(told) if uri.startswith(told) else uri for uri in uris]
 
 
 def columns_of(settings: Settings, table: TableVersion) -> list[str]:

@@ -20,6 +20,7 @@ from contender.features.training_keys import Hashes
 from contender.redact import without_logins
 from contender.registry.first_database import make_database
 from contender.registry.model_files import STAMP, Loaded, check_folder, digest_of, load_folder
+from contender.registry.moved_home import follow_home
 from contender.settings import Settings
 from contender.timing import clock
 from contender.values import ModelVersion
@@ -121,6 +122,7 @@ def _point(mlflow: Any, settings: Settings) -> None:
         except OSError as error:
             raise Unavailable(f"The folder {settings.state} for MLflow's database cannot be made ({error}).") from error
         make_database(settings.state / "mlflow.db")
+        follow_home(settings.state / "mlflow.db")
     mlflow.set_tracking_uri(given or f"sqlite:///{settings.state / 'mlflow.db'}")
     # MLflow exports what it is told; kept, other settings in this process would take it for the user's wish.
     if told is None:

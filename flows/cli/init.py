@@ -102,7 +102,7 @@ def init(
     )
     drafted, kept = draft.toml, list[contract_merge.KeptChange]()
     if before:
-        changed = (folder / "contract.toml").read_text(encoding="utf-8")
+        changed = (folder / "contract.toml").read_text(encoding="utf-8-sig")
         text, kept = contract_merge.merged(before.toml, changed, drafted)
         contract_merge.refuse_unsound(folder, text)
         draft = replace(draft, toml=text)

@@ -13,6 +13,7 @@ from typing import Literal
 from contender.errors import Unavailable
 from contender.operations.server_checks import basic
 from contender.registry.first_database import make_database
+from contender.registry.moved_home import follow_home
 from contender.settings import Settings
 from flows.prefect_api import prefect_server
 from flows.prefect_api.client import BUSY, ask, fetch
@@ -147,6 +148,7 @@ def _mlflow(settings: Settings) -> Child:
     """
     if (file := settings.state / "mlflow.db").exists():
         make_database(file)
+        follow_home(file)
     database = f"sqlite:///{file}"
     variables = {
         "_MLFLOW_SERVER_FILE_STORE": database,

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from contender import error_text
 from contender.errors import BatchRefused
@@ -207,3 +208,12 @@ def test_a_process_that_breaks_says_one_sentence_and_ends_with_1(home, debug, li
     assert done.stderr.splitlines()[-1].startswith("The process 'spark' failed: KeyError: 'colour'; the whole")
     assert ("Traceback" in done.stderr) is bool(debug)
     assert len(done.stderr.splitlines()) >= lines
+
+
+@pytest.mark.parametrize("folder", ["[1]", "a%20b"])
+def test_a_home_that_tables_cannot_lie_in_is_told_at_once(tmp_path, folder):
+    with pytest.raises(ValidationError) as wrong:
+        Settings(home=tmp_path / folder)
+    assert "the library that keeps tables follows no path with" in error_text._of_settings(wrong.value)
+    assert "Value error" not in error_text._of_settings(wrong.value)
+    Settings(home=tmp_path / "100% (a b) é")

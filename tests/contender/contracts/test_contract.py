@@ -251,6 +251,16 @@ def test_a_column_in_both_records_and_outcome_is_refused_when_one_file_carries_b
     assert "'payment_id' is declared in both" in said
 
 
+@pytest.mark.parametrize(("mark", "ends"), [("\ufeff", "\n"), ("", "\r\n"), ("\ufeff", "\r\n")])
+def test_a_contract_saved_by_an_editor_of_windows_is_read(tmp_path, mark, ends):
+    path = tmp_path / "payments" / "contract.toml"
+    path.parent.mkdir()
+    path.write_bytes((mark + PAYMENTS.replace("\n", ends)).encode())
+    assert Contract.read(path) == Contract.read(DATA / "payments" / "contract.toml").model_copy(
+        update={"folder": path.parent}
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

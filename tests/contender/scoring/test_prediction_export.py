@@ -1,6 +1,7 @@
 """Predictions as people get them: beside the record's own columns, whole, and never over another file in silence."""
 
 import csv
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def home(make_home):
 def lines(path: Path) -> list[dict]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def test_a_home_may_have_blanks_and_other_letters_in_its_path(home, tmp_path):
+    moved = replace(home, settings=home.settings.model_copy(update={"home": tmp_path / "Déjà vu"}))
+    put(moved, "records", [record(1, 1)])
+    put(moved, "predictions", [prediction(1, 1)])
+
+    written = prediction_export.write(moved.settings, moved.contract, tmp_path / "a b.csv")
+
+    assert [row["order_id"] for row in lines(written.path)] == ["o1"]
+    assert all(Path(file).is_file() for file in tables.files_of(moved.settings, "orders", "records"))
 
 
 def test_a_file_has_the_records_own_columns_and_ours_oldest_first(home, tmp_path):
