@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from contender.contracts.contract import Contract
 from contender.errors import ChampionGone, NoSuchVersion, TitleError, Unavailable, UsageError
-from contender.promotion import ledger
+from contender.promotion import ledger, model_inputs
 from contender.promotion.database import alone
-from contender.promotion.eligibility import check_digest, prove
+from contender.promotion.eligibility import Proven, check_digest, prove
 from contender.promotion.ledger import LedgerEntry
 from contender.registry import model_versions
 from contender.settings import Settings
@@ -30,8 +32,20 @@ def holder(settings: Settings, use_case: str) -> tuple[LedgerEntry, ModelVersion
     return entry, _approved(settings, use_case, entry)
 
 
-def to_beat(settings: Settings, use_case: str) -> tuple[LedgerEntry | None, ModelVersion | None]:
-    """Whose title a challenger is to take, and the version that it has to beat: none where that is gone for good.
+@dataclass(frozen=True)
+class Rival:
+    """Whose title a challenger is to take, and the version that it has to beat.
+
+    Without a version the challenger has to beat the dummy; `why` says so where there is a champion that cannot answer.
+    """
+
+    entry: LedgerEntry | None = None
+    version: ModelVersion | None = None
+    why: str = ""
+
+
+def to_beat(settings: Settings, contract: Contract) -> Rival:
+    """Whom a challenger has to beat: no version where that is gone for good, or cannot be asked under the contract.
 
     A number that stood in the ledger names no other version afterwards.
 
@@ -39,13 +53,17 @@ def to_beat(settings: Settings, use_case: str) -> tuple[LedgerEntry | None, Mode
         Unavailable: ledger or registry do not answer.
         UntrustedModel: the registry's digest of the champion is not the one that was approved.
     """
+    use_case, instead = contract.name, "the challenger was judged against the dummy, as a first champion is"
     try:
         entry, version = holder(settings, use_case) or (None, None)
     except ChampionGone:
         entries = ledger.history(settings, use_case)
         model_versions.use_up(settings, use_case, max(entry.version for entry in entries))
-        return entries[-1], None
-    return entry, version
+        gone = f"version {entries[-1].version}, the champion, is gone from MLflow"
+        return Rival(entries[-1], None, f"{gone}; {instead}")
+    if entry is not None and (why := model_inputs.why_unable(entry, contract)):
+        return Rival(entry, None, f"{why}; {instead}")
+    return Rival(entry, version)
 
 
 def crown(
@@ -120,7 +138,7 @@ def promote(settings: Settings, use_case: str, *, to: int, reason: str, by: str)
     if head is not None and head.version == to:
         raise _holds_it_already(head)
     approved = ledger.approved_digest(settings, use_case, to)
-    version, asked = _proven(settings, use_case, to, approved)
+    version, proven = _proven(settings, use_case, to, approved)
     verdict = next((v for v in ledger.verdicts(settings, use_case, newest=None) if v.challenger == to), None)
     note = (
         f"the last verdict on it was {verdict.decision}, at {verdict.at:%Y-%m-%d %H:%M} UTC"
@@ -132,7 +150,8 @@ def promote(settings: Settings, use_case: str, *, to: int, reason: str, by: str)
         "verdict": verdict.for_programs() if verdict else None,
         "data": dict(verdict.versions) if verdict else None,
         "run_id": version.run_id,
-        "example_rows": asked,
+        "example_rows": proven.rows,
+        model_inputs.INPUTS: proven.inputs,
     }
     return _hand_over(settings, use_case, version, head, BY_HAND, reason, by, evidence)
 
@@ -172,8 +191,8 @@ def rollback(settings: Settings, use_case: str, *, to: int | None, reason: str, 
             f"Version {target} of {use_case} never held the title, so there is nothing to go back to; to give it the "
             f"title use 'contender promote {use_case} --to {target} --reason …'."
         )
-    version, asked = _proven(settings, use_case, target, restored.model_digest)
-    evidence = json.loads(restored.evidence) | {"restores": restored.seq, "example_rows": asked}
+    version, proven = _proven(settings, use_case, target, restored.model_digest)
+    evidence = json.loads(restored.evidence) | {"restores": restored.seq, "example_rows": proven.rows}
     return _hand_over(settings, use_case, version, entries[-1], ROLLED_BACK, reason, by, evidence)
 
 
@@ -259,7 +278,7 @@ def _of_champion(settings: Settings, use_case: str, entry: LedgerEntry) -> Model
         raise ChampionGone.of(use_case, entry.version) from None
 
 
-def _proven(settings: Settings, use_case: str, number: int, approved: str | None) -> tuple[ModelVersion, int]:
+def _proven(settings: Settings, use_case: str, number: int, approved: str | None) -> tuple[ModelVersion, Proven]:
     version = model_versions.find(settings, use_case, number)
     return version, prove(settings, version, approved)
 
