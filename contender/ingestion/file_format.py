@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from contender.errors import UnreadableFile
 from contender.ingestion.sniffing import (
+    QUOTE,
     bare,
     binary_kind,
     delimiter_of,
@@ -27,6 +28,7 @@ from contender.ingestion.sniffing import (
     names_its_rows,
     quotechar_of,
     sampled_rows,
+    unescaped,
 )
 
 GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
@@ -42,8 +44,9 @@ class FileForm:
     """How a file is to be read. `encoding` is empty for Parquet, `delimiter` and `quotechar` for all but CSV.
 
     The header of JSON is every key of the first 20,000 objects, in order of appearance, those of an object in an object
-    as `outer.inner`. `above` and `below` count the rows of CSV around the header that are no data, `unused` names the
-    columns of Parquet that hold lists or structures.
+    as `outer.inner`. `escape` is what stands before a quote that is part of a value, where that is not doubled. `above`
+    and `below` count the rows of CSV around the header that are no data, `unused` names the columns of Parquet that
+    hold lists or structures.
     """
 
     format: Literal["csv", "jsonl", "json", "parquet"]
@@ -52,6 +55,7 @@ class FileForm:
     encoding: str = ""
     delimiter: str = ""
     quotechar: str = ""
+    escape: str = ""
     above: int = 0
     below: int = 0
     unused: tuple[str, ...] = ()
@@ -104,7 +108,9 @@ def describe(path: Path) -> FileForm:
             f"{path} has no delimiter that splits its header and rows alike; needed two columns or more split by "
             "one of , ; tab |: write it again with one of these."
         )
-    rows = [row for row in sampled_rows(text, delimiter, quotechar) if any(field.strip() for field in row)]
+    escape = _escape_of(text, delimiter, quotechar)
+    read = unescaped(text, quotechar) if escape else text
+    rows = [row for row in sampled_rows(read, delimiter, quotechar) if any(field.strip() for field in row)]
     if not rows:
         raise UnreadableFile(f"{path} holds no row; needed a header and rows: deliver it again.")
     above, below = header_of(rows)
@@ -115,11 +121,33 @@ def describe(path: Path) -> FileForm:
     width = len(bare(rows[above]))
     if any(len(row) <= len(rows[above]) and any(field.strip() for field in row[width:]) for row in body):
         width = len(rows[above])
-    names = rows[above][:width]
+    names = [name.replace(QUOTE, quotechar) for name in rows[above][:width]]
     if names_its_rows(text, rows[above], body):
         names = ["", *names]
     above += told is not None
-    return FileForm("csv", compression, _header(names), encoding, delimiter, quotechar, above=above, below=below)
+    header = _header(names)
+    return FileForm("csv", compression, header, encoding, delimiter, quotechar, escape, above=above, below=below)
+
+
+def _escape_of(text: str, delimiter: str, quotechar: str) -> str:
+    """A backslash, where more rows can be taken apart if it stands before quotes that are part of a value."""
+    if f"\\{quotechar}" not in text:
+        return ""
+    from contender.ingestion.line_parsers import Lines, split_csv
+
+    first = next(iter(sampled_rows(unescaped(text, quotechar), delimiter, quotechar)), [])
+    header = tuple(str(place) for place in range(len(first)))
+    good = {
+        escape: sum(
+            not reason
+            for *_, reason in split_csv(
+                Lines(io.StringIO(text, newline="")),
+                FileForm("csv", None, header, "utf-8", delimiter, quotechar, escape),
+            )
+        )
+        for escape in ("", "\\")
+    }
+    return "\\" if good["\\"] > good[""] else ""
 
 
 def open_bytes(path: Path, compression: Literal["gz"] | None) -> gzip.GzipFile | io.BufferedReader:

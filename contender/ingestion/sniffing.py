@@ -114,6 +114,20 @@ def sampled_rows(text: str, delimiter: str, quotechar: str) -> list[list[str]]:
     return rows
 
 
+QUOTE = "\ud800"
+"""Stands for a quote that is part of a value while a text is taken apart; no text can hold it."""
+
+
+def unescaped(text: str, quotechar: str) -> str:
+    """A text with `QUOTE` for each quote behind a backslash; one backslash for two of them before a quote."""
+
+    def plain(match: re.Match[str]) -> str:
+        signs = match[1]
+        return signs[: len(signs) // 2] + (QUOTE if len(signs) % 2 else quotechar)
+
+    return re.sub(rf"(\\+){quotechar}", plain, text)
+
+
 def bare(row: list[str]) -> list[str]:
     """A row without the empty fields at its end, as spreadsheets write them."""
     width = max((place for place, field in enumerate(row, start=1) if field.strip()), default=0)
