@@ -173,6 +173,9 @@ class Records(Strict):
     files: str = Field(min_length=1, description="pattern of file names")
     source: Source | None = None
     landing: str = Field(min_length=1, description="folder where files arrive, relative to the working directory")
+    header: Names | None = Field(
+        default=None, description="the columns in order, where CSV files begin with values and not with names"
+    )
     key: str | None = None
     time: str | None = None
     missing: Names = ("",)

@@ -11,7 +11,8 @@ import json
 import re
 import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -44,9 +45,9 @@ class FileForm:
     """How a file is to be read. `encoding` is empty for Parquet, `delimiter` and `quotechar` for all but CSV.
 
     The header of JSON is every key of the first 20,000 objects, in order of appearance, those of an object in an object
-    as `outer.inner`. `escape` is what stands before a quote that is part of a value, where that is not doubled. `above`
-    and `below` count the rows of CSV around the header that are no data, `unused` names the columns of Parquet that
-    hold lists or structures.
+    as `outer.inner`. `escape` is what stands before a quote that is part of a value, where that is not doubled. A file
+    is `headless` where its first row is one of values. `above` and `below` count the rows of CSV around the header that
+    are no data, `unused` names the columns of Parquet that hold lists or structures.
     """
 
     format: Literal["csv", "jsonl", "json", "parquet"]
@@ -56,6 +57,7 @@ class FileForm:
     delimiter: str = ""
     quotechar: str = ""
     escape: str = ""
+    headless: bool = False
     above: int = 0
     below: int = 0
     unused: tuple[str, ...] = ()
@@ -66,8 +68,11 @@ def normalise(name: str) -> str:
     return unicodedata.normalize("NFC", name.strip().lstrip("\ufeff").strip())
 
 
-def describe(path: Path) -> FileForm:
+def describe(path: Path, names: Sequence[str] | None = None) -> FileForm:
     """The form of a file, told from its content; its name only helps between CSV and JSON lines.
+
+    Args:
+        names: of the columns of CSV whose first row is one of values; where there are none they are made.
 
     Raises:
         UnreadableFile: empty, header only, binary, truncated gzip, NUL bytes, no delimiter.
@@ -113,6 +118,10 @@ def describe(path: Path) -> FileForm:
     rows = [row for row in sampled_rows(read, delimiter, quotechar) if any(field.strip() for field in row)]
     if not rows:
         raise UnreadableFile(f"{path} holds no row; needed a header and rows: deliver it again.")
+    if names is not None:
+        header = tuple(names) or tuple(f"column{place}" for place in range(1, _usual_width(rows) + 1))
+        above = int(told is not None)
+        return FileForm("csv", compression, header, encoding, delimiter, quotechar, escape, headless=True, above=above)
     above, below = header_of(rows)
     body = rows[above + 1 + below :]
     # Not by the rows: a quote that is never closed makes none of them.
@@ -121,12 +130,18 @@ def describe(path: Path) -> FileForm:
     width = len(bare(rows[above]))
     if any(len(row) <= len(rows[above]) and any(field.strip() for field in row[width:]) for row in body):
         width = len(rows[above])
-    names = [name.replace(QUOTE, quotechar) for name in rows[above][:width]]
+    titles = [name.replace(QUOTE, quotechar) for name in rows[above][:width]]
     if names_its_rows(text, rows[above], body):
-        names = ["", *names]
+        titles = ["", *titles]
     above += told is not None
-    header = _header(names)
+    header = _header(titles)
     return FileForm("csv", compression, header, encoding, delimiter, quotechar, escape, above=above, below=below)
+
+
+def _usual_width(rows: Sequence[list[str]]) -> int:
+    """How many fields most rows have, without empty ones at the end of all of them."""
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    return max(len(bare(row[:width])) for row in rows)
 
 
 def _escape_of(text: str, delimiter: str, quotechar: str) -> str:

@@ -13,7 +13,7 @@ from io import TextIOBase
 from typing import Any
 
 from contender.ingestion.file_format import FileForm, flattened, normalise
-from contender.ingestion.sniffing import QUOTE, unescaped
+from contender.ingestion.sniffing import QUOTE, single_blanks, unescaped
 from contender.ingestion.text_values import render
 
 FIELD_LIMIT = 128 * 1024
@@ -58,9 +58,13 @@ def split_csv(lines: Lines, form: FileForm) -> Iterator[Row]:
     """
     csv.field_size_limit(FIELD_LIMIT)
     options: dict[str, Any] = {"delimiter": form.delimiter, "quotechar": form.quotechar, "strict": True}
-    read = (unescaped(line, form.quotechar) for line in lines) if form.escape else lines
+    read: Iterable[str] = lines
+    if form.delimiter == " ":
+        read = map(single_blanks, read)
+    if form.escape:
+        read = (unescaped(line, form.quotechar) for line in read)
     reader, width, held = csv.reader(read, **options), len(form.header), lines.held
-    before = form.above + 1 + form.below
+    before = form.above + (not form.headless) + form.below
     while True:
         held.clear()
         reason, values = "", []

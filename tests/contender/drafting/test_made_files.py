@@ -204,3 +204,36 @@ def test_a_packed_file_is_of_the_pattern_of_the_plain_one(name, fits):
 )
 def test_an_option_with_a_blank_stays_one(option, expected):
     assert quoted(option) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "left", "why"),
+    [
+        pytest.param(["id", "at", "y", "y"], "y_2", "the same as 'y' in every row", id="the target twice"),
+        pytest.param(["id", "at", "y", "y.1"], "y.1", "the same as 'y' in every row", id="as pandas numbers it"),
+        pytest.param(["id", "at", "y", "id"], None, "", id="a name twice with other values"),
+    ],
+)
+def test_a_column_that_stands_twice_is_left_out_and_named_however_few_the_rows(tmp_path, header, left, why):
+    rows = [(f"r{n}", f"2024-01-{n + 1:02}", n % 2, n % 2) for n in range(12)]
+    path = tmp_path / "rows-1.csv"
+    path.write_text("\n".join(",".join(map(str, row)) for row in [header, *rows]))
+
+    found = drafted(path)
+
+    excluded = {
+        name: column.exclude
+        for name, column in contract_of(found, tmp_path).records.columns.items()
+        if column.exclude and "same as" in column.exclude
+    }
+    assert excluded == ({left: why} if left else {})
+
+
+def test_of_a_feature_that_stands_twice_one_is_left_out_and_told(tmp_path):
+    path = tmp_path / "rows-1.csv"
+    path.write_text(text_of(rows_of(**{"size": lambda n: n * 7 % 13, "size_2": lambda n: n * 7 % 13})))
+
+    found = drafted(path)
+
+    assert told(found)["records.columns.size_2"] == ("left out", "the same as 'size' in every row")
+    assert contract_of(found, tmp_path).records.columns["size"].exclude is None
