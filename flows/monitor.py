@@ -66,7 +66,7 @@ def monitor(use_case: UseCase, as_of: datetime | None = None) -> Checked:
         if newest is None:
             return Checked(f"{use_case} has no records yet, so there is nothing to compare.")
         entry, champion = held
-        at = moment_of(as_of, newest)
+        at = moment_of(settings, contract, as_of, newest)
         stopped = look_for_stop(settings, contract) if as_of is None else None
 
         looked = look_at_window(settings, contract, entry, champion, at)

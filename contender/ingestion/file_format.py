@@ -185,7 +185,8 @@ def _sample(path: Path, compression: Literal["gz"] | None) -> bytes:
     except GZIP_ERRORS:
         rows = max(sample.count(b"\n") - 1, 0)
         raise UnreadableFile(
-            f"{path} is a gzip file that breaks off after {rows:,} rows; needed the whole file: deliver it again."
+            f"{path} is a gzip file that breaks off after {rows:,} row{'s' * (rows != 1)}; needed the whole "
+            "file: deliver it again."
         ) from None
     if not sample:
         raise UnreadableFile(f"{path} is empty; needed a header and rows: deliver it again.")

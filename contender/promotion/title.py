@@ -1,7 +1,7 @@
 """Who holds the title: decided by the ledger, mirrored by the aliases of the registry."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,7 +162,7 @@ def rollback(settings: Settings, use_case: str, *, to: int | None, reason: str, 
     The evidence is that of the entry which is restored.
 
     Args:
-        to: any version that held the title before; None: the one that `fallback` names.
+        to: any version that held the title before; None: the one that `fallback` names of those still in MLflow.
 
     Raises:
         UsageError: there is no reason, nobody to go back to, or `to` never held the title.
@@ -176,11 +176,16 @@ def rollback(settings: Settings, use_case: str, *, to: int | None, reason: str, 
             f"Nobody has held the title of {use_case} yet, so there is nothing to roll back; "
             f"'contender run {use_case}' trains a first champion."
         )
+    gone: list[int] = []
     target = fallback(entries) if to is None else to
+    while to is None and target is not None and not model_versions.is_there(settings, use_case, target):
+        gone.append(target)
+        target = fallback(entries, gone)
     if target is None:
+        deleted = f" (version {', '.join(map(str, gone))} was deleted in MLflow)" if gone else ""
         raise UsageError(
-            f"There is no champion of {use_case} before version {entries[-1].version} that was not rolled back from; "
-            "name one with --to, or use 'contender promote'."
+            f"There is no champion of {use_case} before version {entries[-1].version} that was not rolled back from"
+            f"{deleted}; name one with --to, or use 'contender promote'."
         )
     if target == entries[-1].version:
         raise _holds_it_already(entries[-1])
@@ -196,8 +201,8 @@ def rollback(settings: Settings, use_case: str, *, to: int | None, reason: str, 
     return _hand_over(settings, use_case, version, entries[-1], ROLLED_BACK, reason, by, evidence)
 
 
-def fallback(entries: Sequence[LedgerEntry]) -> int | None:
-    """The champion before the present one that still stands; None when there is none.
+def fallback(entries: Sequence[LedgerEntry], gone: Collection[int] = ()) -> int | None:
+    """The champion before the present one that still stands, and is none of those gone; None when there is none.
 
     Being rolled back from costs a version its standing until it takes the title again. So a second rollback goes
     further back, and never to a version that somebody found bad.
@@ -208,7 +213,8 @@ def fallback(entries: Sequence[LedgerEntry]) -> int | None:
             standing.pop(entry.previous_version, None)
         standing.pop(entry.version, None)
         standing[entry.version] = None
-    return next((version for version in reversed(standing) if version != entries[-1].version), None)
+    passed = {entries[-1].version, *gone}
+    return next((version for version in reversed(standing) if version not in passed), None)
 
 
 def repair(settings: Settings, use_case: str) -> dict[str, tuple[int | None, int | None]]:

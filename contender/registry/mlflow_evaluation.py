@@ -135,24 +135,42 @@ def validate(contract: Contract, challenger: Measured, dummy: Measured) -> list[
             "greater_is_better": deciding not in LOWER_IS_BETTER,
         }
     }
-    return _failures(absolute, challenger, None) + _failures(beating, challenger, dummy)
+    broken = [
+        f"{name} is {_told(challenger, name)}, needed is {side} {limit:g}: give the model more to learn from (rows, or "
+        "columns that tell of the target), or set judging.thresholds in the contract otherwise"
+        for name, rule in contract.judging.thresholds.items()
+        for side, limit in (("at least", rule.min), ("at most", rule.max))
+        if limit is not None and _fails({_mlflow_name(name): absolute[_mlflow_name(name)]}, challenger, None)
+    ]
+    if not _fails(beating, challenger, dummy):
+        return broken
+    better = "lower" if deciding in LOWER_IS_BETTER else "higher"
+    return [
+        *broken,
+        f"{deciding} is {_told(challenger, deciding)}, where the best constant answer has {_told(dummy, deciding)}; "
+        f"needed is a {better} one: nothing in the columns was found to tell of the target, so land more rows, or "
+        "columns that do",
+    ]
 
 
-def _failures(limits: Mapping[str, Mapping[str, Any]], candidate: Measured, baseline: Measured | None) -> list[str]:
+def _told(measured: Measured, metric: str) -> str:
+    value = measured.metrics.get(_mlflow_name(metric))
+    return "not known" if value is None else f"{value:.4f}"
+
+
+def _fails(limits: Mapping[str, Mapping[str, Any]], candidate: Measured, baseline: Measured | None) -> bool:
     import mlflow
     from mlflow.models.evaluation.validation import ModelValidationFailedException
 
-    if not limits:
-        return []
     models: Any = mlflow.models  # has no types
     thresholds = {name: models.MetricThreshold(**limit) for name, limit in limits.items()}
     try:
         mlflow.validate_evaluation_results(
             thresholds, _result(candidate), None if baseline is None else _result(baseline)
         )
-    except ModelValidationFailedException as error:
-        return [line.strip() for line in str(error.message).splitlines() if line.strip()]
-    return []
+    except ModelValidationFailedException:
+        return True
+    return False
 
 
 def _result(measured: Measured) -> "EvaluationResult":

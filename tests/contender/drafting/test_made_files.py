@@ -237,3 +237,37 @@ def test_of_a_feature_that_stands_twice_one_is_left_out_and_told(tmp_path):
 
     assert told(found)["records.columns.size_2"] == ("left out", "the same as 'size' in every row")
     assert contract_of(found, tmp_path).records.columns["size"].exclude is None
+
+
+def numbered(name, first, count=40):
+    return [
+        {name: first + n, "at": f"2024-{1 + n % 12:02}-0{1 + n // 12}", "age": 20 + n * 7 % 40, "y": n % 2}
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("name", ["index", "No", "row_id", "Sl. No.", "Unnamed: 0"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_only_counts_the_rows_of_one_file_is_no_key(tmp_path, name, first):
+    path = tmp_path / "rows-1.csv"
+    path.write_text(text_of(numbered(name, first)))
+
+    found = drafted(path, key=None, time=None)
+
+    contract = contract_of(found, tmp_path)
+    assert contract.records.key is None
+    assert contract.records.columns[name].exclude == "numbers the rows"
+
+
+def test_a_number_that_names_things_or_runs_through_the_files_is_a_key_and_the_doubt_is_told(tmp_path):
+    path, other = tmp_path / "rows-1.csv", tmp_path / "rows-2.csv"
+    path.write_text(text_of(numbered("patient_id", 1)))
+    found = drafted(path, key=None, time=None)
+    assert told(found)["records.key"][0] == "patient_id"
+    assert "if the next file counts anew, its rows clash with these" in told(found)["records.key"][1]
+
+    path.write_text(text_of(numbered("index", 1)))
+    other.write_text(text_of(numbered("index", 41)))
+    both = draft([path, other], name="made", target="y", folder=tmp_path)
+    assert told(both)["records.key"][0] == "index"
+    assert "clash" not in told(both)["records.key"][1]

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from contender.contracts.loop_sections import Retraining
-from contender.errors import ChampionGone, OtherRelease, TitleError, UntrustedModel
+from contender.errors import ChampionGone, OtherRelease, TitleError, UntrustedModel, UsageError
 from contender.promotion import ledger, title
 from contender.promotion.database import alone
+from contender.promotion.eligibility import Proven
 from contender.registry import model_versions
 from contender.retraining import next_action
 from contender.settings import Settings
@@ -291,6 +292,27 @@ def test_a_model_that_was_deleted_whole_gives_no_number_a_second_time(settings, 
     assert title.to_beat(settings, giving(name)).version is None
     with model_versions.connected(settings) as client:
         assert int(client.create_model_version(name, (settings.home / "model").as_uri()).version) == 3
+
+
+def test_a_rollback_passes_over_a_version_that_was_deleted(settings, versions, monkeypatch):
+    name = versions[0].name
+    monkeypatch.setattr(title, "prove", lambda *_: Proven(1, {}))
+    crown(settings, versions[2], after=crown(settings, versions[1], after=crown(settings, versions[0])))
+    delete(settings, name, 2)
+
+    assert title.rollback(settings, name, to=None, reason="worse", by="test").version == 1
+    delete(settings, name, 3)
+    with pytest.raises(UsageError, match=r"no champion of .* before version 1 .*; name one with --to"):
+        title.rollback(settings, name, to=None, reason="worse", by="test")
+
+
+def test_where_all_earlier_champions_were_deleted_a_rollback_says_so(settings, versions):
+    name = versions[0].name
+    crown(settings, versions[1], after=crown(settings, versions[0]))
+    delete(settings, name, 1)
+
+    with pytest.raises(UsageError, match=r"rolled back from \(version 1 was deleted in MLflow\)"):
+        title.rollback(settings, name, to=None, reason="worse", by="test")
 
 
 def history(*steps):

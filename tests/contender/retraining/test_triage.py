@@ -185,7 +185,7 @@ def test_where_lower_is_better_decay_is_a_rise(quality, decays):
     ("signs", "why"),
     [
         pytest.param(Signs("roc_auc", rows=0), "0 rows", id="an empty window"),
-        pytest.param(Signs("roc_auc", rows=1), "1 rows", id="a single row"),
+        pytest.param(Signs("roc_auc", rows=1), "1 row is too few", id="a single row"),
         pytest.param(replace(MOVED, rows=99, usual_rows=99), "100 are needed", id="too few, though they moved"),
         pytest.param(replace(CALM, rows=99, usual_rows=90), "too few", id="as few as ever"),
         pytest.param(Signs("roc_auc", rows=1_000), "No column was compared", id="nothing was looked at"),
