@@ -133,9 +133,17 @@ def draft(
     records = _side(landed, asked)
     outcome = _side(later, asked) if later else None
     landing = folder_of([*files, *outcomes], "files of records and outcomes")
-    aim, columns = target_of(
-        target, later or landed, (outcome or records).columns, "outcomes" if outcomes else "records", kind
-    )
+    try:
+        aim, columns = target_of(
+            target, later or landed, (outcome or records).columns, "outcomes" if outcomes else "records", kind
+        )
+    except UsageError as error:
+        if named or header is not None:
+            raise
+        raise UsageError(
+            f"{error} The files have no row of names, so that columns are called by their places; say --header if they "
+            "have one."
+        ) from None
     if outcome is None:
         records = replace(records, columns={name: one for name, one in columns.items() if name not in aim.columns})
         outcome = replace(records, columns={name: columns[name] for name in aim.columns}, notes=[])
