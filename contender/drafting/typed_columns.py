@@ -67,7 +67,10 @@ def _typed(text: str, column: Column, at: datetime | None) -> str:
             return f"coalesce({', '.join(_time(text, form, column, at) for form in column.format or ('',))}, NULL)"
     if column.format is not None:
         return f"coalesce({', '.join(_length(text, hours=form == LENGTH_FORMS[1]) for form in column.format)}, NULL)"
-    bare = _after(_translated(text, cell_forms.SIGNS), cell_forms.bare_steps(column))
+    # Few cells hold a sign of another script, and to look for each of them takes long.
+    ascii_alone, other = f"strlen({text}) = length({text})", _translated(text, cell_forms.SIGNS)
+    signs = f"CASE WHEN {ascii_alone} THEN replace({text}, chr(11), ' ') ELSE {other} END"
+    bare = _after(signs, cell_forms.bare_steps(column))
     plain = _after(bare, cell_forms.plain_steps(column))
     number = multiplied = f"TRY_CAST({plain} AS DOUBLE)"
     others = cell_forms.other_factors(column)
