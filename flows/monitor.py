@@ -8,6 +8,7 @@ from prefect import flow
 from contender.contracts.contract import Contract
 from contender.drift.drift_check import DriftCheck
 from contender.performance.quality_readings import Readings
+from contender.promotion import model_inputs
 from contender.promotion.locks import at_work
 from contender.retraining.diagnoses import Kept
 from contender.settings import Settings
@@ -24,6 +25,7 @@ from tasks.monitoring import (
     moment_of,
 )
 from tasks.promotion import find_champion
+from tasks.retraining import ask_for_retraining
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,16 @@ def monitor(use_case: UseCase, as_of: datetime | None = None) -> Checked:
         held = find_champion(settings, contract)
         if held is None:
             return Checked(f"Nobody holds the title of {use_case} yet, so there is nothing to compare with.")
+        if why := model_inputs.why_unable(held[0], contract):
+            due = ask_for_retraining(settings, contract)
+            then = "a retrain is due at once" if due.urgent else due.reason
+            return Checked(f"{why[0].upper()}{why[1:]}: {then}.")
         begin_on_worker(settings, contract)
         newest = bring_samples(settings, contract)
         if newest is None:
             return Checked(f"{use_case} has no records yet, so there is nothing to compare.")
         entry, champion = held
-        at = moment_of(as_of, newest)
+        at = moment_of(settings, contract, as_of, newest)
         stopped = look_for_stop(settings, contract) if as_of is None else None
 
         looked = look_at_window(settings, contract, entry, champion, at)

@@ -68,18 +68,18 @@ def retrain(
     with at_work(settings, use_case, "training", wait_seconds=patience_seconds()):
         begin_on_worker(settings, contract)
         repair_aliases(settings, contract)
-        entry, champion = find_rival(settings, contract)
+        rival = find_rival(settings, contract)
         rows = split_rows(settings, contract, as_of or datetime.now(UTC))
-        judging = hold_out(settings, contract, rows.judging, champion)
+        judging = hold_out(settings, contract, rows.judging, rival.version)
 
         challenger = train_challenger(settings, contract, rows)
         scorecard, failures = evaluate(settings, contract, challenger, judging)
-        verdict = compare(settings, contract, scorecard, champion, judging, failures, decayed)
+        verdict = compare(settings, contract, scorecard, rival, judging, failures, decayed)
         crowned = None
         if verdict.promotes and contract.approval.required:
-            ask_approval(settings, contract, challenger, entry, verdict, judging)
+            ask_approval(settings, contract, challenger, rival.entry, verdict, judging)
         elif verdict.promotes:
-            crowned = crown(settings, contract, challenger, entry, verdict, judging)
+            crowned = crown(settings, contract, challenger, rival.entry, verdict, judging)
         follow_verdict(settings, contract, challenger, verdict)
         if crowned:
             tell_crowned(settings, contract, crowned, verdict)

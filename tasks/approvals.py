@@ -40,7 +40,7 @@ def ask_approval(
     from tasks.training import git_revision
 
     with step_log() as tell:
-        evidence = comparison.evidence_of(verdict, rows, git_revision(contract.folder))
+        evidence = comparison.evidence_of(contract, verdict, rows, git_revision(contract.folder))
         evidence |= {"model_digest": challenger.digest, "run_id": challenger.run_id}
         request, replaced = approval_requests.ask(
             settings,

@@ -76,14 +76,18 @@ def look_for_stop(settings: Settings, contract: Contract) -> str | None:
         return sentence
 
 
-def moment_of(as_of: datetime | None, newest: date) -> datetime:
+def moment_of(settings: Settings, contract: Contract, as_of: datetime | None, newest: date) -> datetime:
     """The moment to look from, in UTC: the one asked for, else now, or the end of the newest day where that is past.
 
-    A clock that ran on while nothing came would only show empty windows.
+    A clock that ran on while nothing came would only show empty windows; and where all that there is came today, the
+    day that is not over yet is the only one to look at.
     """
     if as_of is not None:
         return as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
-    return min(datetime.now(UTC), datetime.combine(newest + timedelta(days=1), time(), UTC))
+    now, end = datetime.now(UTC), datetime.combine(newest + timedelta(days=1), time(), UTC)
+    if end > now and not daily_samples.rows_by_day(settings, contract, date.min, now.date()):
+        return end
+    return min(now, end)
 
 
 @step

@@ -8,6 +8,7 @@ from contender.errors import ChampionGone
 from contender.lake import locks
 from contender.promotion import comparison, judging_window, ledger, title
 from contender.promotion.ledger import LedgerEntry
+from contender.promotion.title import Rival
 from contender.registry import ui_links
 from contender.reports import publication
 from contender.settings import Settings
@@ -38,15 +39,15 @@ def find_champion(settings: Settings, contract: Contract) -> tuple[LedgerEntry, 
 
 
 @step(**TRIES)
-def find_rival(settings: Settings, contract: Contract) -> tuple[LedgerEntry | None, ModelVersion | None]:
-    """Whose title a challenger is to take, and the version that it has to beat: none where that is gone for good."""
+def find_rival(settings: Settings, contract: Contract) -> Rival:
+    """Whose title a challenger is to take, and the version that it has to beat: none where that cannot answer."""
     with step_log() as tell, locks.loading:
-        entry, champion = title.to_beat(settings, contract.name)
-        if entry is not None and champion is None:
-            tell(f"version {entry.version}, the champion, is gone from MLflow: the challenger has to beat the dummy")
-        else:
-            tell(f"champion: {champion}, since {entry.at[:16]}" if entry else "nobody holds the title yet")
-        return entry, champion
+        rival = title.to_beat(settings, contract)
+        since = (
+            f"champion: {rival.version}, since {rival.entry.at[:16]}" if rival.entry else "nobody holds the title yet"
+        )
+        tell(rival.why or since)
+        return rival
 
 
 @step(**TRIES)
@@ -87,12 +88,13 @@ def compare(
     settings: Settings,
     contract: Contract,
     challenger: Scorecard,
-    champion: ModelVersion | None,
+    rival: Rival,
     rows: Rows,
     failures: Sequence[str],
     decayed: bool = False,
 ) -> Verdict:
     """Let the challenger face the champion, on the same rows, and keep the verdict."""
+    champion = rival.version
     with step_log() as tell:
         verdict = comparison.compare(
             settings,
@@ -103,6 +105,7 @@ def compare(
             failures,
             decayed=decayed,
             revision=git_revision(contract.folder),
+            absent=rival.why,
         )
         tell(f"verdict: {verdict.decision.value}, gain {verdict.gain:+.4f} over the {verdict.against}")
     page = verdict_page(verdict)
@@ -123,7 +126,7 @@ def crown(
 ) -> LedgerEntry:
     """Give the title to the challenger, in the ledger, which is what counts."""
     with step_log() as tell:
-        evidence = comparison.evidence_of(verdict, rows, git_revision(contract.folder))
+        evidence = comparison.evidence_of(contract, verdict, rows, git_revision(contract.folder))
         reason = verdict.reasons[0]
         entry = title.crown(
             settings, contract.name, challenger, after=after, reason=reason, by="contender", evidence=evidence

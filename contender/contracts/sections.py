@@ -13,8 +13,11 @@ from contender.contracts.terms import Duration, Names, Newest, Share, Strict
 
 Kind = Literal["binary", "multiclass", "regression"]
 ColumnType = Literal["number", "integer", "boolean", "category", "text", "timestamp"]
-TIME_FORMS = ("epoch s", "epoch ms", "epoch us", "ISO week")
-"""What a time may be written as beside date patterns; an ISO week (`2024-W05`, `2024-W05-3`) is its Monday at first."""
+TIME_FORMS = ("epoch s", "epoch ms", "epoch us", "epoch ns", "Excel days", "ISO week", "RFC 2822")
+"""What a time may be written as beside date patterns; an ISO week (`2024-W05`, `2024-W05-3`) is its Monday at first.
+
+`Excel days` since the end of 1899 are what spreadsheets count (`45961.5`), RFC 2822 is the form of mail and of HTTP.
+"""
 
 LENGTH_FORMS = ("duration", "duration h:mm")
 """Lengths of time such as `1:02:03`, `1h 30m`, `PT5M`, `2 days 03:04:05`; two parts end in seconds, or in minutes."""
@@ -52,6 +55,9 @@ class Column(Strict):
     decimal: Literal[".", ","] | None = Field(default=None, description="the decimal sign; see `point`")
     thousands: Literal[".", ",", " ", "'"] | None = Field(default=None, description="what groups digits by thousands")
     drop: Names = Field(default=(), description="texts beside a number that mean nothing for it: a currency, a unit, %")
+    negative: Literal["(1)", "1-"] | None = Field(
+        default=None, description="how a number below zero is written beside `-1`: as in accounts, or as SAP does"
+    )
     factors: dict[str, float] = Field(default_factory=dict, description="texts after a number that multiply it")
     yes: Names = Field(default=(), description="spellings of true, in any case; without them the usual ones")
     no: Names = Field(default=(), description="spellings of false, in any case; without them the usual ones")
@@ -75,7 +81,7 @@ class Column(Strict):
     @model_validator(mode="after")
     def _forms_fit_the_type(self) -> Self:
         of_type: dict[tuple[str, ...], tuple[str, ...]] = {
-            ("number", "integer"): ("min", "max", "decimal", "thousands", "drop", "factors"),
+            ("number", "integer"): ("min", "max", "decimal", "thousands", "drop", "factors", "negative"),
             ("category",): ("values",),
             ("boolean",): ("yes", "no"),
             ("timestamp",): ("years_from",),
@@ -167,6 +173,9 @@ class Records(Strict):
     files: str = Field(min_length=1, description="pattern of file names")
     source: Source | None = None
     landing: str = Field(min_length=1, description="folder where files arrive, relative to the working directory")
+    header: Names | None = Field(
+        default=None, description="the columns in order, where CSV files begin with values and not with names"
+    )
     key: str | None = None
     time: str | None = None
     missing: Names = ("",)

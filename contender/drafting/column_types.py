@@ -12,9 +12,11 @@ from contender.drafting.landed_rows import LandedRows, Texts
 from contender.drafting.number_forms import NumberForm, number_form_of
 from contender.drafting.time_forms import TimeForm, is_known, time_form_of
 from contender.errors import UsageError
+from contender.ingestion.cell_forms import is_length
 
 ALWAYS_MISSING = frozenset(
     {"NULL", "null", "NaN", "nan", "\\N", "#N/A", "#NA", "N/A", "n/a", "<NA>", "NaT", "Null", "?"}
+    | {"#REF!", "#NUM!", "#DIV/0!", "#VALUE!", "#NAME?", "#NULL!", "#NV", "#BEZUG!", "#ZAHL!", "#WERT!"}
 )
 MOSTLY_MISSING = frozenset(
     {
@@ -31,8 +33,6 @@ MOSTLY_MISSING = frozenset(
         ".",
         "-nan",
         "NAN",
-        "#DIV/0!",
-        "#VALUE!",
     }
     | {"unknown", "Unknown", "k.A.", "k. A.", "keine Angabe", "nicht bekannt", "nd", "ND", "n.d.", "*", "..", "…", "–"}
 )
@@ -250,6 +250,8 @@ def _number(
         settings["drop"] = list(numbers.drop)
     if numbers.factors:
         settings["factors"] = dict(numbers.factors)
+    if numbers.negative:
+        settings["negative"] = numbers.negative
     if marks:
         settings["missing"] = marks
     doubt = numbers.doubt
@@ -283,6 +285,12 @@ def _are_marks(unread: Mapping[str, int], total: int) -> bool:
 
 def _length(name: str, texts: Texts, strict: Mapping[str, int]) -> ColumnGuess | None:
     total = sum(strict.values())
+    spelt = {text: n for text, n in strict.items() if is_length(text)}
+    if sum(n for text, n in spelt.items() if not _CLOCK.fullmatch(text)) >= _READABLE_SHARE * total:
+        unread = {text: n for text, n in strict.items() if text not in spelt}
+        why = "lengths of time, in seconds"
+        doubt = f"'{next(iter(spelt))}' is read as a length of time, in seconds: else --format '{name}=text'"
+        return ColumnGuess(name, "number", texts, _tokens(texts), {"format": LENGTH_FORMS[0]}, unread, why, doubt)
     fitting = {text: n for text, n in strict.items() if _CLOCK.fullmatch(text)}
     if sum(fitting.values()) < _READABLE_SHARE * total:
         return None
@@ -317,6 +325,8 @@ def _names(name: str, texts: Texts, numbers: NumberForm | None) -> ColumnGuess:
         share = 1 - sum(numbers.unread.values()) / present
         if odd and distinct > 20:
             doubt = f"{share:.0%} are numbers, others such as '{odd[:30]}' are not: kept as it stands"
+    if kept and all(text.startswith("'") for text in kept):
+        doubt = "each text begins with an apostrophe, as spreadsheets mark texts: kept as it stands"
     kind: ColumnType = "category" if kept and repeats and short else "text"
     settings = {"words": True} if kind == "text" and _is_prose(texts, kept) else {}
     return ColumnGuess(name, kind, texts, tokens, settings, doubt=doubt)

@@ -26,11 +26,12 @@ from contender.drafting.draft_sections import (
     scoring_entries,
 )
 from contender.drafting.file_names import folder_of, pattern_of
+from contender.drafting.headers import begins_with_values
 from contender.drafting.keys_and_lookups import LookupGuess, Tie, TimeChoice, key_of, lookup_of, tie_of, time_of
 from contender.drafting.landed_rows import LandedRows, Progress, read_all
 from contender.drafting.measures import Spread, limits_of, spread_of, without_marks
 from contender.drafting.number_forms import number_form_of
-from contender.drafting.suspects import leaks_of, numbering
+from contender.drafting.suspects import doubled, leaks_of, numbering
 from contender.drafting.target import Target, rare_classes, target_of
 from contender.drafting.toml_text import column_lines, column_settings, readme, section, toml_value
 from contender.errors import UsageError
@@ -64,6 +65,7 @@ class Asked:
     lookups: Sequence[str] = ()
     formats: Mapping[str, Sequence[str]] = field(default_factory=dict)
     decimal: str | None = None
+    named: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def draft(
     lookups: Sequence[str] = (),
     formats: Sequence[str] = (),
     decimal: str | None = None,
+    header: bool | None = None,
     folder: Path,
     progress: Progress = lambda _: None,
 ) -> Draft:
@@ -105,6 +108,7 @@ def draft(
         lookups: texts `NAME=FILE:KEY[,KEY…]`; a KEY is a column of both, or `COLUMN=EXPRESSION` over the record.
         formats: texts `COLUMN=FORM`: a date pattern, a form of times or lengths, or a type; one may come again.
         decimal: the decimal sign of all numbers for which nothing else tells it.
+        header: whether the files of records begin with a row of names; None where that is to be told from them.
         folder: holds one folder per use case; the contract is checked as if it stood there.
         progress: is told what is being done.
 
@@ -116,21 +120,31 @@ def draft(
         raise UsageError(f"The name '{name}' cannot name a use case; needed small letters, digits and _.")
     if not files:
         raise UsageError(f"No file of records was given for '{name}'; needed at least one: name it.")
-    landed = read_all(files, progress)
+    named = not all(map(begins_with_values, files)) if header is None else header
+    landed = read_all(files, progress, header=named)
     later = read_all(outcomes, progress) if outcomes else None
-    _must_have_names(files[0], landed)
+    if named and header is None:
+        _must_have_names(files[0], landed)
     every = {*landed.names, *(later.names if later else ())}
     key, outcome_key = _two_names(key, landed, later)
     target, key, outcome_key, time = (_as_named(text, every) for text in (target, key, outcome_key, time))
     given = _formats(formats, every)
-    asked = Asked(files, name, target, outcomes, key, time, kind, lookups, given, decimal)
+    asked = Asked(files, name, target, outcomes, key, time, kind, lookups, given, decimal, named)
     progress(f"read all {landed.rows:,} rows; looking at {len(landed.names)} columns")
     records = _side(landed, asked)
     outcome = _side(later, asked) if later else None
     landing = folder_of([*files, *outcomes], "files of records and outcomes")
-    aim, columns = target_of(
-        target, later or landed, (outcome or records).columns, "outcomes" if outcomes else "records", kind
-    )
+    try:
+        aim, columns = target_of(
+            target, later or landed, (outcome or records).columns, "outcomes" if outcomes else "records", kind
+        )
+    except UsageError as error:
+        if named or header is not None:
+            raise
+        raise UsageError(
+            f"{error} The files have no row of names, so that columns are called by their places; say --header if they "
+            "have one."
+        ) from None
     if outcome is None:
         records = replace(records, columns={name: one for name, one in columns.items() if name not in aim.columns})
         outcome = replace(records, columns={name: columns[name] for name in aim.columns}, notes=[])
@@ -183,14 +197,17 @@ def write(draft: Draft, folder: Path, overwrite: bool = False) -> Path:
     return path
 
 
+_NO_NAMES = "no row of names, the first one holds values: give names in the contract, or say --header"
+
+
 def _must_have_names(path: Path, landed: LandedRows) -> None:
     """Raises UsageError where most names are numbers, or values that come again and again in their own columns."""
     numbers = 2 * sum(number_form_of({name: 1}) is not None for name in landed.names) >= len(landed.names)
     if numbers or 2 * sum(_is_value(name, landed) for name in landed.names) > len(landed.names):
-        line = ",".join(f"c{place}" for place in range(1, len(landed.names) + 1))
         raise UsageError(
-            f"{path} begins with values ({', '.join(landed.names)[:60]}); needed a first line of names: put one above "
-            f"them, such as {line if len(line) < 60 else f'{line[:40]}…'}, with the file's own delimiter."
+            f"{path} begins with what looks like values ({', '.join(landed.names)[:60]}), and not all tells that they "
+            "are; needed names: say --no-header where the first row is one of values (the columns are column1, "
+            "column2, … then), --header where it holds names, or put a line of names above it."
         )
 
 
@@ -258,7 +275,7 @@ def _excluded(
     Args:
         later: the rows of the outcomes' own files, and expressions for the key in them and in the records.
     """
-    exclude = numbering(records.landed, records.columns, records.spreads)
+    exclude = numbering(records.landed, records.columns, records.spreads) | doubled(records.landed, records.columns)
     if timed:
         exclude |= dict.fromkeys(timed.parts, f"part of {timed.column.name}")
     seen = {
@@ -348,6 +365,7 @@ def _written(
         check=len(files) == 1,
     )
     time_guess = timed.guess if timed else None
+    header = () if asked.named else records.landed.names
     question = f"Will {aim.text} hold?" if aim.kind == "binary" else f"What will {aim.text} be?"
     known, doubtful = known_since(outcome.columns if outcomes else {}, bool(outcomes), time_guess)
     renamed = ("key", tied.column, tied.guess.why) if tied and keyed and tied.column != keyed.value else None
@@ -358,7 +376,7 @@ def _written(
         f"kind = {toml_value(aim.kind)}  # {aim.why}",
         'owner = ""',
         'licence = ""',
-        *section("records", records_entries(files_guess, landing, keyed, time_guess, missing)),
+        *section("records", records_entries(files_guess, landing, header, keyed, time_guess, missing)),
         "",
         "[records.columns]",
         *column_lines(record_lines),
@@ -410,6 +428,7 @@ def _written(
         contract = Contract.model_validate(tomllib.loads(text) | {"folder": folder / asked.name})
     guesses = [
         files_guess,
+        *([Guess("records.header", f"{header[0]} to {header[-1]}", _NO_NAMES, check=True)] if header else []),
         Guess("kind", aim.kind, aim.why, aim.check),
         keyed or Guess("records.key", "none", "made from each row's content and place", check=True),
         time_guess or Guess("records.time", "none", "rows of one delivery have no order that is known", check=True),

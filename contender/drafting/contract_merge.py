@@ -31,6 +31,7 @@ class DraftRequest:
     formats: tuple[str, ...] = ()
     decimal: str | None = None
     lookups: tuple[str, ...] = ()
+    header: bool | None = None
 
     def now(self, contract: Contract) -> "DraftRequest":
         """The same of the files that are there now: of those before, and of those that have landed since."""

@@ -104,7 +104,7 @@ def check_rows(
             (count,) = landed.one(f"SELECT count(*) FROM ({others})")
             if count:
                 samples = landed.ask(f"SELECT k, count(*) FROM ({others}) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_SHOWN}")
-                shown = tuple(f"'{k}' in {n + 1:,} rows" for k, n in samples)
+                shown = tuple(f"'{k}' in {n + 1:,} row{'s' * (n > 0)}" for k, n in samples)
                 remedy = "the first of each is taken; name another key with --key if rows share one rightly"
                 found.append(Finding(key_checks(key)[1].reason, count, shown, remedy))
                 conditions.append(f"SELECT {ROW} FROM ({others})")

@@ -38,12 +38,19 @@ def matches(files: Sequence[Path]) -> str:
 
 
 def records_entries(
-    files: Guess, landing: Path, keyed: Guess | None, timed: Guess | None, missing: list[str]
+    files: Guess,
+    landing: Path,
+    header: Sequence[str],
+    keyed: Guess | None,
+    timed: Guess | None,
+    missing: list[str],
 ) -> list[Entry]:
     """The section `records`; its folder is relative to the working directory where it lies below."""
     here = Path.cwd().resolve()
     place = landing.relative_to(here) if landing.is_relative_to(here) else landing
     found: list[Entry] = [("files", files.value, files.why), ("landing", place.as_posix(), "")]
+    if header:
+        found.append(("header", list(header), "no row of names: the columns by their places"))
     if keyed:
         found.append(("key", keyed.value, keyed.why))
     if timed:

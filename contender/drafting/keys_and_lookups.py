@@ -35,6 +35,11 @@ _MOST_MISSING = 0.05
 _TIED, _MOSTLY_TIED = 0.3, 0.5
 """Of the outcomes' keys, at least: for a column to be the key by its values, and for one not to be asked about."""
 _ASKED = 20_000
+_ROW_NAME = re.compile(
+    r"(row|record|rec|obs|line|sl|s|lfd)_?(index|no|nr|num|number|nummer|names?|id)"
+    r"|index|instant|no|nr|num|number|nummer|row|sno|unnamed_0|column_1"
+)
+"""Names of what only counts the rows of a file, and begins anew in the next one."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +117,11 @@ def key_of(
                 f"needed one value per record: "
                 "give another column, or none."
             )
+        came = "rows came before as they are, and count" if again > 1 else "row came before as it is, and counts"
         doubts = [
-            f"{again:,} rows came before as they are, and count once" if again else "",
-            f"{repeated:,} rows repeat one with other values" if repeated else "",
-            f"missing in {column.gaps:,} rows" * (column.gaps > 0),
+            f"{again:,} {came} once" * (again > 0),
+            f"{repeated:,} {'rows repeat' if repeated > 1 else 'row repeats'} one with other values" * (repeated > 0),
+            f"missing in {column.gaps:,} row{'s' * (column.gaps > 1)}" * (column.gaps > 0),
         ]
         told = "; ".join(["as given", *(doubt for doubt in doubts if doubt)])
         return Guess("records.key", given, told, check=repeated + column.gaps > 0)
@@ -147,10 +153,21 @@ def key_of(
             list(records).index(name),
         ),
     )
+    begins_anew = best in counted and not outcomes and len(landed.files) == 1
+    if begins_anew and landed.one(f"SELECT min(TRY_CAST({landed.cell(best)} AS BIGINT)) FROM landed")[0] in (0, 1):
+        # It runs through from file to file where several were looked at.
+        if _ROW_NAME.fullmatch(words_of(best).strip("_")):
+            return None
+    else:
+        begins_anew = False
     column = records[best]
     gaps = f", missing in {column.gaps:,}" if column.gaps else ""
     told = f"different in all {column.rows:,} rows{gaps}"
-    return Guess("records.key", best, told, check=column.gaps > 0 or column.rows < 1000 or len(likely) > 1)
+    if begins_anew:
+        told += "; it only counts them: if the next file counts anew, its rows clash with these, so take the key out"
+    return Guess(
+        "records.key", best, told, check=bool(column.gaps) or begins_anew or column.rows < 1000 or len(likely) > 1
+    )
 
 
 def tie_of(

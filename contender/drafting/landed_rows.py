@@ -120,8 +120,11 @@ class LandedRows:
         return Texts(counts, self.rows, self.rows - int(present), distinct, distinct <= most)
 
 
-def read_all(files: Sequence[Path], progress: Progress = lambda _: None) -> LandedRows:
+def read_all(files: Sequence[Path], progress: Progress = lambda _: None, *, header: bool = True) -> LandedRows:
     """All rows of the files, of all their columns; a column that a file lacks is missing there.
+
+    Args:
+        header: whether CSV begins with a row of names; without one the columns are called by their places.
 
     Raises:
         UsageError: no such file, or no row in any.
@@ -137,7 +140,7 @@ def read_all(files: Sequence[Path], progress: Progress = lambda _: None) -> Land
         if not path.is_file():
             raise UsageError(f"There is no file {path}; needed files that are there: check the path.")
     ordered = sorted(files, key=lambda path: natural(path.name))
-    forms = [describe(path) for path in ordered]
+    forms = [describe(path, None if header else ()) for path in ordered]
     names = tuple(dict.fromkeys(name for form in forms for name in form.header if name not in form.unused))
     unused = tuple(dict.fromkeys(name for form in forms for name in form.unused if name not in names))
     lacking = {
@@ -325,7 +328,7 @@ def _is_plain(path: Path, form: FileForm) -> _Plain | None:
         return None
     if any(getattr(form, one.name) for one in fields(form) if one.name not in _KNOWN):
         return None
-    if not (form.delimiter + form.quotechar).isascii():
+    if not (form.delimiter + form.quotechar).isascii() or form.delimiter == " ":
         return None
     edges = [form.delimiter.encode(), b"\n"]
     quoted = [form.quotechar.encode() + b" ", b" " + form.quotechar.encode()]

@@ -88,7 +88,8 @@ def without_marks(
             continue
         spelling = _spelling(guesses[name], end)
         changed[name] = changed[name].with_missing(spelling)
-        why = f"{spelling} stands in {count:,} rows, all others are {low:.10g} to {high:.10g}: it counts as missing"
+        others = f"all others are {low:.10g} to {high:.10g}: it counts as missing"
+        why = f"{spelling} stands in {count:,} row{'s' * (count != 1)}, {others}"
         notes.append(Guess(f"records.columns.{name}.missing", spelling, why, check=True))
         again = spread_of(landed, changed[name])
         if again is not None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from contender.ingestion.cell_forms import SIGNS, negative_steps
 from contender.ingestion.cell_forms import digits as digits_of
 
 CURRENCIES = (
@@ -60,11 +61,12 @@ _FEWEST = 5
 """A unit is taken off so many different numbers at least: fewer are names, such as 2D and 3D."""
 
 _PARTS = re.compile(
-    r"(?P<before>[^\d+\-−–.,'\s]*)\s?(?P<sign>[+\-−–]?)\s?(?P<inside>[^\d+\-−–.,'\s]*)\s?"
-    r"(?P<digits>\d(?:[\d.,'’\u00a0\u2007\u2009\u202f ]*\d)?[.,]?|[.,]\d+)(?P<exponent>[eE][+-]?\d+)?"
-    r"\s*(?P<after>[^\d\s](?:[^\d]*[^\d\s])?)?"
+    r"(?P<before>'|[^\d+\-.,'\s]*)\s?(?P<sign>[+\-]?)\s?(?P<inside>[^\d+\-.,'\s]*)\s?"
+    r"(?P<digits>\d(?:[\d.,' ]*\d)?[.,]?|[.,]\d+)(?P<exponent>[eE][+-]?\d+)?"
+    r"\s*(?P<after>[^\d\s](?:[^\d]*[^\d\s])?)?",
+    re.ASCII,
 )
-_BLANK = re.compile(r"[\u00a0\u2007\u2009\u202f]")
+_ASCII = str.maketrans(*SIGNS)
 _PADDED = re.compile(r"0\d")
 
 
@@ -79,6 +81,7 @@ class NumberForm:
     thousands: str | None = None
     drop: tuple[str, ...] = ()
     factors: Mapping[str, float] = field(default_factory=dict)
+    negative: str | None = None
     whole: bool = True
     proven: bool = False
     unread: Mapping[str, int] = field(default_factory=dict)
@@ -106,7 +109,11 @@ def number_form_of(
         hint: the decimal sign that other columns of the files prove.
         given: the decimal sign that a person gave.
     """
-    parts = {text: match for text in counts if (match := _PARTS.fullmatch(text))}
+    plain = {text: text.translate(_ASCII) for text in counts}
+    negative = _negative(plain, counts)
+    for step in negative_steps(negative):
+        plain = {text: re.sub(step.pattern, step.by or "", one) for text, one in plain.items()}
+    parts = {text: match for text, one in plain.items() if (match := _PARTS.fullmatch(one))}
     if not parts:
         return None
     drop, factors, why, doubt = _affixes(counts, parts)
@@ -121,7 +128,7 @@ def number_form_of(
     if not parts:
         return None
     total, read = sum(counts.values()), sum(counts[text] for text in parts)
-    digits = {text: _BLANK.sub(" ", match["digits"]).replace("’", "'") for text, match in parts.items()}
+    digits = {text: match["digits"] for text, match in parts.items()}
     padded = sum(
         counts[text] for text, one in digits.items() if _PADDED.match(one) and "." not in one and "," not in one
     )
@@ -144,17 +151,37 @@ def number_form_of(
         why = f"{why}; " * bool(why) + f"'{thousands}' groups thousands" + f", '{decimal}' is the decimal sign"
     elif decimal == ",":
         why = f"{why}; " * bool(why) + "a decimal comma"
+    if negative and (shown := next((one for one in parts if one in fits and plain[one] != one.translate(_ASCII)), "")):
+        doubt = "; ".join(part for part in (doubt, f"'{shown}' is read as a number below zero") if part)
     return NumberForm(
         decimal,
         thousands,
         drop,
         factors,
+        negative,
         whole,
         bool(evidence.decimal[decimal]),
         unread,
         why,
         "; ".join(part for part in (doubt, guessed) if part),
     )
+
+
+def _negative(plain: Mapping[str, str], counts: Mapping[str, int]) -> str | None:
+    """How numbers below zero are written, if not with a minus before them.
+
+    Where one stands before some, where all are written so, or where marks such as `2-` and `3+` are given, a bracket or
+    a sign behind the number means something else.
+    """
+    if any(re.match(r"[^\d(]*-", one) or re.search(r"\d\s*\+$", one) for one in plain.values()):
+        return None
+    weights = {
+        negative: sum(counts[text] for text, one in plain.items() if re.match(steps[0].pattern, one))
+        for negative in ("(1)", "1-")
+        if (steps := negative_steps(negative))
+    }
+    negative, weight = max(weights.items(), key=lambda pair: pair[1])
+    return negative if min(weights.values()) == 0 < weight < sum(counts.values()) else None
 
 
 def _affixes(
@@ -171,7 +198,7 @@ def _affixes(
         if after:
             behind[after] += counts[text]
         numbers.add(match["digits"])
-    drop = [text for text in found if text in CURRENCIES or text in ("~", "+")]
+    drop = [text for text in found if text in CURRENCIES or text in ("~", "+", "'")]
     drop += [text for text in behind if text in (*CURRENCIES, "%", "+") and text not in drop]
     if len({text for text in drop if text in CURRENCIES}) > 2:
         return (), {}, "", ""
@@ -191,7 +218,7 @@ def _affixes(
     told = [f"'{text}'" for text in drop]
     if "%" in drop and behind["%"] < total:
         doubt = f"{total - behind['%']:,} of {total:,} numbers stand without '%': are they percentages too?"
-    elif drop and any(text not in ("+", "~") for text in drop):
+    elif drop and any(text not in ("+", "~", "'") for text in drop):
         bare = total - sum(n for text, n in (found + behind).items() if text in drop)
         if bare > 0 and any(text in units for text in drop):
             doubt = f"{bare:,} of {total:,} numbers stand without their unit"

@@ -1,6 +1,7 @@
 """Columns of a record that the model must not see: those that know the target, and those that only number the rows."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from contender.contracts.sections import Kind
@@ -34,6 +35,28 @@ def numbering(landed: LandedRows, columns: Mapping[str, ColumnGuess], spreads: M
             found[name] = "rises with every row, as a number given to each"
         elif ID_NAME.search(words_of(name)) and column.distinct > _MOSTLY_DIFFERENT * (column.rows - column.gaps):
             found[name] = "names things: nearly every row has its own"
+    return found
+
+
+_NUMBERED = re.compile(r"(.+)[_.]\d+", re.DOTALL)
+
+
+def doubled(landed: LandedRows, columns: Collection[str]) -> dict[str, str]:
+    """Columns that stand in the files twice under one name, of which each but the first got a number, with the reason.
+
+    Only such as are the same in every row: `x_2` may well be a column of its own.
+    """
+    found: dict[str, str] = {}
+    for name in landed.names:
+        match = _NUMBERED.fullmatch(name)
+        if match is None or match[1] not in landed.names or not {name, match[1]} & set(columns):
+            continue
+        (differing,) = landed.one(
+            f"SELECT count_if({landed.cell(name)} IS DISTINCT FROM {landed.cell(match[1])}) FROM landed"
+        )
+        if not differing:
+            left, other = (name, match[1]) if name in columns else (match[1], name)
+            found[left] = f"the same as '{other}' in every row"
     return found
 
 
@@ -107,4 +130,4 @@ def _column(values: "pd.Series", column: ModelColumn) -> "pd.Series":
     return values.astype(object).mask(values.isna(), None) if column.kind == "category" else values.astype(float)
 
 
-__all__: Sequence[str] = ("leaks_of", "numbering")
+__all__: Sequence[str] = ("doubled", "leaks_of", "numbering")

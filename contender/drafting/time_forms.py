@@ -4,10 +4,21 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from contender.contracts.sections import TIME_FORMS
 from contender.contracts.spellings import MONTHS
-from contender.ingestion.cell_forms import compiled, has_short_year
+from contender.ingestion.cell_forms import (
+    EPOCH,
+    EPOCHS,
+    EXCEL,
+    EXCEL_1970,
+    EXCEL_FIRST,
+    MAIL_STEPS,
+    MILLISECONDS,
+    compiled,
+    has_short_year,
+)
 
 _MONTH_OF = {name: place for place, names in enumerate(MONTHS, start=1) for name in names.split()}
 ISO = re.compile(
@@ -16,7 +27,6 @@ ISO = re.compile(
     r"?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?))?)?)?"
 )
 _WEEK = re.compile(r"(\d{4})-?[Ww](\d\d?)(?:-?([1-7]))?")
-_EPOCHS = {"epoch s": 1, "epoch ms": 1000, "epoch us": 1_000_000}
 _DATES = (
     *("d/M/yyyy", "M/d/yyyy", "yyyy/M/d", "d.M.yyyy", "yyyy.M.d", "d-M-yyyy", "M-d-yyyy", "d M yyyy"),
     *("d/M/yy", "M/d/yy", "d.M.yy", "d-M-yy", "M-d-yy", "yy/M/d", "yy-M-d"),
@@ -66,13 +76,24 @@ class TimeForm:
 def to_time(text: str, pattern: str | None, now: datetime | None = None) -> datetime | None:
     """A time as naive UTC, or None; the pattern is Spark's or one of `TIME_FORMS`, None for ISO 8601."""
     text = text.strip()
-    if pattern in _EPOCHS:
-        if not re.fullmatch(r"-?\d{1,18}([.,]\d+)?", text):
+    if pattern in EPOCHS or pattern == "Excel days":
+        if not re.fullmatch(EXCEL if pattern == "Excel days" else EPOCH, text, re.ASCII):
             return None
+        count = Decimal(text.replace(",", "."))
         try:
-            return datetime(1970, 1, 1) + timedelta(seconds=float(text.replace(",", ".")) / _EPOCHS[pattern])  # noqa: DTZ001
+            if pattern in EPOCHS:
+                return datetime(1970, 1, 1) + timedelta(microseconds=round(count * EPOCHS[pattern]))  # noqa: DTZ001
+            since = timedelta(milliseconds=round((count - EXCEL_1970) * MILLISECONDS))
+            return datetime(1970, 1, 1) + since if count >= EXCEL_FIRST else None  # noqa: DTZ001
         except OverflowError:
             return None
+    if pattern == "RFC 2822":
+        if not re.fullmatch(MAIL_STEPS[0].pattern, text, re.ASCII):
+            return None
+        for step in MAIL_STEPS[1:]:
+            text = re.sub(step.pattern, step.by or "", text)
+        day, _, rest = text.partition(" ")
+        text, pattern = f"{day[:8]}{day[8:].zfill(2)} {rest}", None
     if pattern == "ISO week":
         week = _WEEK.fullmatch(text)
         try:
@@ -153,12 +174,12 @@ def _form_of(counts: Mapping[str, int], name: str, hint: str | None) -> TimeForm
     if sum(readable(None, looked).values()) >= _READABLE * weight:
         read = readable(None, counts)
         return TimeForm((), (1.0,), {text: n for text, n in counts.items() if text not in read})
-    if epoch := _epoch_of(looked, name):
-        return TimeForm((epoch,), (1.0,), {})
-    if sum(readable("ISO week", looked).values()) >= _READABLE * weight:
-        return TimeForm(
-            ("ISO week",), (1.0,), {text: n for text, n in counts.items() if not readable("ISO week", {text: n})}
-        )
+    epoch = _epoch_of(looked, name)
+    for form in [epoch] if epoch else ["ISO week", "RFC 2822"]:
+        if sum(readable(form, looked).values()) >= _READABLE * weight:
+            read = readable(form, counts)
+            doubt = _excel_told(looked, name) if form == "Excel days" else ""
+            return TimeForm((form,), (1.0,), {text: n for text, n in counts.items() if text not in read}, doubt)
     chosen: list[tuple[str, int]] = []
     rest, doubt = dict(looked), ""
     while rest and len(chosen) < _MOST_FORMS:
@@ -220,16 +241,30 @@ _TIME_NAME = re.compile(
 )
 
 
+_DATE_NAME = re.compile(
+    r"(^|[\W_])(date|datum|datetime|timestamp|fecha|zeitpunkt|zeitstempel)s?($|[\W_\d])|(date|datum)$", re.IGNORECASE
+)
+
+
 def _epoch_of(texts: Mapping[str, int], name: str) -> str | None:
-    """Seconds, milliseconds or microseconds since 1970, where the name says time and all lie from 1980 to 2040."""
-    if not _TIME_NAME.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)):
+    """What is counted since 1970, or by a spreadsheet, where the name says time and all lie from 1980 to 2040."""
+    spelt = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    if _DATE_NAME.search(spelt) and all(re.fullmatch(r"\d{5}([.,]\d+)?", text, re.ASCII) for text in texts):
+        return "Excel days" if all("29221" <= text <= "51136" for text in texts) else None
+    if not _TIME_NAME.search(spelt):
         return None
-    if not all(re.fullmatch(r"\d{9,16}(\.\d+)?", text) for text in texts):
+    if not all(re.fullmatch(r"\d{9,19}(\.\d+)?", text, re.ASCII) for text in texts):
         return None
-    for form, unit in _EPOCHS.items():
-        if all(315e6 <= float(text) / unit <= 2_209e6 for text in texts):
+    for form, unit in EPOCHS.items():
+        if all(315e12 <= Decimal(text) * unit <= 2_209e12 for text in texts):
             return form
     return None
+
+
+def _excel_told(texts: Iterable[str], name: str) -> str:
+    shown = next(iter(texts))
+    read = to_time(shown, "Excel days")
+    return f"'{shown}' is read as a spreadsheet's count of days, {read:%Y-%m-%d %H:%M}: else --format '{name}=number'"
 
 
 def is_known(pattern: str) -> bool:

@@ -67,7 +67,10 @@ def _typed(text: str, column: Column, at: datetime | None) -> str:
             return f"coalesce({', '.join(_time(text, form, column, at) for form in column.format or ('',))}, NULL)"
     if column.format is not None:
         return f"coalesce({', '.join(_length(text, hours=form == LENGTH_FORMS[1]) for form in column.format)}, NULL)"
-    bare = _after(_translated(text, cell_forms.SIGNS), cell_forms.bare_steps(column))
+    # Few cells hold a sign of another script, and to look for each of them takes long.
+    ascii_alone, other = f"strlen({text}) = length({text})", _translated(text, cell_forms.SIGNS)
+    signs = f"CASE WHEN {ascii_alone} THEN replace({text}, chr(11), ' ') ELSE {other} END"
+    bare = _after(signs, cell_forms.bare_steps(column))
     plain = _after(bare, cell_forms.plain_steps(column))
     number = multiplied = f"TRY_CAST({plain} AS DOUBLE)"
     others = cell_forms.other_factors(column)
@@ -125,13 +128,22 @@ def _time(text: str, form: str, column: Column, at: datetime | None) -> str:
         number = f"TRY_CAST(replace({fitting}, ',', '.') AS DECIMAL(28,9))"
         moment = f"TRY_CAST(round({number} * {cell_forms.EPOCHS[form]}) AS BIGINT)"
         return f"CASE WHEN {_in_range(moment)} THEN make_timestamp({moment}) END"
+    if form == "Excel days":
+        days = f"TRY_CAST(replace({_after(text, [Step(cell_forms.EXCEL)])}, ',', '.') AS DECIMAL(28,9))"
+        since = f"({days} - {cell_forms.EXCEL_1970}) * {cell_forms.MILLISECONDS}"
+        moment = f"TRY_CAST(round({since}) AS BIGINT) * 1000"
+        sound = f"{days} >= {cell_forms.EXCEL_FIRST} AND {_in_range(moment)}"
+        return f"CASE WHEN {sound} THEN make_timestamp({moment}) END"
     if form == "ISO week":
         found = _parts(text, *cell_forms.WEEK)
         day = f"coalesce(nullif({found}.day, ''), '1')"
         time = f"try_strptime({found}.year || '-W' || lpad({found}.week, 2, '0') || '-' || {day}, '%G-W%V-%u')"
         # There is no week 53 in most years.
         return f"CASE WHEN weekofyear({time}) = TRY_CAST({found}.week AS INTEGER) THEN {time} END"
-    if form:
+    if form == "RFC 2822":
+        mail = _after(text, cell_forms.MAIL_STEPS)
+        time = f"CASE WHEN regexp_full_match({mail}, {text_literal(cell_forms.ISO)}) THEN {_iso(mail)} END"
+    elif form:
         fitting = _after(text, cell_forms.time_steps(form))
         time = f"try_strptime({fitting}, {text_literal(_directives(cell_forms.short_months(form)))})"
     else:

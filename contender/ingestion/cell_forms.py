@@ -6,6 +6,7 @@ Patterns keep to what Java's engine and RE2 have in common: no look-around, and 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 
 from contender.contracts.sections import Column
@@ -14,8 +15,13 @@ from contender.contracts.spellings import MONTHS
 BLANKS = " \t\n\r\f\v\u00a0\u1680\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200C)))
 """What stands around a value without meaning anything: the blanks of all scripts and of typesetters."""
 
-SIGNS = ("−–\v\u00a0\u2007\u2009\u202f’", "--     '")
-"""Signs and blanks within a number, and those of ASCII that they stand for."""
+_ZEROS = (0xFF10, 0x0660, 0x06F0, 0x0966)
+"""Zero in the wide digits of East Asia, in those of Arabic and Persian, and of Hindi."""
+SIGNS = (
+    "−–－\v\u00a0\u2007\u2009\u202f’＋．，％٫٬" + "".join(chr(zero + n) for zero in _ZEROS for n in range(10)),
+    "---     '+.,%.," + "0123456789" * len(_ZEROS),
+)
+"""Signs, blanks and digits within a number, and those of ASCII that they stand for."""
 TIME_BLANKS = ("\u00a0\u2009\u202f", "   ")
 
 EXACT = 2**53
@@ -50,12 +56,21 @@ def digits(point: str, thousands: str | None) -> str:
     return rf"(?:{whole}(?:{sign}\d*)?|{sign}\d+)"
 
 
+def negative_steps(negative: str | None) -> list[Step]:
+    """Puts a minus before a number that is written as negative otherwise, whatever stands beside it."""
+    if negative is None:
+        return []
+    found = r"^([^\d()]*)\(([^()]*\d[^()]*)\)([^\d()]*)$" if negative == "(1)" else r"^([^+-]*)(\d[^\d+-]*)-(\D*)$"
+    return [Step(found, r"-\1\2\3")]
+
+
 def bare_steps(column: Column) -> list[Step]:
     """Takes away what the column says to drop, of a text with `SIGNS` replaced."""
+    steps = negative_steps(column.negative)
     if not column.drop:
-        return []
+        return steps
     dropped = one_of(column.drop)
-    return [Step(rf"^([+-]?)\s*(?:{dropped})\s*", r"\1"), Step(rf"\s*(?:{dropped})$", "")]
+    return [*steps, Step(rf"^([+-]?)\s*(?:{dropped})\s*", r"\1"), Step(rf"\s*(?:{dropped})$", "")]
 
 
 def plain_steps(column: Column) -> list[Step]:
@@ -96,9 +111,36 @@ ISO = rf"\d{{4}}(?:-\d\d?(?:-\d\d?(?:[ T]{_CLOCK}(?:{_ZONE})?)?)?)?"
 """ISO 8601 as people write it. Names of zones are none of it: an hour that a clock shows twice would be guessed at."""
 ISO_PARTS = (rf"^(\d{{4}}-\d\d?-\d\d?)[ T]({_CLOCK})({_ZONE})?$", ("day", "clock", "zone"))
 WEEK = (r"^(\d{4})-?[Ww](\d{1,2})(?:-?([1-7]))?$", ("year", "week", "day"))
-EPOCH = r"-?\d{1,18}(?:[.,]\d+)?"
-EPOCHS = {"epoch s": 1_000_000, "epoch ms": 1000, "epoch us": 1}
+EPOCH = r"-?\d{1,19}(?:[.,]\d+)?"
+EPOCHS = {
+    "epoch s": Decimal(1_000_000),
+    "epoch ms": Decimal(1000),
+    "epoch us": Decimal(1),
+    "epoch ns": Decimal("0.001"),
+}
 """Microseconds in one of each unit."""
+EXCEL = r"\d{2,7}(?:[.,]\d+)?"
+EXCEL_1970, EXCEL_FIRST, MILLISECONDS = 25_569, 61, 86_400_000
+"""The day of 1970, the first day that is counted right (Excel has a 29th of February 1900), and what a day has."""
+
+_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_MAIL = rf"\d\d?\s+(?:{_MONTHS})\s+\d{{4}}\s+{_CLOCK}"
+_MAIL_ZONE = r"\s*(?:ut|utc|gmt|z|[+-]\d{4}(?:\s*\([^()]*\))?)"
+_MAIL_DAY = r"(?:mon|tue|wed|thu|fri|sat|sun),?\s+"
+MAIL = rf"(?i)(?:{_MAIL_DAY}{_MAIL}(?:{_MAIL_ZONE})?|{_MAIL}{_MAIL_ZONE})"
+"""RFC 2822, with a day of the week or a zone: without either it is a date pattern like others."""
+MAIL_STEPS = (
+    Step(MAIL),
+    Step(rf"(?i)^{_MAIL_DAY}", ""),
+    Step(r"\s*\([^()]*\)$", ""),
+    *(
+        Step(rf"(?i)^(\d\d?)\s+{name}\s+(\d{{4}})\s+", rf"\2-{number:02}-\1 ")
+        for number, name in enumerate(_MONTHS.split("|"), start=1)
+    ),
+    Step(r"(?i)\s*(?:ut|utc|gmt|z)$", " UTC"),
+    Step(r"\s*([+-]\d{4})$", r" \1"),
+)
+"""Makes ISO 8601 of it."""
 
 _TOKENS = {
     **{"yyyy": r"(?P<year>\d{4})", "yy": r"(?P<year2>\d\d)"},
@@ -178,6 +220,11 @@ _LENGTHS: tuple[tuple[str, tuple[int, ...]], ...] = (
 )
 LENGTH = r"(?i).*\d(?:.*[^t])?"
 """What holds a number and does not end in the T of ISO 8601: no part of the patterns of lengths must be there."""
+
+
+def is_length(text: str) -> bool:
+    """Whether a text is a length of time."""
+    return bool(re.fullmatch(LENGTH, text)) and any(re.search(one, text) for one, _ in lengths(hours=False))
 
 
 def lengths(*, hours: bool) -> list[tuple[str, tuple[int, ...]]]:

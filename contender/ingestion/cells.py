@@ -7,6 +7,7 @@ A cell that does not fit the form is null here and gets a reason in `row_checks`
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import functions as F
@@ -94,9 +95,13 @@ def _time(text: SparkColumn, form: str, column: Column, at: datetime | None) -> 
     text = F.translate(text, *cell_forms.TIME_BLANKS)
     if form in cell_forms.EPOCHS:
         return _epoch(text, cell_forms.EPOCHS[form])
+    if form == "Excel days":
+        return _excel_days(text)
     if form == "ISO week":
         return _iso_week(text)
-    if form:
+    if form == "RFC 2822":
+        time = _iso(_after(text, cell_forms.MAIL_STEPS))
+    elif form:
         time = F.try_to_timestamp(_after(text, cell_forms.time_steps(form)), F.lit(cell_forms.short_months(form)))
     else:
         time = _iso(text)
@@ -124,7 +129,15 @@ def _iso(text: SparkColumn) -> SparkColumn:
     return F.try_to_timestamp(F.when(zoned, mended).otherwise(text))
 
 
-def _epoch(text: SparkColumn, microseconds: int) -> SparkColumn:
+def _excel_days(text: SparkColumn) -> SparkColumn:
+    days = F.translate(_after(text, [Step(cell_forms.EXCEL)]), ",", ".").try_cast("decimal(28,9)")
+    # To the millisecond, as Excel tells it: a count of days in floating point is not exact beyond.
+    moment = F.round((days - cell_forms.EXCEL_1970) * cell_forms.MILLISECONDS, 0).try_cast("bigint") * 1000
+    sound = (days >= cell_forms.EXCEL_FIRST) & moment.between(cell_forms.FIRST_US, cell_forms.LAST_US)
+    return F.timestamp_micros(F.when(sound, moment))
+
+
+def _epoch(text: SparkColumn, microseconds: Decimal) -> SparkColumn:
     text = F.translate(_after(text, [Step(cell_forms.EPOCH)]), ",", ".")
     moment = F.round(F.try_multiply(text.try_cast("decimal(28,9)"), F.lit(microseconds)), 0).try_cast("bigint")
     return F.timestamp_micros(F.when(moment.between(cell_forms.FIRST_US, cell_forms.LAST_US), moment))

@@ -11,7 +11,8 @@ import json
 import re
 import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Literal
 
 from contender.errors import UnreadableFile
 from contender.ingestion.sniffing import (
+    QUOTE,
     bare,
     binary_kind,
     delimiter_of,
@@ -27,6 +29,7 @@ from contender.ingestion.sniffing import (
     names_its_rows,
     quotechar_of,
     sampled_rows,
+    unescaped,
 )
 
 GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
@@ -42,8 +45,9 @@ class FileForm:
     """How a file is to be read. `encoding` is empty for Parquet, `delimiter` and `quotechar` for all but CSV.
 
     The header of JSON is every key of the first 20,000 objects, in order of appearance, those of an object in an object
-    as `outer.inner`. `above` and `below` count the rows of CSV around the header that are no data, `unused` names the
-    columns of Parquet that hold lists or structures.
+    as `outer.inner`. `escape` is what stands before a quote that is part of a value, where that is not doubled. A file
+    is `headless` where its first row is one of values. `above` and `below` count the rows of CSV around the header that
+    are no data, `unused` names the columns of Parquet that hold lists or structures.
     """
 
     format: Literal["csv", "jsonl", "json", "parquet"]
@@ -52,6 +56,8 @@ class FileForm:
     encoding: str = ""
     delimiter: str = ""
     quotechar: str = ""
+    escape: str = ""
+    headless: bool = False
     above: int = 0
     below: int = 0
     unused: tuple[str, ...] = ()
@@ -62,8 +68,11 @@ def normalise(name: str) -> str:
     return unicodedata.normalize("NFC", name.strip().lstrip("\ufeff").strip())
 
 
-def describe(path: Path) -> FileForm:
+def describe(path: Path, names: Sequence[str] | None = None) -> FileForm:
     """The form of a file, told from its content; its name only helps between CSV and JSON lines.
+
+    Args:
+        names: of the columns of CSV whose first row is one of values; where there are none they are made.
 
     Raises:
         UnreadableFile: empty, header only, binary, truncated gzip, NUL bytes, no delimiter.
@@ -106,9 +115,15 @@ def describe(path: Path) -> FileForm:
             f"{path} has no delimiter that splits its header and rows alike; needed two columns or more split by "
             "one of , ; tab |: write it again with one of these."
         )
-    rows = [row for row in sampled_rows(text, delimiter, quotechar) if any(field.strip() for field in row)]
+    escape = _escape_of(text, delimiter, quotechar)
+    read = unescaped(text, quotechar) if escape else text
+    rows = [row for row in sampled_rows(read, delimiter, quotechar) if any(field.strip() for field in row)]
     if not rows:
         raise UnreadableFile(f"{path} holds no row; needed a header and rows: deliver it again.")
+    if names is not None:
+        header = tuple(names) or tuple(f"column{place}" for place in range(1, _usual_width(rows) + 1))
+        above = int(told is not None)
+        return FileForm("csv", compression, header, encoding, delimiter, quotechar, escape, headless=True, above=above)
     above, below = header_of(rows)
     body = rows[above + 1 + below :]
     # Not by the rows: a quote that is never closed makes none of them.
@@ -117,11 +132,39 @@ def describe(path: Path) -> FileForm:
     width = len(bare(rows[above]))
     if any(len(row) <= len(rows[above]) and any(field.strip() for field in row[width:]) for row in body):
         width = len(rows[above])
-    names = rows[above][:width]
+    titles = [name.replace(QUOTE, quotechar) for name in rows[above][:width]]
     if names_its_rows(text, rows[above], body):
-        names = ["", *names]
+        titles = ["", *titles]
     above += told is not None
-    return FileForm("csv", compression, _header(names), encoding, delimiter, quotechar, above=above, below=below)
+    header = _header(titles)
+    return FileForm("csv", compression, header, encoding, delimiter, quotechar, escape, above=above, below=below)
+
+
+def _usual_width(rows: Sequence[list[str]]) -> int:
+    """How many fields most rows have, without empty ones at the end of all of them."""
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    return max(len(bare(row[:width])) for row in rows)
+
+
+def _escape_of(text: str, delimiter: str, quotechar: str) -> str:
+    """A backslash, where more rows can be taken apart if it stands before quotes that are part of a value."""
+    if f"\\{quotechar}" not in text:
+        return ""
+    from contender.ingestion.line_parsers import Lines, split_csv
+
+    first = next(iter(sampled_rows(unescaped(text, quotechar), delimiter, quotechar)), [])
+    header = tuple(str(place) for place in range(len(first)))
+    good = {
+        escape: sum(
+            not reason
+            for *_, reason in split_csv(
+                Lines(io.StringIO(text, newline="")),
+                FileForm("csv", None, header, "utf-8", delimiter, quotechar, escape),
+            )
+        )
+        for escape in ("", "\\")
+    }
+    return "\\" if good["\\"] > good[""] else ""
 
 
 def open_bytes(path: Path, compression: Literal["gz"] | None) -> gzip.GzipFile | io.BufferedReader:
@@ -144,7 +187,8 @@ def _sample(path: Path, compression: Literal["gz"] | None) -> bytes:
     except GZIP_ERRORS:
         rows = max(sample.count(b"\n") - 1, 0)
         raise UnreadableFile(
-            f"{path} is a gzip file that breaks off after {rows:,} rows; needed the whole file: deliver it again."
+            f"{path} is a gzip file that breaks off after {rows:,} row{'s' * (rows != 1)}; needed the whole "
+            "file: deliver it again."
         ) from None
     if not sample:
         raise UnreadableFile(f"{path} is empty; needed a header and rows: deliver it again.")

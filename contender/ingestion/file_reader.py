@@ -123,5 +123,6 @@ def _printable(raw: str) -> str:
 
 def _broken(path: Path, kind: str, rows: int) -> UnreadableFile:
     return UnreadableFile(
-        f"{path} is a {kind} file that breaks off after {rows:,} rows; needed the whole file: deliver it again."
+        f"{path} is a {kind} file that breaks off after {rows:,} row{'s' * (rows != 1)}; needed the whole "
+        "file: deliver it again."
     )

@@ -9,10 +9,11 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
-from io import TextIOWrapper
+from io import TextIOBase
 from typing import Any
 
 from contender.ingestion.file_format import FileForm, flattened, normalise
+from contender.ingestion.sniffing import QUOTE, single_blanks, unescaped
 from contender.ingestion.text_values import render
 
 FIELD_LIMIT = 128 * 1024
@@ -25,7 +26,7 @@ Row = tuple[Any, str, str]
 class Lines:
     """Lines of a text file one by one; those of the row in hand are kept, and can be given back."""
 
-    def __init__(self, file: TextIOWrapper) -> None:
+    def __init__(self, file: TextIOBase) -> None:
         self._lines = iter(partial(file.readline, LINE_LIMIT), "")
         self._again: deque[str] = deque()
         self.held: list[str] = []
@@ -57,8 +58,13 @@ def split_csv(lines: Lines, form: FileForm) -> Iterator[Row]:
     """
     csv.field_size_limit(FIELD_LIMIT)
     options: dict[str, Any] = {"delimiter": form.delimiter, "quotechar": form.quotechar, "strict": True}
-    reader, width, held = csv.reader(lines, **options), len(form.header), lines.held
-    before = form.above + 1 + form.below
+    read: Iterable[str] = lines
+    if form.delimiter == " ":
+        read = map(single_blanks, read)
+    if form.escape:
+        read = (unescaped(line, form.quotechar) for line in read)
+    reader, width, held = csv.reader(read, **options), len(form.header), lines.held
+    before = form.above + (not form.headless) + form.below
     while True:
         held.clear()
         reason, values = "", []
@@ -68,6 +74,8 @@ def split_csv(lines: Lines, form: FileForm) -> Iterator[Row]:
             return
         except csv.Error as error:
             reason = _csv_reason(str(error))
+        if form.escape:
+            values = [value.replace(QUOTE, form.quotechar) for value in values]
         if before:
             before -= any(value.strip() for value in values) or bool(reason)
             continue
@@ -84,7 +92,8 @@ def split_csv(lines: Lines, form: FileForm) -> Iterator[Row]:
             else:
                 reason = f"found {len(values)} fields, needed {width}"
         if reason and len(held) > 1:
-            lines.give_back(_next_whole_row(held, width, options))
+            shown = [unescaped(line, form.quotechar) for line in held] if form.escape else held
+            lines.give_back(_next_whole_row(shown, width, options))
         yield values, "".join(held), reason or _text_reason(held, form)
 
 

@@ -54,7 +54,7 @@ def _refusal_of(contract: Contract, part: ConformedRows, unparsed: Counter[str])
         ((most, count),) = (part.reasons + unparsed).most_common(1)
         return Refusal(
             f"{share:.1%} of its {total:,} {part.source} fail, the contract allows {contract.batch.max_bad_share:.1%}; "
-            f"most often: {most} ({count:,} rows{_samples(part, most)})",
+            f"most often: {most} ({count:,} row{'s' * (count != 1)}{_samples(part, most)})",
             _way_out(most),
         )
     for finding in part.findings:

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Iterable
 from itertools import takewhile
 from statistics import median
 
@@ -97,14 +98,32 @@ def delimiter_of(text: str, quotechar: str = '"') -> str | None:
             agreeing = 1.0
         if (agreeing >= 0.5 or len(body) <= 3) and (best is None or (agreeing, len(rows[0])) > best[:2]):
             best = (agreeing, len(rows[0]), delimiter)
-    return best[2] if best else None
+    return best[2] if best else " " if _is_split_by_blanks(text, quotechar) else None
+
+
+def _is_split_by_blanks(text: str, quotechar: str) -> bool:
+    """Whether blanks split all rows alike, in three columns or more; of sentences they don't."""
+    widths = {len(row) for row in sampled_rows(text, " ", quotechar)}
+    return len(widths) == 1 and min(widths) >= 3 and text.count("\n") >= _ENOUGH
+
+
+_BLANKS_BETWEEN = re.compile(r'("[^"]*"|\'[^\']*\')|[ \t]+')
+
+
+def single_blanks(line: str) -> str:
+    """A line of columns that blanks line up, with one blank between two of them."""
+    end = line[len(line.rstrip("\r\n")) :]
+    return _BLANKS_BETWEEN.sub(lambda match: match[1] or " ", line.strip(" \t\r\n")) + end
 
 
 def sampled_rows(text: str, delimiter: str, quotechar: str) -> list[list[str]]:
     """The first rows of a sample, as far as they can be taken apart; blank lines are none."""
     rows = []
+    lines: Iterable[str] = io.StringIO(text, newline="")
+    if delimiter == " ":
+        lines = map(single_blanks, lines)
     try:
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quotechar):
+        for row in csv.reader(lines, delimiter=delimiter, quotechar=quotechar):
             if row:
                 rows.append(row)
             if len(rows) > _SAMPLED_ROWS:
@@ -112,6 +131,20 @@ def sampled_rows(text: str, delimiter: str, quotechar: str) -> list[list[str]]:
     except csv.Error:
         pass
     return rows
+
+
+QUOTE = "\ud800"
+"""Stands for a quote that is part of a value while a text is taken apart; no text can hold it."""
+
+
+def unescaped(text: str, quotechar: str) -> str:
+    """A text with `QUOTE` for each quote behind a backslash; one backslash for two of them before a quote."""
+
+    def plain(match: re.Match[str]) -> str:
+        signs = match[1]
+        return signs[: len(signs) // 2] + (QUOTE if len(signs) % 2 else quotechar)
+
+    return re.sub(rf"(\\+){quotechar}", plain, text)
 
 
 def bare(row: list[str]) -> list[str]:

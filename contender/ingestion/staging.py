@@ -114,7 +114,8 @@ def stage(
         shared: dict[Source, pq.ParquetWriter] = {}
         for place, file in enumerate(batch.files, start=1):
             columns = declared(contract, file.source)
-            read = _Reading(file.name, contract, columns, needed(contract, file.source), takes[file.digest])
+            names = contract.records.header if file.source == "records" else None
+            read = _Reading(file.name, contract, columns, needed(contract, file.source), takes[file.digest], names)
             own = folder / file.source / f"{place:06}.parquet"
             try:
                 if file.size > _SMALL:
@@ -314,8 +315,16 @@ def _as_landed(sentence: str, file: LandedFile, take: Take) -> str:
 class _Reading:
     """One file on its way: gives its good rows chunk by chunk, and counts them and the bad ones."""
 
-    def __init__(self, name: str, contract: Contract, columns: Columns, wanted: Collection[str], take: Take) -> None:
-        self.name, self.columns, self.wanted, self.take = name, columns, wanted, take
+    def __init__(
+        self,
+        name: str,
+        contract: Contract,
+        columns: Columns,
+        wanted: Collection[str],
+        take: Take,
+        names: Sequence[str] | None,
+    ) -> None:
+        self.name, self.columns, self.wanted, self.take, self.names = name, columns, wanted, take, names
         self.cells = {cell: contract.stored_names[cell] for cell in cells_of(columns)}
         self.good, self.bad, self.last_row = 0, list[BadRow](), take.after
         self.fit: Fit | None = None
@@ -341,7 +350,8 @@ class _Reading:
             bad = [BadRow(row.number, row.raw, row.reason) for row in self.take.kept if row.values is None]
             yield Chunk(columns, [row.number for row in good], bad)
             return
-        self.fit = replace(fitted(self.take.path, describe(self.take.path), self.columns, self.wanted), name=self.name)
+        form = describe(self.take.path, self.names)
+        self.fit = replace(fitted(self.take.path, form, self.columns, self.wanted), name=self.name)
         yield from read_chunks(self.take.path, self.fit.form)
 
     def _taken(self, chunk: Chunk) -> Chunk:

@@ -115,7 +115,7 @@ def _proven(settings: Settings, use_case: str, request: Request) -> tuple[ModelV
             f"{found} is registered with the digest {found.digest[:12]}…, but {judged[:12]}… was judged; restore the "
             f"registry, or let 'contender retrain {use_case}' train another challenger."
         )
-    return found, prove(settings, found, judged)
+    return found, prove(settings, found, judged).rows
 
 
 def _crown(

@@ -17,7 +17,7 @@ from contender.evaluation.judge import JudgedRows, Occasion, judge
 from contender.evaluation.non_inferiority import Leniency, leniency
 from contender.features import dataset
 from contender.lake import tables
-from contender.promotion import judging_window, ledger
+from contender.promotion import judging_window, ledger, model_inputs
 from contender.promotion.verdict_document import VerdictDocument, finite, plain_verdict
 from contender.registry import model_versions
 from contender.settings import Settings
@@ -90,12 +90,14 @@ def compare(
     *,
     decayed: bool = False,
     revision: str | None = None,
+    absent: str = "",
 ) -> Verdict:
     """Both models' fresh scores on the same rows, judged; a threshold that MLflow found broken keeps the champion.
 
     Args:
         decayed: the monitor has confirmed that the champion decays.
         revision: commit of the code and the contract.
+        absent: why there is a champion that is not asked; told beside the verdict.
 
     Raises:
         TooFewOutcomes: the rows are too few, or their window has been looked at too often.
@@ -103,6 +105,8 @@ def compare(
     """
     answered = gather(settings, contract, challenger, champion, rows, decayed=decayed)
     verdict, groups = decide(contract, answered, failures, settings.seed)
+    if absent:
+        verdict = replace(verdict, reasons=(*verdict.reasons, absent))
     record(settings, contract, answered, verdict, groups, revision)
     return verdict
 
@@ -304,11 +308,12 @@ def scores_and_outcomes(
     return aligned, np.searchsorted(classes, y)
 
 
-def evidence_of(verdict: Verdict, rows: Rows, revision: str | None) -> dict[str, Any]:
+def evidence_of(contract: Contract, verdict: Verdict, rows: Rows, revision: str | None) -> dict[str, Any]:
     """What the ledger keeps beside a change of the title."""
     return {
         "verdict": plain_verdict(verdict),
         "data": {table.table: table.version for table in rows.versions},
         "git_revision": revision,
         "as_of": datetime.isoformat(rows.as_of),
+        model_inputs.INPUTS: model_inputs.inputs_of(contract),
     }

@@ -1,5 +1,8 @@
 """Whether a registered version is fit to hold the title: its files are the approved ones, and it predicts."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from contender.errors import ContenderError, ModelError, UntrustedModel
@@ -8,8 +11,16 @@ from contender.settings import Settings
 from contender.values import ModelVersion
 
 
-def prove(settings: Settings, version: ModelVersion, approved: str | None) -> int:
-    """The rows of the version's own input example, after it was loaded and has answered each with a number.
+@dataclass(frozen=True)
+class Proven:
+    """How many rows a version has answered, and its columns with what their cells are to it: numbers or texts."""
+
+    rows: int
+    inputs: Mapping[str, str]
+
+
+def prove(settings: Settings, version: ModelVersion, approved: str | None) -> Proven:
+    """What is known of a version that was loaded and has answered each row of its own input example with a number.
 
     Args:
         approved: digest with which it held the title before; None when it never did.
@@ -39,7 +50,8 @@ def prove(settings: Settings, version: ModelVersion, approved: str | None) -> in
             f"{version} does not answer each of the {len(example)} rows of its own input example with a number; "
             "choose another version."
         )
-    return len(example)
+    wanted = json.loads(loaded.described["signature"]["inputs"])
+    return Proven(len(example), {one["name"]: "text" if one["type"] == "string" else "number" for one in wanted})
 
 
 def check_digest(version: ModelVersion, approved: str | None) -> None:

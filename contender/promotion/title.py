@@ -1,13 +1,15 @@
 """Who holds the title: decided by the ledger, mirrored by the aliases of the registry."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from contender.contracts.contract import Contract
 from contender.errors import ChampionGone, NoSuchVersion, TitleError, Unavailable, UsageError
-from contender.promotion import ledger
+from contender.promotion import ledger, model_inputs
 from contender.promotion.database import alone
-from contender.promotion.eligibility import check_digest, prove
+from contender.promotion.eligibility import Proven, check_digest, prove
 from contender.promotion.ledger import LedgerEntry
 from contender.registry import model_versions
 from contender.settings import Settings
@@ -30,8 +32,20 @@ def holder(settings: Settings, use_case: str) -> tuple[LedgerEntry, ModelVersion
     return entry, _approved(settings, use_case, entry)
 
 
-def to_beat(settings: Settings, use_case: str) -> tuple[LedgerEntry | None, ModelVersion | None]:
-    """Whose title a challenger is to take, and the version that it has to beat: none where that is gone for good.
+@dataclass(frozen=True)
+class Rival:
+    """Whose title a challenger is to take, and the version that it has to beat.
+
+    Without a version the challenger has to beat the dummy; `why` says so where there is a champion that cannot answer.
+    """
+
+    entry: LedgerEntry | None = None
+    version: ModelVersion | None = None
+    why: str = ""
+
+
+def to_beat(settings: Settings, contract: Contract) -> Rival:
+    """Whom a challenger has to beat: no version where that is gone for good, or cannot be asked under the contract.
 
     A number that stood in the ledger names no other version afterwards.
 
@@ -39,13 +53,17 @@ def to_beat(settings: Settings, use_case: str) -> tuple[LedgerEntry | None, Mode
         Unavailable: ledger or registry do not answer.
         UntrustedModel: the registry's digest of the champion is not the one that was approved.
     """
+    use_case, instead = contract.name, "the challenger was judged against the dummy, as a first champion is"
     try:
         entry, version = holder(settings, use_case) or (None, None)
     except ChampionGone:
         entries = ledger.history(settings, use_case)
         model_versions.use_up(settings, use_case, max(entry.version for entry in entries))
-        return entries[-1], None
-    return entry, version
+        gone = f"version {entries[-1].version}, the champion, is gone from MLflow"
+        return Rival(entries[-1], None, f"{gone}; {instead}")
+    if entry is not None and (why := model_inputs.why_unable(entry, contract)):
+        return Rival(entry, None, f"{why}; {instead}")
+    return Rival(entry, version)
 
 
 def crown(
@@ -120,7 +138,7 @@ def promote(settings: Settings, use_case: str, *, to: int, reason: str, by: str)
     if head is not None and head.version == to:
         raise _holds_it_already(head)
     approved = ledger.approved_digest(settings, use_case, to)
-    version, asked = _proven(settings, use_case, to, approved)
+    version, proven = _proven(settings, use_case, to, approved)
     verdict = next((v for v in ledger.verdicts(settings, use_case, newest=None) if v.challenger == to), None)
     note = (
         f"the last verdict on it was {verdict.decision}, at {verdict.at:%Y-%m-%d %H:%M} UTC"
@@ -132,7 +150,8 @@ def promote(settings: Settings, use_case: str, *, to: int, reason: str, by: str)
         "verdict": verdict.for_programs() if verdict else None,
         "data": dict(verdict.versions) if verdict else None,
         "run_id": version.run_id,
-        "example_rows": asked,
+        "example_rows": proven.rows,
+        model_inputs.INPUTS: proven.inputs,
     }
     return _hand_over(settings, use_case, version, head, BY_HAND, reason, by, evidence)
 
@@ -143,7 +162,7 @@ def rollback(settings: Settings, use_case: str, *, to: int | None, reason: str, 
     The evidence is that of the entry which is restored.
 
     Args:
-        to: any version that held the title before; None: the one that `fallback` names.
+        to: any version that held the title before; None: the one that `fallback` names of those still in MLflow.
 
     Raises:
         UsageError: there is no reason, nobody to go back to, or `to` never held the title.
@@ -157,11 +176,16 @@ def rollback(settings: Settings, use_case: str, *, to: int | None, reason: str, 
             f"Nobody has held the title of {use_case} yet, so there is nothing to roll back; "
             f"'contender run {use_case}' trains a first champion."
         )
+    gone: list[int] = []
     target = fallback(entries) if to is None else to
+    while to is None and target is not None and not model_versions.is_there(settings, use_case, target):
+        gone.append(target)
+        target = fallback(entries, gone)
     if target is None:
+        deleted = f" (version {', '.join(map(str, gone))} was deleted in MLflow)" if gone else ""
         raise UsageError(
-            f"There is no champion of {use_case} before version {entries[-1].version} that was not rolled back from; "
-            "name one with --to, or use 'contender promote'."
+            f"There is no champion of {use_case} before version {entries[-1].version} that was not rolled back from"
+            f"{deleted}; name one with --to, or use 'contender promote'."
         )
     if target == entries[-1].version:
         raise _holds_it_already(entries[-1])
@@ -172,13 +196,13 @@ def rollback(settings: Settings, use_case: str, *, to: int | None, reason: str, 
             f"Version {target} of {use_case} never held the title, so there is nothing to go back to; to give it the "
             f"title use 'contender promote {use_case} --to {target} --reason …'."
         )
-    version, asked = _proven(settings, use_case, target, restored.model_digest)
-    evidence = json.loads(restored.evidence) | {"restores": restored.seq, "example_rows": asked}
+    version, proven = _proven(settings, use_case, target, restored.model_digest)
+    evidence = json.loads(restored.evidence) | {"restores": restored.seq, "example_rows": proven.rows}
     return _hand_over(settings, use_case, version, entries[-1], ROLLED_BACK, reason, by, evidence)
 
 
-def fallback(entries: Sequence[LedgerEntry]) -> int | None:
-    """The champion before the present one that still stands; None when there is none.
+def fallback(entries: Sequence[LedgerEntry], gone: Collection[int] = ()) -> int | None:
+    """The champion before the present one that still stands, and is none of those gone; None when there is none.
 
     Being rolled back from costs a version its standing until it takes the title again. So a second rollback goes
     further back, and never to a version that somebody found bad.
@@ -189,7 +213,8 @@ def fallback(entries: Sequence[LedgerEntry]) -> int | None:
             standing.pop(entry.previous_version, None)
         standing.pop(entry.version, None)
         standing[entry.version] = None
-    return next((version for version in reversed(standing) if version != entries[-1].version), None)
+    passed = {entries[-1].version, *gone}
+    return next((version for version in reversed(standing) if version not in passed), None)
 
 
 def repair(settings: Settings, use_case: str) -> dict[str, tuple[int | None, int | None]]:
@@ -259,7 +284,7 @@ def _of_champion(settings: Settings, use_case: str, entry: LedgerEntry) -> Model
         raise ChampionGone.of(use_case, entry.version) from None
 
 
-def _proven(settings: Settings, use_case: str, number: int, approved: str | None) -> tuple[ModelVersion, int]:
+def _proven(settings: Settings, use_case: str, number: int, approved: str | None) -> tuple[ModelVersion, Proven]:
     version = model_versions.find(settings, use_case, number)
     return version, prove(settings, version, approved)
 

@@ -1,7 +1,6 @@
 """Measuring a model through MLflow's evaluation, and holding the result against the contract's thresholds."""
 
 import logging
-import math
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -121,39 +120,57 @@ def validate(contract: Contract, challenger: Measured, dummy: Measured) -> list[
 
     A metric that is missing or not a number counts as a failure.
     """
-    found = []
-    for name, limit in contract.judging.thresholds.items():
-        bound, word = (limit.max, "at most") if limit.min is None else (limit.min, "at least")
-        asked = {"threshold": bound, "greater_is_better": limit.max is None}
-        found += _failure(name, asked, challenger, None, f"the contract asks for {word} {bound:g}")
+    absolute = {
+        _mlflow_name(name): {
+            "threshold": limit.max if limit.min is None else limit.min,
+            "greater_is_better": limit.max is None,
+        }
+        for name, limit in contract.judging.thresholds.items()
+    }
     deciding = contract.judging.metric
-    # The smallest step that MLflow takes; a tie with the dummy is a failure.
-    beating = {"min_absolute_change": 1e-9, "greater_is_better": deciding not in LOWER_IS_BETTER}
-    value = dummy.metrics.get(_mlflow_name(deciding), math.nan)
-    return found + _failure(deciding, beating, challenger, dummy, f"always the same guess, the dummy, has {value:.4g}")
+    beating = {
+        # The smallest step that MLflow takes; a tie with the dummy is a failure.
+        _mlflow_name(deciding): {
+            "min_absolute_change": 1e-9,
+            "greater_is_better": deciding not in LOWER_IS_BETTER,
+        }
+    }
+    broken = [
+        f"{name} is {_told(challenger, name)}, needed is {side} {limit:g}: give the model more to learn from (rows, or "
+        "columns that tell of the target), or set judging.thresholds in the contract otherwise"
+        for name, rule in contract.judging.thresholds.items()
+        for side, limit in (("at least", rule.min), ("at most", rule.max))
+        if limit is not None and _fails({_mlflow_name(name): absolute[_mlflow_name(name)]}, challenger, None)
+    ]
+    if not _fails(beating, challenger, dummy):
+        return broken
+    better = "lower" if deciding in LOWER_IS_BETTER else "higher"
+    return [
+        *broken,
+        f"{deciding} is {_told(challenger, deciding)}, where the best constant answer has {_told(dummy, deciding)}; "
+        f"needed is a {better} one: nothing in the columns was found to tell of the target, so land more rows, or "
+        "columns that do",
+    ]
 
 
-def _failure(
-    name: str, asked: Mapping[str, Any], candidate: Measured, baseline: Measured | None, needed: str
-) -> list[str]:
-    """A sentence where MLflow finds that the metric is not as asked for; nothing where it is."""
+def _told(measured: Measured, metric: str) -> str:
+    value = measured.metrics.get(_mlflow_name(metric))
+    return "not known" if value is None else f"{value:.4f}"
+
+
+def _fails(limits: Mapping[str, Mapping[str, Any]], candidate: Measured, baseline: Measured | None) -> bool:
     import mlflow
     from mlflow.models.evaluation.validation import ModelValidationFailedException
 
     models: Any = mlflow.models  # has no types
-    called = _mlflow_name(name)
+    thresholds = {name: models.MetricThreshold(**limit) for name, limit in limits.items()}
     try:
         mlflow.validate_evaluation_results(
-            {called: models.MetricThreshold(**asked)},
-            _result(candidate),
-            None if baseline is None else _result(baseline),
+            thresholds, _result(candidate), None if baseline is None else _result(baseline)
         )
-    except ModelValidationFailedException as error:
-        value = candidate.metrics.get(called, math.nan)
-        if not math.isfinite(value) or (baseline and not math.isfinite(baseline.metrics.get(called, math.nan))):
-            return [line.strip() for line in str(error.message).splitlines() if line.strip()]
-        return [f"The challenger's {name} is {value:.4g}, and {needed}."]
-    return []
+    except ModelValidationFailedException:
+        return True
+    return False
 
 
 def _result(measured: Measured) -> "EvaluationResult":

@@ -90,7 +90,7 @@ def refuse_missing_columns(described: Mapping[str, Any], columns: Iterable[str],
         raise ModelError(
             f"{name} was trained with {listed}{f' and {more} more' if more > 0 else ''}, which the contract does not "
             "have any more, so that it cannot be asked. Put that back, not excluded; or train without it ('contender "
-            "retrain') and give the new version the title yourself ('contender promote')."
+            "retrain'): the new version has to beat the dummy alone."
         )
 
 

@@ -7,7 +7,7 @@ from contender.contracts.contract import Contract
 from contender.events import ALARMS
 from contender.features import exclusions
 from contender.lake import tables
-from contender.promotion import ledger
+from contender.promotion import ledger, model_inputs
 from contender.promotion.locks import is_at_work
 from contender.retraining import diagnoses, policy, triggers
 from contender.retraining.policy import Due, NextAction
@@ -48,8 +48,14 @@ def next_action(
 
 
 def due(settings: Settings, contract: Contract) -> Due:
-    """Whether enough outcomes are new since the last verdict."""
-    last = ledger.last_verdict(settings, contract.name)
+    """Whether enough outcomes are new since the last verdict, or the champion cannot be asked any more.
+
+    Who was judged in the place of such a champion and did not take its title was one try: the next needs news.
+    """
+    last, head = ledger.last_verdict(settings, contract.name), ledger.head(settings, contract.name)
+    tried = head is not None and last is not None and last.champion is None and last.at.isoformat() > head.at
+    if head is not None and not tried and (why := model_inputs.why_unable(head, contract)):
+        return Due(True, why, urgent=True)
     return policy.retraining_due(
         contract.retraining,
         outcomes=tables.count(settings, contract.name, "outcomes"),
@@ -63,7 +69,7 @@ def due_with_outcomes(settings: Settings, contract: Contract) -> Due:
     found = due(settings, contract)
     if tables.count(settings, contract.name, "outcomes"):
         return found
-    return replace(found, now=False, reason="no outcomes are known yet")
+    return replace(found, now=False, urgent=False, reason="no outcomes are known yet")
 
 
 def last_diagnosis(settings: Settings, use_case: str) -> Diagnosis | None:

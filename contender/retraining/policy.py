@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Due:
-    """Whether to train now, and the reason in one sentence."""
+    """Whether to train now, and the reason in one sentence; `urgent` where nobody can score until then."""
 
     now: bool
     reason: str
+    urgent: bool = False
 
 
 _AFTER_KEEP = 2
@@ -128,6 +129,8 @@ def next_action(
         return say("wait", f"Wait: a retrain is in flight{f' ({in_flight})' if in_flight else ''}.")
     if mature < min_mature and (called or due.now):
         return say("wait", f"Wait: {mature:,} outcomes are mature and not held out, training needs {min_mature:,}.")
+    if due.urgent:
+        return say("retrain", f"Retrain at once: {due.reason}.")
     if called and diagnosis is not None:
         if new_outcomes == 0:
             return say("wait", "Wait: no outcome is new since the last challenger, which would only be trained again.")

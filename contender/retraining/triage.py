@@ -128,7 +128,8 @@ def diagnose(signs: Signs, rules: Triage, quality: Performance, *, floor: float 
     if estimated and moved and not echo:
         return _decayed((*estimated, moved))
     if signs.rows < rules.min_rows:
-        found = f"{signs.rows:,} rows are too few to tell; {rules.min_rows:,} are needed"
+        are = "row is" if signs.rows == 1 else "rows are"
+        found = f"{signs.rows:,} {are} too few to tell; {rules.min_rows:,} are needed"
         return Diagnosis("not enough to tell", f"{found[0].upper()}{found[1:]}.", (found,))
     held = estimated or tuple(_held(signs, quality, max_loss))
     too_few = tuple(_too_few(signs, quality))

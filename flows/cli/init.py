@@ -34,6 +34,7 @@ _MOST_FINDINGS = 8
 )
 @click.option("--format", "formats", multiple=True, metavar="COLUMN=FORM", help="Date pattern or type of a column.")
 @click.option("--decimal", type=click.Choice([".", ","]), help="Decimal sign, where nothing else tells it.")
+@click.option("--header/--no-header", default=None, help="Whether the first row holds names, if guessed wrongly.")
 @click.option("--lookup", "lookups", multiple=True, metavar="NAME=FILE:KEY…", help="Table of facts, joined by key.")
 @click.option("--overwrite", is_flag=True, help="Replace a contract that is there.")
 @click.option("--again", is_flag=True, help="Draft it anew, and keep what you changed in it.")
@@ -48,6 +49,7 @@ def init(
     kind: Literal["binary", "multiclass", "regression"] | None,
     formats: tuple[str, ...],
     decimal: str | None,
+    header: bool | None,
     lookups: tuple[str, ...],
     overwrite: bool,
     again: bool,
@@ -83,9 +85,12 @@ def init(
         "formats": formats,
         "decimal": decimal,
         "lookups": lookups,
+        "header": header,
     }
     last = asdict(before.asked.now(Contract.of(name, settings.use_cases))) if before else {}
-    asked = contract_merge.DraftRequest(**last | {entry: value for entry, value in given.items() if value})
+    asked = contract_merge.DraftRequest(
+        **last | {entry: value for entry, value in given.items() if value not in (None, ())}
+    )
     draft = contract_draft.draft(
         [Path(one) for one in asked.files],
         name=name,
@@ -96,6 +101,7 @@ def init(
         kind=asked.kind,
         formats=asked.formats,
         decimal=asked.decimal,
+        header=asked.header,
         progress=_progress(),
         lookups=asked.lookups,
         folder=settings.use_cases,

@@ -49,7 +49,7 @@ def quarantine(use_case: str, to: Path | None, overwrite: bool, retry: bool, jso
         if json_:
             print_json({"use_case": use_case, "file": str(to), "rows": written.rows, "bytes": written.size})
         else:
-            click.echo(f"Wrote {written.rows:,} rows with their reasons to {to}.")
+            click.echo(f"Wrote {written.rows:,} row{'s' * (written.rows != 1)} with their reasons to {to}.")
         return
     reasons = retries.held_reasons(settings, use_case, held)
     files = [one for one in held if one.whole]
@@ -69,7 +69,7 @@ def quarantine(use_case: str, to: Path | None, overwrite: bool, retry: bool, jso
         click.echo(f"Nothing of {use_case} is in quarantine.")
         return
     if rows := sum(one.rows for one in held):
-        click.echo(f"{rows:,} rows are held:")
+        click.echo(f"{rows:,} {'row is' if rows == 1 else 'rows are'} held:")
         tell_reasons(reasons, _SHOWN)
     for one in files:
         click.echo(f"{one.file.name} is held, batch {one.batch}: {one.refusal}")

@@ -28,6 +28,7 @@ from flows import pipeline
 from flows import retrain
 from flows import score
 from contender.errors import Unavailable
+from contender.promotion.title import Rival
 from contender.retraining.policy import Due
 from contender.values import Ingested, ModelVersion, Scored
 from prefect import Task
@@ -54,7 +55,7 @@ happens = {
     "decide_retraining": lambda *_: Due(True, "enough is new"),
     "repair_aliases": lambda *_: None,
     "find_champion": lambda *_: (SimpleNamespace(version=1, seq=1), model),
-    "find_rival": lambda *_: (SimpleNamespace(version=1, seq=1), model),
+    "find_rival": lambda *_: Rival(SimpleNamespace(version=1, seq=1), model),
     "split_rows": lambda *_: SimpleNamespace(judging="rows"),
     "hold_out": lambda *_: "rows",
     "train_challenger": lambda *_: model,

@@ -1,7 +1,7 @@
 """What the steps of monitoring do with what others found, without a lake of rows."""
 
 from contextlib import nullcontext
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -72,3 +72,28 @@ def test_what_a_person_released_is_not_held_out_again_although_it_looks_broken_s
     assert monitoring.hold_out(
         settings, contract, SimpleNamespace(**vars(looked) | {"batches": ()}), diagnosis, NOW
     ) == ("There are no rows to hold out.")
+
+
+TODAY = datetime.now(UTC).date()
+YESTERDAY = TODAY - timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("days", "whole"),
+    [
+        pytest.param([TODAY], True, id="a first day is looked at on the day"),
+        pytest.param([YESTERDAY, TODAY], False, id="later a day counts when it is over"),
+        pytest.param([YESTERDAY], False, id="the newest whole day"),
+    ],
+)
+def test_the_day_that_is_not_over_is_looked_at_where_there_is_no_other(settings, contract, monkeypatch, days, whole):
+    monkeypatch.setattr(
+        monitoring.daily_samples,
+        "rows_by_day",
+        lambda _settings, _contract, first, last: {day: 9 for day in days if first <= day < last},
+    )
+    at = monitoring.moment_of(settings, contract, None, max(days))
+
+    assert (at == datetime.combine(TODAY + timedelta(days=1), time(), UTC)) is whole
+    assert at.date() == (TODAY + timedelta(days=1) if whole else TODAY)
+    assert monitoring.moment_of(settings, contract, NOW, max(days)) == NOW

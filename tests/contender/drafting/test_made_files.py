@@ -116,7 +116,8 @@ def test_rows_that_came_before_as_they_are_do_not_cost_a_key_its_place(tmp_path,
     found = drafted(path)
 
     assert found.checked.quarantined == 0
-    assert f"{len(again)} rows came before as they are" in told(found)["records.key"][1]
+    came = "row came before as it is" if len(again) == 1 else "rows came before as they are"
+    assert f"{len(again)} {came}" in told(found)["records.key"][1]
 
 
 def test_rows_of_one_key_that_differ_do(tmp_path):
@@ -204,3 +205,70 @@ def test_a_packed_file_is_of_the_pattern_of_the_plain_one(name, fits):
 )
 def test_an_option_with_a_blank_stays_one(option, expected):
     assert quoted(option) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "left", "why"),
+    [
+        pytest.param(["id", "at", "y", "y"], "y_2", "the same as 'y' in every row", id="the target twice"),
+        pytest.param(["id", "at", "y", "y.1"], "y.1", "the same as 'y' in every row", id="as pandas numbers it"),
+        pytest.param(["id", "at", "y", "id"], None, "", id="a name twice with other values"),
+    ],
+)
+def test_a_column_that_stands_twice_is_left_out_and_named_however_few_the_rows(tmp_path, header, left, why):
+    rows = [(f"r{n}", f"2024-01-{n + 1:02}", n % 2, n % 2) for n in range(12)]
+    path = tmp_path / "rows-1.csv"
+    path.write_text("\n".join(",".join(map(str, row)) for row in [header, *rows]))
+
+    found = drafted(path)
+
+    excluded = {
+        name: column.exclude
+        for name, column in contract_of(found, tmp_path).records.columns.items()
+        if column.exclude and "same as" in column.exclude
+    }
+    assert excluded == ({left: why} if left else {})
+
+
+def test_of_a_feature_that_stands_twice_one_is_left_out_and_told(tmp_path):
+    path = tmp_path / "rows-1.csv"
+    path.write_text(text_of(rows_of(**{"size": lambda n: n * 7 % 13, "size_2": lambda n: n * 7 % 13})))
+
+    found = drafted(path)
+
+    assert told(found)["records.columns.size_2"] == ("left out", "the same as 'size' in every row")
+    assert contract_of(found, tmp_path).records.columns["size"].exclude is None
+
+
+def numbered(name, first, count=40):
+    return [
+        {name: first + n, "at": f"2024-{1 + n % 12:02}-0{1 + n // 12}", "age": 20 + n * 7 % 40, "y": n % 2}
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("name", ["index", "No", "row_id", "Sl. No.", "Unnamed: 0"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_only_counts_the_rows_of_one_file_is_no_key(tmp_path, name, first):
+    path = tmp_path / "rows-1.csv"
+    path.write_text(text_of(numbered(name, first)))
+
+    found = drafted(path, key=None, time=None)
+
+    contract = contract_of(found, tmp_path)
+    assert contract.records.key is None
+    assert contract.records.columns[name].exclude == "numbers the rows"
+
+
+def test_a_number_that_names_things_or_runs_through_the_files_is_a_key_and_the_doubt_is_told(tmp_path):
+    path, other = tmp_path / "rows-1.csv", tmp_path / "rows-2.csv"
+    path.write_text(text_of(numbered("patient_id", 1)))
+    found = drafted(path, key=None, time=None)
+    assert told(found)["records.key"][0] == "patient_id"
+    assert "if the next file counts anew, its rows clash with these" in told(found)["records.key"][1]
+
+    path.write_text(text_of(numbered("index", 1)))
+    other.write_text(text_of(numbered("index", 41)))
+    both = draft([path, other], name="made", target="y", folder=tmp_path)
+    assert told(both)["records.key"][0] == "index"
+    assert "clash" not in told(both)["records.key"][1]

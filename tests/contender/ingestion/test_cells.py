@@ -105,6 +105,36 @@ CASES = {
     ),
     "milliseconds": (time("epoch ms"), {"1700000000123": day("2023-11-14T22:13:20.123")}),
     "microseconds": (time("epoch us"), {"1700000000123456": day("2023-11-14T22:13:20.123456"), "9" * 18: None}),
+    "nanoseconds": (
+        time("epoch ns"),
+        {"1700000000123456789": day("2023-11-14T22:13:20.123457"), "1699999999999999999": day("2023-11-14T22:13:20")}
+        | {"1700000000123456499": day("2023-11-14T22:13:20.123456"), "17e17": None},
+    ),
+    "days of a spreadsheet": (
+        time("Excel days"),
+        {"45961.5": day("2025-10-31T12:00"), "45961": day("2025-10-31"), "45961,427083333336": day("2025-10-31T10:15")}
+        | {"61": day("1900-03-01"), "60": None, "-5": None, "2958466": None},
+    ),
+    "dates of mail": (
+        time("RFC 2822"),
+        {"Tue, 03 Nov 2026 10:15:00 +0100": day("2026-11-03T09:15"), "3 Nov 2026 10:15 GMT": day("2026-11-03T10:15")}
+        | {"Sat, 1 Feb 2025 23:00:00 -0330 (NST)": day("2025-02-02T02:30")}
+        | dict.fromkeys(["Tue, 3 Nov 2026 10:15:00 CET", "Tue, 31 Feb 2026 10:15:00 GMT", "3 Nov 2026"]),
+    ),
+    "below zero as in accounts": (
+        number(negative="(1)", thousands=",", drop=["$", "%"]),
+        {"(1.75)": -1.75, "($1,234.50)": -1234.5, "$(2)": -2.0, "(3)%": -3.0, "4": 4.0, "-5": -5.0}
+        | dict.fromkeys(["(-5)", "(5", "()", "5-"]),
+    ),
+    "below zero with the sign behind": (
+        number(negative="1-", decimal=",", thousands=".", drop=["EUR"]),
+        {"1,75-": -1.75, "1.234,50-": -1234.5, "2- EUR": -2.0, "3 EUR-": -3.0, "4": 4.0, "-5-": None, "(5)": None},
+    ),
+    "whole numbers below zero as in accounts": (whole(negative="(1)"), {"(12)": -12, "(1.5)": None, "7": 7}),
+    "digits of other scripts": (
+        number(thousands=","),
+        {"１２３": 123.0, "－４．５": -4.5, "１，２３４": 1234.0, "٣٫٥": 3.5, "۱۲": 12.0, "५०": 50.0},
+    ),
     "weeks": (
         time("ISO week"),
         {"2024-W05": day("2024-01-29"), "2024W053": day("2024-01-31"), "2020-W53": day("2020-12-28")}

@@ -158,6 +158,26 @@ def test_single_quotes_are_recognised(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("lines", "texts"),
+    [
+        pytest.param([r'"a \"b\", c",5', r'"plain",6'], ['a "b", c', "plain"], id="a delimiter within"),
+        pytest.param([r'"x\",\"y",5', '"z",6', '"w",7'], ['x","y', "z", "w"], id="what looks like two fields"),
+        pytest.param([r'"C:\dir\\",5', r'"say \"hi\"",6'], ["C:\\dir\\", 'say "hi"'], id="a backslash at the end"),
+        pytest.param([r'"12\" pipe",5', r'"no \n line",6'], ['12" pipe', r"no \n line"], id="other backslashes stay"),
+        pytest.param(['"two\nlines \\"here\\"",5', '"z",6'], ['two\nlines "here"', "z"], id="over lines"),
+        pytest.param(['"a ""b"", c",5', '"z",6'], ['a "b", c', "z"], id="doubled"),
+        pytest.param(['"C:\\dir\\",5', '"D:\\",6'], ["C:\\dir\\", "D:\\"], id="a backslash is no escape"),
+        pytest.param([r'"C:\",5', '"a ""b"" c",6'], ["C:\\", 'a "b" c'], id="doubled beside a backslash"),
+    ],
+)
+def test_quotes_within_a_value_are_doubled_or_behind_a_backslash_as_the_file_has_them(tmp_path, lines, texts):
+    columns, bad = read(landed(tmp_path, "\n".join(["text,n", *lines, ""]).encode()))
+    assert not bad
+    assert columns["text"] == texts
+    assert columns["n"] == [str(place) for place in range(5, 5 + len(texts))]
+
+
+@pytest.mark.parametrize(
     ("encoding", "expected"),
     [
         ("utf-8", "utf-8"),

@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from functools import reduce
 from typing import Any
 
@@ -79,6 +80,9 @@ FORMS = {
     "french": _numbers(lambda x: _german(x).replace(".", "\u202f"), decimal=",", thousands=" "),
     "swiss": _numbers(lambda x: _english(x).replace(",", "'"), thousands="'"),
     "euro": _numbers(lambda x: f"{_german(x)} €", decimal=",", thousands=".", drop=["€"]),
+    "account": _numbers(lambda x: f"({-x})" if x < 0 else str(x), negative="(1)"),
+    "behind": _numbers(lambda x: f"{_german(-x)}-" if x < 0 else _german(x), thousands=".", negative="1-"),
+    "wide": _numbers(lambda x: str(x).translate(str.maketrans("0123456789.-", "０１２３４５６７８９．－"))),
     "percent": _numbers(lambda x: f"{x}%", drop=["%"]),
     "million": Form(
         Column(type="number", factors={"M": 1e6, "k": 1e3}),
@@ -97,6 +101,7 @@ FORMS = {
     "either": _times(["yyyy/MM/dd HH:mm:ss", "dd.MM.yyyy HH:mm:ss"], lambda t: f"{t:%Y/%m/%d %H:%M:%S}"),
     "short year": _times("dd/MM/yy HH:mm:ss", lambda t: f"{t:%d/%m/%y %H:%M:%S}"),
     "month": _times("d MMM yyyy HH:mm:ss", lambda t: f"{t.day} {t:%b %Y %H:%M:%S}"),
+    "mail": _times("RFC 2822", lambda t: format_datetime(t)),
     "epoch": _times("epoch s", lambda t: str(int(t.timestamp()))),
     "duration": Form(
         Column(type="number", format="duration"),

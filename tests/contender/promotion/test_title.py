@@ -2,17 +2,20 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
-from contender.errors import ChampionGone, OtherRelease, TitleError, UntrustedModel
+from contender.contracts.loop_sections import Retraining
+from contender.errors import ChampionGone, OtherRelease, TitleError, UntrustedModel, UsageError
 from contender.promotion import ledger, title
 from contender.promotion.database import alone
+from contender.promotion.eligibility import Proven
 from contender.registry import model_versions
+from contender.retraining import next_action
 from contender.settings import Settings
-from contender.values import Decision, ModelVersion
+from contender.values import Decision, ModelColumn, ModelVersion
 from tasks import promotion
 from tasks.run_log import rehearsing
 from tests.contender.verdicts import verdict_document
@@ -48,8 +51,13 @@ def versions(settings, request):
     return made
 
 
-def crown(settings, version, after=None):
-    entry = title.crown(settings, version.name, version, after=after, reason="better", by="test", evidence={})
+def giving(name, **columns):
+    """A contract that gives a model these columns."""
+    return SimpleNamespace(name=name, model_columns=[ModelColumn(one, kind) for one, kind in columns.items()])
+
+
+def crown(settings, version, after=None, **evidence):
+    entry = title.crown(settings, version.name, version, after=after, reason="better", by="test", evidence=evidence)
     title.follow_verdict(settings, version.name, version, Decision.PROMOTE)
     return entry
 
@@ -216,14 +224,54 @@ def test_a_champion_that_was_deleted_is_told_and_nobody_takes_its_place(settings
     for look in (title.holder, title.repair):
         with pytest.raises(ChampionGone, match=f"Version 1 of {name}, the champion, is gone from MLflow.*retrain"):
             look(settings, name)
-    entry, version = title.to_beat(settings, name)
-    assert (entry.version, version) == (1, None)
+    rival = title.to_beat(settings, giving(name))
+    entry = rival.entry
+    assert (entry.version, rival.version) == (1, None)
+    assert rival.why.startswith("version 1, the champion, is gone from MLflow; the challenger was judged against")
     title.follow_verdict(settings, name, versions[1], None)
     assert model_versions.aliases(settings, name) == {"challenger": 2}
     # Who wins without it takes its title.
     crown(settings, versions[1], after=entry)
     assert title.holder(settings, name)[1].version == 2
     assert model_versions.aliases(settings, name) == {"champion": 2}
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        pytest.param({"a": "number", "b": "words", "c": "time"}, "", id="as it was"),
+        pytest.param({"a": "number", "b": "category", "c": "number", "new": "text"}, "", id="more, and read alike"),
+        pytest.param({"a": "number", "c": "time"}, "with 'b', which", id="one was taken away"),
+        pytest.param({"a": "category", "b": "words"}, "with 'c', 'a' as numbers, which", id="one is read otherwise"),
+    ],
+)
+def test_a_champion_that_cannot_be_asked_under_the_contract_need_not_be_beaten(settings, versions, columns, told):
+    trained = {"a": "number", "b": "text", "c": "number"}
+    entry = crown(settings, versions[0], inputs=trained)
+
+    rival = title.to_beat(settings, giving(versions[0].name, **columns))
+    assert (rival.entry, rival.version is None) == (entry, bool(told))
+    assert told in rival.why
+    if told:
+        assert rival.why.endswith("; the challenger was judged against the dummy, as a first champion is")
+
+
+def test_a_retrain_is_due_at_once_where_the_champion_cannot_be_asked_and_only_once(settings, versions):
+    name = versions[0].name
+    contract = giving(name, a="number")
+    contract.retraining = Retraining()
+    ledger.record_verdict(settings, name, verdict_document(challenger=1, at=datetime.now(UTC)))
+    crown(settings, versions[0], inputs={"a": "number", "gone": "text"})
+
+    due = next_action.due(settings, contract)
+    assert (due.now, due.urgent) == (True, True)
+    assert due.reason.startswith("version 1, the champion, was trained with 'gone', which the contract does not give")
+    assert not next_action.due_with_outcomes(settings, contract).urgent, "without an outcome nothing can be trained"
+    contract.model_columns += giving(name, gone="category").model_columns
+    assert not next_action.due(settings, contract).now
+    del contract.model_columns[-1]
+    ledger.record_verdict(settings, name, verdict_document(challenger=2, champion=None, at=datetime.now(UTC)))
+    assert not next_action.due(settings, contract).urgent, "who lost against the dummy would only be trained again"
 
 
 def test_a_deleted_predecessor_is_no_obstacle(settings, versions):
@@ -241,9 +289,30 @@ def test_a_model_that_was_deleted_whole_gives_no_number_a_second_time(settings, 
     crown(settings, versions[1], after=crown(settings, versions[0]))
     delete(settings, name, whole=True)
 
-    assert title.to_beat(settings, name)[1] is None
+    assert title.to_beat(settings, giving(name)).version is None
     with model_versions.connected(settings) as client:
         assert int(client.create_model_version(name, (settings.home / "model").as_uri()).version) == 3
+
+
+def test_a_rollback_passes_over_a_version_that_was_deleted(settings, versions, monkeypatch):
+    name = versions[0].name
+    monkeypatch.setattr(title, "prove", lambda *_: Proven(1, {}))
+    crown(settings, versions[2], after=crown(settings, versions[1], after=crown(settings, versions[0])))
+    delete(settings, name, 2)
+
+    assert title.rollback(settings, name, to=None, reason="worse", by="test").version == 1
+    delete(settings, name, 3)
+    with pytest.raises(UsageError, match=r"no champion of .* before version 1 .*; name one with --to"):
+        title.rollback(settings, name, to=None, reason="worse", by="test")
+
+
+def test_where_all_earlier_champions_were_deleted_a_rollback_says_so(settings, versions):
+    name = versions[0].name
+    crown(settings, versions[1], after=crown(settings, versions[0]))
+    delete(settings, name, 1)
+
+    with pytest.raises(UsageError, match=r"rolled back from \(version 1 was deleted in MLflow\)"):
+        title.rollback(settings, name, to=None, reason="worse", by="test")
 
 
 def history(*steps):

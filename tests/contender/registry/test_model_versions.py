@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -361,8 +362,12 @@ def test_evaluation_agrees_with_ours_and_validation_names_what_fails(settings: S
     assert {name: found.metrics[MLFLOW_NAMES.get(name, name)] for name in ours} == pytest.approx(ours, rel=1e-3)
 
     assert mlflow_evaluation.validate(of, found, dummy) == []
-    assert len(mlflow_evaluation.validate(impossible, found, dummy)) == 1
-    assert "and always the same guess, the dummy, has" in mlflow_evaluation.validate(of, dummy, dummy)[0]
+    (told,) = mlflow_evaluation.validate(impossible, found, dummy)
+    (metric,) = strict[kind]
+    side = "at most 0" if kind == "binary" else "at least 1"
+    assert f"{metric} is {found.metrics[MLFLOW_NAMES.get(metric, metric)]:.4f}, needed is {side}: give" in told
+    (tie,) = [one for one in mlflow_evaluation.validate(of, dummy, dummy) if "constant answer" in one]
+    assert re.search(rf"{of.judging.metric} is (\S+), where the best constant answer has \1; needed is a", tie)
     with model_versions.connected(settings) as client:
         linked = {metric.dataset_name for metric in client.get_logged_model(version.model_id).metrics or []}
         assert client.get_run(found.run_id).data.tags["mlflow.parentRunId"] == version.run_id

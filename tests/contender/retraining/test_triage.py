@@ -188,7 +188,7 @@ def test_where_lower_is_better_decay_is_a_rise(quality, decays):
     ("signs", "why"),
     [
         pytest.param(Signs("roc_auc", rows=0), "0 rows", id="an empty window"),
-        pytest.param(Signs("roc_auc", rows=1), "1 rows", id="a single row"),
+        pytest.param(Signs("roc_auc", rows=1), "1 row is too few", id="a single row"),
         pytest.param(replace(MOVED, rows=99, usual_rows=99), "100 are needed", id="too few, though they moved"),
         pytest.param(replace(CALM, rows=99, usual_rows=90), "too few", id="as few as ever"),
         pytest.param(Signs("roc_auc", rows=1_000), "No column was compared", id="nothing was looked at"),
@@ -252,6 +252,7 @@ def test_a_gain_in_another_metrics_units_does_not_limit_the_accuracy_that_stands
 DECAY = Diagnosis("decay", "The champion decays.", ("it fell",), retrain=True, decayed=True)
 BROKEN = Diagnosis("broken feed", "The feed looks broken.", ("nulls",), hold_out=True)
 SHIFT = Diagnosis("shift", "The inputs have moved.", ("moved",))
+URGENT = Due(True, "it cannot be asked", urgent=True)
 YES, NO = Due(True, "2,000 outcomes are new"), Due(False, "20 outcomes are new, 1,000 are needed")
 
 
@@ -272,6 +273,10 @@ YES, NO = Due(True, "2,000 outcomes are new"), Due(False, "20 outcomes are new, 
         pytest.param(DECAY, {"mature": 499}, "wait", "training needs 500", id="too few are mature"),
         pytest.param(BROKEN, {}, "hold out", "nulls", id="a broken feed is held out"),
         pytest.param(BROKEN, {"due": YES}, "hold out", "nulls", id="also where a retrain is due"),
+        pytest.param(None, {"due": URGENT}, "retrain", "at once: it cannot be asked", id="nobody scores until then"),
+        pytest.param(
+            DECAY, {"due": URGENT, "started": [NOW], "new_outcomes": 0}, "retrain", "at once", id="nor waits for news"
+        ),
         pytest.param(SHIFT, {}, "nothing", "20 outcomes are new", id="a shift is watched"),
         pytest.param(SHIFT, {"due": YES}, "retrain", "when the schedule comes round", id="due by new outcomes"),
         pytest.param(None, {"due": YES, "mature": 0}, "wait", "training needs 500", id="due, but none is mature"),
