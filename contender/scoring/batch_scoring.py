@@ -16,14 +16,12 @@ from contender.contracts.contract import Contract
 from contender.contracts.sections import Kind
 from contender.features import feature_tables
 from contender.lake import tables
+from contender.scoring.decisions import PREDICTION_TYPES, decide
 from contender.settings import Settings
 from contender.values import BATCH, KEY, TIME, Band, ModelVersion, Scored
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
-
-_PREDICTION: dict[Kind, str] = {"binary": "int", "multiclass": "string", "regression": "double"}
 
 
 def score_pending(settings: Settings, contract: Contract, model: ModelVersion, folder: Path, at: datetime) -> Scored:
@@ -84,7 +82,9 @@ def with_scores(records: DataFrame, contract: Contract, model: ModelVersion, fol
     files = spark.sparkContext.broadcast(packed)
     shown = {contract.stored_names[column.name]: column.name for column in contract.model_columns}
     predict = _predictor(files, model.digest, contract.kind, contract.scoring.threshold, shown)
-    schema = f"{KEY} string, {TIME} timestamp, {BATCH} bigint, score double, prediction {_PREDICTION[contract.kind]}"
+    schema = (
+        f"{KEY} string, {TIME} timestamp, {BATCH} bigint, score double, prediction {PREDICTION_TYPES[contract.kind]}"
+    )
     return records.mapInArrow(predict, schema)
 
 
@@ -96,28 +96,6 @@ def band_of(contract: Contract) -> Any:
         .when(score >= cuts.warning, Band.WARNING.value)
         .otherwise(Band.NORMAL.value)
     )
-
-
-def decide(kind: Kind, answer: "np.ndarray", threshold: float, classes: "np.ndarray | None") -> "tuple[Any, Any]":
-    """Score and prediction from what the model answered.
-
-    Args:
-        answer: shape (rows, classes) for classifiers, the probabilities; shape (rows,) for regression.
-
-    Returns:
-        Binary: the probability of the second class, and 1 from `threshold` on. Several classes: the highest
-        probability and its class. Regression: the value, twice.
-    """
-    import numpy as np
-
-    if kind == "regression":
-        return answer, answer
-    if kind == "binary":
-        score = answer[:, 1]
-        return score, (score >= threshold).astype("int32")
-    assert classes is not None
-    best = answer.argmax(axis=1)
-    return answer[np.arange(len(best)), best], classes[best].astype(str)
 
 
 def pack(folder: Path) -> dict[str, bytes]:

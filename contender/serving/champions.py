@@ -1,0 +1,136 @@
+"""The champion that answers in this process: built and warmed aside, then put in place by one assignment."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from contender.contracts.contract import Contract
+from contender.errors import ContenderError, ModelError
+from contender.registry import model_files
+from contender.scoring.decisions import band_of, decide
+from contender.serving import scorers, title_copy
+from contender.serving.door import Checked, Door
+from contender.settings import Settings
+
+_AGAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was made of each record, all of one length."""
+
+    scores: Sequence[float]
+    predictions: Sequence[Any]
+    bands: Sequence[str]
+    missing: Sequence[Sequence[str]]
+
+
+class Champion:
+    """A version that answers: a request holds one from its start to its end, whoever is put in place meanwhile."""
+
+    def __init__(self, contract: Contract, scorer: scorers.Scorer, title: title_copy.Title) -> None:
+        assert title.version is not None
+        self._contract, self._scorer = contract, scorer
+        self.version: int = title.version
+        self.digest = title.digest
+        self.crowned_at = title.crowned_at
+        self.since = datetime.now(UTC).isoformat(timespec="milliseconds")
+
+    def score(self, checked: Checked) -> Scored:
+        """Score, prediction and band of records.
+
+        Raises:
+            ModelError: the model answers with what is no number.
+        """
+        columns, rows = self._scorer.columns, checked.rows
+        if not rows:
+            return Scored((), (), (), ())
+        missing = checked.missing(columns)
+        nothing = [None] * rows
+        values = [checked.values.get(column.name, nothing) for column in columns]
+        if rows == 1:
+            answer = self._scorer.answer_record([cells[0] for cells in values])
+        else:
+            answer = self._scorer.answer(scorers.frame_of(columns, values))
+        if answer.shape[0] != rows or not np.isfinite(answer).all():
+            raise ModelError(f"Version {self.version} of {self._contract.name} did not answer each row with a number.")
+        cuts = self._contract.scoring
+        scores, predictions = decide(self._contract.kind, answer, cuts.threshold, self._scorer.classes)
+        plain = scores.tolist()
+        return Scored(plain, predictions.tolist(), [band_of(score, cuts).value for score in plain], missing)
+
+    def warm(self) -> None:
+        """Answer twice, so that the first request does not wait for what is made at first use."""
+        nothing: list[object] = [None] * len(self._scorer.columns)
+        for _ in range(2):
+            self._scorer.answer_record(nothing)
+            self._scorer.answer(scorers.frame_of(self._scorer.columns, [[None, None] for _ in nothing]))
+
+
+class Served:
+    """One use case as this process answers for it.
+
+    Attributes:
+        champion: None before there is one.
+        title: as the keeper wrote it last.
+        why: why the champion of the title does not answer here, in one sentence; empty where it does.
+    """
+
+    def __init__(self, settings: Settings, contract: Contract, say: Callable[..., None]) -> None:
+        self._settings, self._say = settings, say
+        self.contract = contract
+        self.door = Door(contract)
+        self.champion: Champion | None = None
+        self.title = title_copy.Title()
+        self.why = ""
+        self._stamp: object = None
+        self._tried_at = -1e9
+
+    @property
+    def is_due(self) -> bool:
+        """Whether `look` has something to do; costs a look at one file."""
+        try:
+            state = (title_copy.folder_of(self._settings, self.contract.name) / "title.json").stat()
+            stamp: object = (state.st_mtime_ns, state.st_ino)
+        except OSError:
+            stamp = None
+        again = bool(self.why) and time.monotonic() - self._tried_at > _AGAIN_SECONDS
+        changed, self._stamp = stamp != self._stamp, stamp
+        return changed or again
+
+    def look(self) -> None:
+        """Take over the champion of the title, where it is another one; who answers now answers until then."""
+        title = title_copy.read(self._settings, self.contract.name)
+        here = self.champion
+        if title.version is not None and (here is None or (here.version, here.digest) != (title.version, title.digest)):
+            self._tried_at = time.monotonic()
+            try:
+                coming = open_champion(self._settings, self.contract, title)
+            except (ContenderError, OSError) as error:
+                self.why = str(error)
+                self._say("champion not opened", use_case=self.contract.name, version=title.version, why=self.why)
+                self.title = title
+                return
+            self.champion = coming
+            self._say("champion", use_case=self.contract.name, version=coming.version, crowned_at=title.crowned_at)
+        self.title, self.why = title, ""
+
+
+def open_champion(settings: Settings, contract: Contract, title: title_copy.Title) -> Champion:
+    """The champion of a title, from the verified copy in the home, warmed.
+
+    Raises:
+        UntrustedModel: the copy's files are not those that were approved.
+        ModelError: the contract lacks a column that it was trained with.
+    """
+    folder = title_copy.model_of(settings, contract.name, title.digest)
+    name = f"{contract.name} version {title.version}"
+    opened = model_files.load_folder(folder, title.digest, name)
+    model_files.refuse_missing_columns(opened.described, [one.name for one in contract.model_columns], name)
+    found = Champion(contract, scorers.open_scorer(opened), title)
+    found.warm()
+    return found
