@@ -1,11 +1,10 @@
 """What a server counts of itself, in Prometheus' form, summed over its workers.
 
-Workers that are forked by `workers` write into files of the folder that PROMETHEUS_MULTIPROC_DIR names.
+Workers that are forked by `workers` write into files of the folder that PROMETHEUS_MULTIPROC_DIR names, which the
+library reads once, when it is imported.
 """
 
 import os
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -15,6 +14,8 @@ class Measures:
     """The counters of one process."""
 
     def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
         own = self._registry = CollectorRegistry()
         self.requests = Counter(
             "contender_requests", "Requests by route and status.", ["use_case", "route", "status"], registry=own
@@ -43,6 +44,8 @@ class Measures:
 
     def text(self) -> bytes:
         """All of it, for Prometheus to read."""
+        from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self._registry)
         every = CollectorRegistry()

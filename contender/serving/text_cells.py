@@ -75,7 +75,9 @@ class TextCells:
     def _database(self) -> "DuckDBPyConnection":
         import duckdb
 
-        return duckdb.connect(config={"threads": "1", "memory_limit": "256MB", "TimeZone": "UTC"})
+        opened = duckdb.connect(config={"threads": "1", "memory_limit": "256MB"})
+        opened.execute("SET TimeZone = 'UTC'")
+        return opened
 
 
 def _is_common(text: str | None) -> bool:
