@@ -80,7 +80,9 @@ def with_scores(records: DataFrame, contract: Contract, model: ModelVersion, fol
     spark = records.sparkSession
     packed = pack(folder)
     described = mlmodel.content_of(packed[mlmodel.DESCRIPTION], str(model))
-    model_files.refuse_missing_columns(described, [one.name for one in contract.model_columns], str(model))
+    model_files.refuse_missing_columns(
+        model_files.wanted_by(described), [one.name for one in contract.model_columns], str(model)
+    )
     files = spark.sparkContext.broadcast(packed)
     shown = {contract.stored_names[column.name]: column.name for column in contract.model_columns}
     predict = _predictor(files, model.digest, contract.kind, contract.scoring.threshold, shown)
