@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contender.inference import kernels
 from contender.values import ModelColumn
 
 FORM = 1
@@ -52,6 +51,17 @@ KERNELS: Mapping[str, tuple[str, ...]] = {
 FINISH = ("slopes", "intercepts")
 
 
+VALUE, HOUR, WEEKDAY, WEEKEND, DAY_OF_YEAR, MONTH, YEAR, SPAN = range(8)
+"""What a feature is made from a record's numbers, as in `RecordFeatures`."""
+AS_IS, SINE, COSINE = range(3)
+
+IDENTITY, LOGISTIC, SOFTMAX, EXPONENTIAL = range(4)
+"""How a model's sum becomes its answer."""
+
+LEAVES = 64
+"""Of a boosted tree, at most."""
+
+
 class Malformed(ValueError):
     """A file of arrays is not one, or its arrays point outside of each other."""
 
@@ -66,7 +76,7 @@ class Lowered:
         classes: of a classifier, in the order of its probabilities; None for regression.
         categories: of each column of categories its texts, whose place is their code; others have the code -1.
         words: columns of texts that words are learnt from, in order; their scores follow the numbers.
-        link: how sums become answers, as in `kernels`.
+        link: how sums become answers.
         logarithm: the model learnt log(1 + y).
         arrays: by name.
     """
@@ -229,7 +239,7 @@ def _check(lowered: Lowered) -> None:
         if not np.isposinf(a["node_limits"][leaf]).all() or a["node_missing_right"][leaf].any():
             raise Malformed("a leaf has a limit")
         _within("node_leaf", a["node_leaf"], len(a["leaf_values"]))
-    answers = {kernels.LOGISTIC: 2}.get(of.link, outputs)
+    answers = {LOGISTIC: 2}.get(of.link, outputs)
     if (of.classes is None and answers != 1) or (of.classes is not None and len(of.classes) != answers):
         raise Malformed("classes and outputs do not fit")
     if len(a["slopes"]) not in ((0,) if of.classes is None else (0, 1) if answers == 2 else (0, answers)):
@@ -276,7 +286,7 @@ def _shapes(of: Lowered) -> None:
         axes = _AXES.get(name, ())
         if name == "leaf_values":
             axes = ("trees", "64") if of.kernel == "boost" else ("leaves", "outputs")
-            sizes |= {"64": kernels.LEAVES}
+            sizes |= {"64": LEAVES}
         if array.ndim != len(axes) or array.dtype != dtype_of(name):
             raise Malformed(f"the array '{name}' is not of its type")
         for axis, size in zip(axes, array.shape, strict=True):

@@ -2,7 +2,7 @@
 
 The loops are compiled once per machine for all models, and numba keeps them on disk: a model adds numbers only, so that
 nothing native is ever stored with one or loaded from one. All of them are in this file, because numba compiles anew
-when it changes.
+when it changes; the numbers that name kinds of features and links change with the arrays' form only.
 
 Boosted trees of at most 64 leaves are not walked. Each leaf is a bit; every split that a row fails clears the leaves
 on its left; the lowest bit left is the row's leaf. That has no branches, and blocks of rows go through one split at a
@@ -19,20 +19,27 @@ from typing import Any
 import numba
 import numpy as np
 
+from contender.inference.arrays import (
+    AS_IS,
+    EXPONENTIAL,
+    HOUR,
+    LOGISTIC,
+    MONTH,
+    SINE,
+    SOFTMAX,
+    SPAN,
+    VALUE,
+    WEEKDAY,
+    WEEKEND,
+    YEAR,
+)
+
 BLOCK = 256
 """Rows that go through a model together: their features and bits stay in the second cache."""
 
-VALUE, HOUR, WEEKDAY, WEEKEND, DAY_OF_YEAR, MONTH, YEAR, SPAN = range(8)
-"""What a feature is made from a record's numbers, as in `RecordFeatures`."""
-AS_IS, SINE, COSINE = range(3)
-
-LEAVES = 64
 _HASH = np.uint64(0x03F79D71B4CB0A89)
 _HASH_SHIFT = np.uint64(58)
 """A number whose every six bits in a row differ: times one bit, it gives each bit another place (de Bruijn)."""
-
-IDENTITY, LOGISTIC, SOFTMAX, EXPONENTIAL = range(4)
-"""How a model's sum becomes its answer."""
 
 _DAY_SECONDS = 86_400.0
 _SMALLEST = 1e-7

@@ -25,19 +25,20 @@ from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, Stan
 
 from contender.features.row_transformers import CategoryCodes, RecordFeatures
 from contender.features.word_scores import WordScores
-from contender.inference import kernels
+from contender.inference import arrays
 from contender.inference.arrays import Lowered, dtype_of
+from contender.inference.kernels import leaf_place
 from contender.training.calibration import Calibrated
 from contender.training.candidates import LogTarget
 from contender.values import ModelColumn
 
 _PARTS = {
-    "hour": kernels.HOUR,
-    "weekday": kernels.WEEKDAY,
-    "weekend": kernels.WEEKEND,
-    "day_of_year": kernels.DAY_OF_YEAR,
-    "month": kernels.MONTH,
-    "year": kernels.YEAR,
+    "hour": arrays.HOUR,
+    "weekday": arrays.WEEKDAY,
+    "weekend": arrays.WEEKEND,
+    "day_of_year": arrays.DAY_OF_YEAR,
+    "month": arrays.MONTH,
+    "year": arrays.YEAR,
 }
 _CIRCLES = {"hour": (24, 3), "weekday": (7, 2), "day_of_year": (366, 2)}
 _MOST_CODES = 255
@@ -80,8 +81,8 @@ def lower(model: Any, columns: Sequence[ModelColumn]) -> Lowered:
     family = _FAMILIES.get(type(last))
     if family is None:
         raise NotLowered(f"{type(last).__name__} has no lowering.")
-    kernel, link, arrays = family(last, inputs, made)
-    arrays = {**arrays, **made.arrays, "slopes": slopes, "intercepts": intercepts}
+    kernel, link, found = family(last, inputs, made)
+    found = {**found, **made.arrays, "slopes": slopes, "intercepts": intercepts}
     return Lowered(
         kernel=kernel,
         columns=tuple(columns),
@@ -90,7 +91,7 @@ def lower(model: Any, columns: Sequence[ModelColumn]) -> Lowered:
         words=tuple(made.words),
         link=link,
         logarithm=logarithm,
-        arrays={name: _as_stored(name, array) for name, array in arrays.items()},
+        arrays={name: _as_stored(name, array) for name, array in found.items()},
     )
 
 
@@ -125,12 +126,12 @@ class _Made:
         parts: dict[str, list[int]] = {}
         for name in numbers:
             if kinds[name] == "number":
-                parts[name] = [kernels.VALUE, at[name], 0, kernels.AS_IS, 0, 0]
+                parts[name] = [arrays.VALUE, at[name], 0, arrays.AS_IS, 0, 0]
             else:
                 parts |= _calendar(features, name, at[name])
         for one, other in features.spans_:
             name = features._unlike_a_column(f"{one} - {other}")
-            parts[name] = [kernels.SPAN, at[one], at[other], kernels.AS_IS, 0, 0]
+            parts[name] = [arrays.SPAN, at[one], at[other], arrays.AS_IS, 0, 0]
         seen = _of(places, CategoryCodes).seen_ if places is not None else {}
         coded = [name for name, kind in kinds.items() if kind == "category"]
         if set(coded) != set(seen):
@@ -164,11 +165,11 @@ def _calendar(features: RecordFeatures, name: str, at: int) -> dict[str, list[in
     found = {}
     for part in parts:
         if not (features.cyclic and part in (*_CIRCLES, "month")):
-            found[part] = [_PARTS[part], at, 0, kernels.AS_IS, 0, 0]
+            found[part] = [_PARTS[part], at, 0, arrays.AS_IS, 0, 0]
     for part, (period, harmonics) in _CIRCLES.items():
         for k in range(1, harmonics + 1) if features.cyclic and part in parts else ():
-            found[f"{part}_sin{k}"] = [_PARTS[part], at, 0, kernels.SINE, k, period]
-            found[f"{part}_cos{k}"] = [_PARTS[part], at, 0, kernels.COSINE, k, period]
+            found[f"{part}_sin{k}"] = [_PARTS[part], at, 0, arrays.SINE, k, period]
+            found[f"{part}_cos{k}"] = [_PARTS[part], at, 0, arrays.COSINE, k, period]
     return {features._unlike_a_column(f"{name}.{part}"): what for part, what in found.items()}
 
 
@@ -234,7 +235,7 @@ def _word_scores(scores: WordScores, made: _Made) -> list[_Input]:
             weights.append(own[k])
             levels.append(scores.levels_[name][k])
             part = f"{name}#{k}#words"
-            made.parts[part] = [kernels.VALUE, made.numbers + len(levels) - 1, 0, kernels.AS_IS, 0, 0]
+            made.parts[part] = [arrays.VALUE, made.numbers + len(levels) - 1, 0, arrays.AS_IS, 0, 0]
             found.append(_Input(part))
     made.arrays |= {
         "word_weights": np.array(weights, dtype=np.float32).reshape(len(weights), -1 if weights else 0),
@@ -245,7 +246,7 @@ def _word_scores(scores: WordScores, made: _Made) -> list[_Input]:
 
 
 def _inputs_array(inputs: Sequence[_Input], made: _Made) -> dict[str, NDArray[Any]]:
-    """Where a tree's inputs come from, for the kernels."""
+    """Where a tree's inputs come from, for the arrays."""
     rows: list[list[int]] = []
     starts: list[int] = []
     values, filled = [np.empty(0)], 0
@@ -280,11 +281,11 @@ def _boosting(model: Any, inputs: list[_Input], made: _Made) -> tuple[str, int, 
     splits: list[tuple[int, bool, float, int]] = []
     sets: list[tuple[int, int]] = []
     masks: list[int] = []
-    leaves = np.zeros((len(trees), kernels.LEAVES))
+    leaves = np.zeros((len(trees), arrays.LEAVES))
     for number, tree in enumerate(trees):
         nodes = tree.nodes
-        if int(nodes["is_leaf"].sum()) > kernels.LEAVES:
-            raise NotLowered(f"A boosted tree has {int(nodes['is_leaf'].sum())} leaves; {kernels.LEAVES} are known.")
+        if int(nodes["is_leaf"].sum()) > arrays.LEAVES:
+            raise NotLowered(f"A boosted tree has {int(nodes['is_leaf'].sum())} leaves; {arrays.LEAVES} are known.")
         mine: list[tuple[int, bool, float, int]] = []
         tables: dict[int, list[int]] = {}
         for node, left in _splits(nodes, leaves[number]):
@@ -310,10 +311,10 @@ def _boosting(model: Any, inputs: list[_Input], made: _Made) -> tuple[str, int, 
             masks += table
         set_starts.append(len(sets))
     link = {
-        "HalfSquaredError": kernels.IDENTITY,
-        "HalfPoissonLoss": kernels.EXPONENTIAL,
-        "HalfBinomialLoss": kernels.LOGISTIC,
-        "HalfMultinomialLoss": kernels.SOFTMAX,
+        "HalfSquaredError": arrays.IDENTITY,
+        "HalfPoissonLoss": arrays.EXPONENTIAL,
+        "HalfBinomialLoss": arrays.LOGISTIC,
+        "HalfMultinomialLoss": arrays.SOFTMAX,
     }.get(type(model._loss).__name__)
     if link is None:
         raise NotLowered(f"The loss {type(model._loss).__name__} has no lowering.")
@@ -376,7 +377,7 @@ def _splits(nodes: NDArray[Any], values: NDArray[np.float64]) -> list[tuple[Any,
         node = nodes[place]
         if node["is_leaf"]:
             bit = 1 << leaves
-            values[kernels.leaf_place(leaves)] = node["value"]
+            values[leaf_place(leaves)] = node["value"]
             leaves += 1
             return bit
         left = visit(int(node["left"]))
@@ -409,7 +410,7 @@ def _forest(model: Any, inputs: list[_Input], made: _Made) -> tuple[str, int, di
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     return (
         "forest",
-        kernels.IDENTITY,
+        arrays.IDENTITY,
         {
             **_inputs_array(inputs, made),
             "tree_starts": np.array(starts),
@@ -463,7 +464,7 @@ def _linear(model: Any, inputs: list[_Input], made: _Made) -> tuple[str, int, di
     if terms[: len(ranked)] != ranked:
         raise NotLowered("Ranked numbers do not come first.")
     references = ranked[0].references if ranked else np.empty(0)
-    link = kernels.IDENTITY if isinstance(model, Ridge) else kernels.LOGISTIC if outputs == 1 else kernels.SOFTMAX
+    link = arrays.IDENTITY if isinstance(model, Ridge) else arrays.LOGISTIC if outputs == 1 else arrays.SOFTMAX
     lengths = [len(table) for table in tables.values()]
     return (
         "linear",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contender.errors import ModelError
-from contender.inference import arrays, kernels
+from contender.inference import arrays
 from contender.inference.arrays import FINISH, KERNELS, Lowered
 from contender.registry.model_files import Opened, arrays_in, load_folder, refuse_missing_columns, wanted_by
 from contender.values import ModelColumn
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
+_NONE = "It was logged without arrays; the next version of the model has them."
 _NEEDED = {
     "number": "a number",
     "time": "a time, or seconds since 1970",
@@ -109,8 +110,10 @@ class LoweredScorer(Scorer):
     why_plain = None
 
     def __init__(self, lowered: Lowered) -> None:
+        from contender.inference import kernels  # numba: not for those who only ask why a pipeline answers
+
         self._lowered = lowered
-        self._kernel = getattr(kernels, lowered.kernel)
+        self._kernel, self._end = getattr(kernels, lowered.kernel), kernels.finish
         self._given = tuple(lowered.arrays[name] for name in KERNELS[lowered.kernel])
         self._finish = (lowered.link, lowered.logarithm, *(lowered.arrays[name] for name in FINISH))
         self._codes = {name: {text: k for k, text in enumerate(texts)} for name, texts in lowered.categories.items()}
@@ -183,7 +186,7 @@ class LoweredScorer(Scorer):
                     "A record has a number beyond 3.4e38 on either side of zero, which a random forest cannot compare; "
                     "correct it, or give the column a range in the contract."
                 )
-        answer: NDArray[np.float64] = kernels.finish(found, *self._finish)
+        answer: NDArray[np.float64] = self._end(found, *self._finish)
         return answer if self.classes is not None else answer[:, 0]
 
     def _refuse_missing(self, columns: Iterable[str]) -> None:
@@ -192,7 +195,7 @@ class LoweredScorer(Scorer):
 
 def open_scorer(opened: Opened) -> Scorer:
     """What answers for a model whose files were the approved ones."""
-    return scorer_in(opened.arrays) or PlainScorer(opened, why_plain(opened.arrays))
+    return scorer_in(opened.arrays) or PlainScorer(opened, why_plain(opened.arrays) or _NONE)
 
 
 def open_folder(folder: Path, digest: str, name: str = "The model") -> Scorer:
@@ -206,7 +209,7 @@ def open_folder(folder: Path, digest: str, name: str = "The model") -> Scorer:
         UntrustedModel: the files are not those.
     """
     content = arrays_in(folder, digest, name)
-    return scorer_in(content) or PlainScorer(load_folder(folder, digest, name), why_plain(content))
+    return scorer_in(content) or PlainScorer(load_folder(folder, digest, name), why_plain(content) or _NONE)
 
 
 def scorer_in(content: bytes | memoryview | None) -> LoweredScorer | None:
@@ -220,16 +223,16 @@ def scorer_in(content: bytes | memoryview | None) -> LoweredScorer | None:
     return None if lowered is None else LoweredScorer(lowered)
 
 
-def why_plain(content: bytes | memoryview | None) -> str:
-    """Why the pipeline itself answers, in one sentence."""
+def why_plain(content: bytes | memoryview | None) -> str | None:
+    """Why the pipeline itself answers, in one sentence; None where the arrays in a file do."""
     if content is None:
-        return "It was logged without arrays; the next version of the model has them."
+        return _NONE
     try:
         said = arrays.evidence_in(content).get("why_plain")
-        arrays.unpack(content)
+        there = arrays.unpack(content) is not None
     except arrays.Malformed as error:
         return f"Its arrays cannot be used: {error}."
-    return str(said or "It has no arrays.")
+    return str(said) if said else None if there else _NONE
 
 
 def words_of(lowered: Lowered) -> Callable[[list[list[str]]], NDArray[np.float64]] | None:
