@@ -144,6 +144,7 @@ def _answer(contract: Contract) -> dict[str, Any]:
             "use_case": {"const": contract.name},
             "model_version": {"type": "integer", "minimum": 1},
             "arm": {"type": "string"},
+            "answered_by": {"enum": ["arrays", "pipeline"]},
             "request_id": {"type": "string"},
         },
     }

@@ -15,6 +15,7 @@ import secrets
 import struct
 import tempfile
 import time
+import weakref
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -177,7 +178,9 @@ class Rates:
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, self._SLOTS * self._FORM.size)
         # A lock of a file's bytes goes with a process that is killed.
-        self._lock = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server
+        self._lock, name = tempfile.mkstemp(prefix="contender-rates-")
+        Path(name).unlink()
+        weakref.finalize(self, os.close, self._lock)
 
     def wait_seconds(self, key: ApiKey, now: float | None = None) -> float:
         """Zero where the request may go on, else after how long the next one may."""

@@ -257,6 +257,7 @@ class Application:
                 "use_case": served.contract.name,
                 "model_version": champion.version,
                 "arm": ARM,
+                "answered_by": champion.answered_by,
                 "request_id": exchange.request_id,
             }
             return checked, _encode(document)
@@ -282,7 +283,11 @@ class Application:
                 "model_name": served.contract.name,
                 "model_version": str(champion.version),
                 **({"id": identifier} if identifier is not None else {}),
-                "parameters": {"arm": ARM, "request_id": exchange.request_id},
+                "parameters": {
+                    "arm": ARM,
+                    "answered_by": champion.answered_by,
+                    "request_id": exchange.request_id,
+                },
                 "outputs": [
                     {
                         "name": name,
@@ -539,6 +544,8 @@ def _state_of(served: Served) -> dict[str, Any]:
         "champion_since": champion.crowned_at if champion else None,
         "ledger": "silent" if title.silent_since else "answers",
     }
+    if champion is not None and champion.why_plain:
+        told["answered_by_pipeline"] = champion.why_plain
     if champion is None and title.version is None:
         told["why"] = "no champion yet"
     if title.silent_since:

@@ -4,19 +4,26 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from contender.contracts.contract import Contract
 from contender.errors import ContenderError, ModelError
+from contender.inference import scorer as inference
 from contender.registry import model_files
 from contender.scoring.decisions import band_of, decide
-from contender.serving import scorers, title_copy
+from contender.serving import title_copy
 from contender.serving.door import Checked, Door
+from contender.serving.refusals import Fault, Refusal
 from contender.settings import Settings
+from contender.values import ModelColumn
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _AGAIN_SECONDS = 2.0
+_SINGLE = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -32,18 +39,21 @@ class Scored:
 class Champion:
     """A version that answers: a request holds one from its start to its end, whoever is put in place meanwhile."""
 
-    def __init__(self, contract: Contract, scorer: scorers.Scorer, title: title_copy.Title) -> None:
+    def __init__(self, contract: Contract, scorer: inference.Scorer, title: title_copy.Title) -> None:
         assert title.version is not None
         self._contract, self._scorer = contract, scorer
         self.version: int = title.version
         self.digest = title.digest
         self.crowned_at = title.crowned_at
+        self.why_plain = scorer.why_plain
+        self.answered_by = "pipeline" if scorer.why_plain else "arrays"
         self.since = datetime.now(UTC).isoformat(timespec="milliseconds")
 
     def score(self, checked: Checked) -> Scored:
         """Score, prediction and band of records.
 
         Raises:
+            Refusal: a number is beyond those that the model compares.
             ModelError: the model answers with what is no number.
         """
         columns, rows = self._scorer.columns, checked.rows
@@ -52,10 +62,14 @@ class Champion:
         missing = checked.missing(columns)
         nothing = [None] * rows
         values = [checked.values.get(column.name, nothing) for column in columns]
-        if rows == 1:
-            answer = self._scorer.answer_record([cells[0] for cells in values])
-        else:
-            answer = self._scorer.answer(scorers.frame_of(columns, values))
+        try:
+            if rows == 1:
+                answer = self._scorer.answer_record([cells[0] for cells in values])
+            else:
+                answer = self._scorer.answer(frame_of(columns, values))
+        except ModelError:
+            _refuse_huge(columns, values)
+            raise
         if answer.shape[0] != rows or not np.isfinite(answer).all():
             raise ModelError(f"Version {self.version} of {self._contract.name} did not answer each row with a number.")
         cuts = self._contract.scoring
@@ -68,7 +82,7 @@ class Champion:
         nothing: list[object] = [None] * len(self._scorer.columns)
         for _ in range(2):
             self._scorer.answer_record(nothing)
-            self._scorer.answer(scorers.frame_of(self._scorer.columns, [[None, None] for _ in nothing]))
+            self._scorer.answer(frame_of(self._scorer.columns, [[None, None] for _ in nothing]))
 
 
 class Served:
@@ -129,8 +143,33 @@ def open_champion(settings: Settings, contract: Contract, title: title_copy.Titl
     """
     folder = title_copy.model_of(settings, contract.name, title.digest)
     name = f"{contract.name} version {title.version}"
-    opened = model_files.load_folder(folder, title.digest, name)
-    model_files.refuse_missing_columns(opened.described, [one.name for one in contract.model_columns], name)
-    found = Champion(contract, scorers.open_scorer(opened), title)
+    scorer = inference.open_folder(folder, title.digest, name)
+    wanted = [one.name for one in scorer.columns]
+    model_files.refuse_missing_columns(wanted, [one.name for one in contract.model_columns], name)
+    found = Champion(contract, scorer, title)
     found.warm()
     return found
+
+
+def frame_of(columns: Sequence[ModelColumn], values: Sequence[Sequence[object]]) -> "pd.DataFrame":
+    """Columns as a model takes them: floats (missing: NaN) and texts (missing: None)."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            column.name: np.array(cells, dtype=np.float64 if column.kind in ("number", "time") else object)
+            for column, cells in zip(columns, values, strict=True)
+        }
+    )
+
+
+def _refuse_huge(columns: Sequence[ModelColumn], values: Sequence[Sequence[Any]]) -> None:
+    """Refuse numbers that single precision does not hold, in which random forests compare."""
+    faults = []
+    for column, cells in zip(columns, values, strict=True):
+        if column.kind in ("number", "time"):
+            rows = [row for row, cell in enumerate(cells) if cell is not None and abs(cell) > _SINGLE]
+            if rows:
+                faults.append(Fault(column.name, rows, "a number beyond 3.4e38", "one that this model can compare"))
+    if faults:
+        raise Refusal.of(faults)

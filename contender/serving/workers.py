@@ -238,8 +238,7 @@ def _import_all() -> None:
     import uvicorn.protocols.http.httptools_impl  # noqa: F401
     import uvloop  # noqa: F401
 
-    from contender.registry import trusted_types  # noqa: F401
-    from contender.training import candidates  # noqa: F401
+    from contender.inference import kernels  # noqa: F401
 
 
 def _die_with_parent() -> None:
