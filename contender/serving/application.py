@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -336,9 +336,11 @@ class Application:
             finally:
                 self._leave()
         exchange.version, exchange.rows = champion.version, checked.rows
+        if champion.not_looked_up:
+            exchange.more["x-contender-not-looked-up"] = ", ".join(map(quote, champion.not_looked_up[:50]))
         if key is not None and asked is not None:
             self._answers.put(key, Kept(asked, champion.version, document))
-        return Answer(200, document)
+        return Answer(200, document, headers=exchange.more)
 
     async def _wait_turn(self) -> None:
         if self._waiting >= self._limits.waiting:
@@ -546,6 +548,8 @@ def _state_of(served: Served) -> dict[str, Any]:
     }
     if champion is not None and champion.why_plain:
         told["answered_by_pipeline"] = champion.why_plain
+    if champion is not None and champion.not_looked_up:
+        told["not_looked_up"] = list(champion.not_looked_up)
     if champion is None and title.version is None:
         told["why"] = "no champion yet"
     if title.silent_since:

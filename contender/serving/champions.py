@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from contender.contracts.contract import Contract
+from contender.contracts.contract import Contract, beside_ours
 from contender.errors import ContenderError, ModelError
 from contender.inference import scorer as inference
 from contender.registry import model_files
@@ -37,7 +37,12 @@ class Scored:
 
 
 class Champion:
-    """A version that answers: a request holds one from its start to its end, whoever is put in place meanwhile."""
+    """A version that answers: a request holds one from its start to its end, whoever is put in place meanwhile.
+
+    Attributes:
+        not_looked_up: columns of look-ups and of an entity's history, which have no online copy yet: missing in
+            every record, and its answer says so.
+    """
 
     def __init__(self, contract: Contract, scorer: inference.Scorer, title: title_copy.Title) -> None:
         assert title.version is not None
@@ -47,6 +52,8 @@ class Champion:
         self.crowned_at = title.crowned_at
         self.why_plain = scorer.why_plain
         self.answered_by = "pipeline" if scorer.why_plain else "arrays"
+        of_record = {beside_ours(name) for name in contract.records.columns}
+        self.not_looked_up = tuple(column.name for column in scorer.columns if column.name not in of_record)
         self.since = datetime.now(UTC).isoformat(timespec="milliseconds")
 
     def score(self, checked: Checked) -> Scored:

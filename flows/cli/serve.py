@@ -10,7 +10,7 @@ from flows.cli.options import command
 
 @command()
 @click.argument("use_cases", metavar="USE_CASE...", nargs=-1, required=True)
-@click.option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, help="Port; 0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that answer.")
 @click.option("--certificate", type=click.Path(path_type=Path, exists=True), help="Of TLS, with its chain; PEM.")
@@ -25,10 +25,11 @@ def serve(
     private_key: Path | None,
     behind_proxy: bool,
 ) -> None:
-    """Answer with live scores over HTTP, by whoever is champion. Ctrl-C ends it.
+    """Answer with live scores over HTTP, by the champion. Ctrl-C ends it.
 
-    A new champion, or a rollback, takes over within a second. Before there is
-    one, and on other machines' requests, see the README.
+    A new champion, or a rollback, takes over within a second; before there is
+    one, requests are answered with 503. Other machines may ask only with API
+    keys ('contender keys') and TLS.
 
     \b
     Example: contender serve payments --workers 2

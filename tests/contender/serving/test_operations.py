@@ -5,10 +5,14 @@ import json
 import re
 
 import httpx
+import numpy as np
 import pytest
 
+from contender.errors import ModelError
 from contender.serving.answers import Answers, Kept
 from contender.serving.application import Limits, json_lines
+from contender.serving.champions import Champion
+from contender.values import ModelColumn
 from tests.contender.serving.conftest import RECORD, ask, post, record
 
 pytestmark = [
@@ -94,15 +98,13 @@ def test_many_records_are_scored_beside_single_ones(champion):
     )
 
 
-@pytest.mark.parametrize("wrong", [RuntimeError("/home/secret 4111"), None])
+@pytest.mark.parametrize("wrong", [RuntimeError("/var/secret 4111"), None])
 def test_a_fault_of_its_own_is_told_by_an_id_and_nothing_else(champion, wrong):
     app = champion.open()
 
     def broken(values):
         if wrong:
             raise wrong
-        import numpy as np
-
         return np.array([[np.nan, np.nan]])
 
     app.served["orders"].champion._scorer.answer_record = broken
@@ -183,3 +185,51 @@ def test_a_body_that_stops_coming_is_not_waited_for(champion):
         return sent[0]["status"]
 
     assert asyncio.run(asked()) == 408
+
+
+def test_what_is_not_looked_up_yet_is_missing_and_every_answer_says_so(champion):
+    app = champion.open()
+    served = app.served["orders"]
+    asked = []
+
+    class Asking:
+        columns = (ModelColumn("amount", "number"), ModelColumn("orders_7d", "number"))
+        classes = np.array([0, 1])
+        why_plain = None
+
+        def answer_record(self, values):
+            asked.append(values)
+            return np.array([[0.75, 0.25]])
+
+    served.champion = Champion(champion.contract, Asking(), served.title)
+    answer = post(app, {"data": [RECORD]})
+
+    assert asked == [[12.5, None]]
+    assert answer.json()["predictions"][0]["missing"] == ["orders_7d"]
+    assert answer.headers["x-contender-not-looked-up"] == "orders_7d"
+    assert ask(app, "GET", "/health/ready").json()["use_cases"]["orders"]["not_looked_up"] == ["orders_7d"]
+
+
+def test_a_number_that_a_forest_cannot_compare_is_told_by_field_and_row(champion):
+    app = champion.open()
+    served = app.served["orders"]
+
+    class Refusing:
+        columns = (ModelColumn("items", "number"),)
+        classes, why_plain = np.array([0, 1]), None
+
+        def answer(self, frame):
+            raise ModelError("too large")
+
+    served.champion = Champion(champion.contract, Refusing(), served.title)
+    app.served["orders"].door._read["items"] = float
+
+    answer = post(app, {"data": [RECORD, record(items=1e300)]})
+
+    assert answer.status_code == 400
+    assert answer.json()["faults"][0] | {"needed": ""} == {
+        "field": "items",
+        "rows": [1],
+        "found": "a number beyond 3.4e38",
+        "needed": "",
+    }
