@@ -7,7 +7,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with one field, and the rows, from 0, in which it is; never a value that was given."""
+    """One thing that is wrong with one field, and the rows, from 0, in which it is, if it is in some; never a value that was given."""
 
     field: str
     rows: Sequence[int]
@@ -15,8 +15,9 @@ class Fault:
     needed: str
 
     def __str__(self) -> str:
-        where = f"row {self.rows[0]}" if len(self.rows) == 1 else f"{len(self.rows):,} rows"
-        return f"'{self.field}' in {where}: found {self.found}, needed {self.needed}"
+        rows = len(self.rows)
+        where = f" in row {self.rows[0]}" if rows == 1 else f" in {rows:,} rows" if rows else ""
+        return f"'{self.field}'{where}: found {self.found}, needed {self.needed}"
 
 
 class Refusal(Exception):
