@@ -1,6 +1,7 @@
 """Answers by the caller's own request id: a request that comes again is answered as it was, and not scored twice."""
 
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,24 +29,29 @@ class Answers:
 
     def get(self, key: str) -> Kept | None:
         """What was answered under a key; None where nothing is known of it."""
-        found = self._database.execute("SELECT asked, version, body FROM answers WHERE key = ?", (key,)).fetchone()
-        return Kept(*found) if found else None
+        # Who cannot remember scores again: that is slower, and not wrong.
+        with suppress(sqlite3.OperationalError):
+            asked = "SELECT asked, version, body FROM answers WHERE key = ?"
+            if found := self._database.execute(asked, (key,)).fetchone():
+                return Kept(*found)
+        return None
 
     def put(self, key: str, kept: Kept) -> None:
         """Keep an answer, and forget the oldest ones."""
         if len(kept.body) > _LARGEST:
             return
         row = (key, kept.asked, kept.version, kept.body)
-        self._database.execute("INSERT OR IGNORE INTO answers VALUES (NULL, ?, ?, ?, ?)", row)
-        self._written += 1
-        if self._written % 1_000 == 0:
-            self._database.execute("DELETE FROM answers WHERE id <= (SELECT max(id) FROM answers) - ?", (_MOST,))
+        with suppress(sqlite3.OperationalError):
+            self._database.execute("INSERT OR IGNORE INTO answers VALUES (NULL, ?, ?, ?, ?)", row)
+            self._written += 1
+            if self._written % 1_000 == 0:
+                self._database.execute("DELETE FROM answers WHERE id <= (SELECT max(id) FROM answers) - ?", (_MOST,))
 
     @property
     def _database(self) -> sqlite3.Connection:
         if self._opened is None:
             # Opened after the fork: a connection must not be shared by processes.
-            self._opened = sqlite3.connect(self._path or ":memory:", isolation_level=None, timeout=1)
+            self._opened = sqlite3.connect(self._path or ":memory:", isolation_level=None, timeout=0.1)
             self._opened.execute("PRAGMA journal_mode = WAL")
             self._opened.execute("PRAGMA synchronous = OFF")
             self._opened.execute(

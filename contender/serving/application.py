@@ -44,10 +44,14 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class Limits:
-    """What a worker takes in."""
+    """What a worker takes in: beyond it requests are turned away.
+
+    Requests wait for at most about `wait_seconds`, by how long those before took each; four may always wait.
+    """
 
     body_bytes: int = 16 << 20
     waiting: int = 128
+    wait_seconds: float = 0.5
     bulk_waiting: int = 8
     bulk_bytes: int = 32 << 10
     body_seconds: float = 20.0
@@ -109,6 +113,7 @@ class Application:
         self._answers = answers or Answers(None)
         self._measures = Measures()
         self._waiting = self._bulk_waiting = 0
+        self._each_seconds = 0.0
         self._description = _encode(api_description.describe(contracts, self._keys.needed))
         self._following: asyncio.Task[None] | None = None
         self.flush: Callable[[], None] = lambda: None
@@ -331,10 +336,12 @@ class Application:
         else:
             # Who is ready to be answered is counted first, and only then the first of them is answered.
             await self._wait_turn()
+            began = time.perf_counter()
             try:
                 checked, document = work(champion, served.door)
             finally:
                 self._leave()
+            self._each_seconds += 0.05 * (time.perf_counter() - began - self._each_seconds)
         exchange.version, exchange.rows = champion.version, checked.rows
         if champion.not_looked_up:
             exchange.more["x-contender-not-looked-up"] = ", ".join(map(quote, champion.not_looked_up[:50]))
@@ -343,7 +350,8 @@ class Application:
         return Answer(200, document, headers=exchange.more)
 
     async def _wait_turn(self) -> None:
-        if self._waiting >= self._limits.waiting:
+        limits, waiting = self._limits, self._waiting
+        if waiting >= limits.waiting or (waiting >= 4 and waiting * self._each_seconds > limits.wait_seconds):
             self._measures.dropped.inc()
             raise Refusal.later("More is asked than can be answered just now; nothing was scored. Ask again.")
         self._waiting += 1

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with one field, and the rows, from 0, in which it is, if it is in some; never a value that was given."""
+    """One thing that is wrong with one field, and the rows, from 0, in which it is; never a value that was given."""
 
     field: str
     rows: Sequence[int]

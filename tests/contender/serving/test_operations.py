@@ -87,6 +87,18 @@ def test_more_than_can_wait_is_turned_away_and_told_when_to_come_again(champion)
     assert post(app, {"data": [RECORD]}).status_code == 200
 
 
+def test_where_each_takes_long_fewer_may_wait(champion):
+    app = champion.open(limits=Limits(wait_seconds=0.5))
+    app._each_seconds = 0.1
+
+    async def ask_at_once() -> list[int]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            found = await asyncio.gather(*[client.post("/score", json={"data": [RECORD]}) for _ in range(12)])
+        return sorted(one.status_code for one in found)
+
+    assert asyncio.run(ask_at_once()) == [200] * 6 + [503] * 6
+
+
 def test_many_records_are_scored_beside_single_ones(champion):
     app = champion.open(limits=Limits(bulk_bytes=1000))
 
