@@ -33,6 +33,7 @@ import psutil
 
 from contender.contracts.contract import Contract
 from contender.features.training_keys import hashes_of
+from contender.inference import equality
 from contender.promotion import ledger
 from contender.registry import model_versions, tracking
 from contender.settings import Settings
@@ -112,6 +113,8 @@ def make(folder: Path) -> tuple[Settings, Contract, list[Any], list[dict[str, An
         model = candidates.build("boosting", "binary", contract.model_columns, None, {"max_iter": 200}, seed).fit(
             frame, y
         )
+        arrays, evidence = equality.lower_and_prove(model, contract.model_columns, frame, [0.5, 0.5, 0.8])
+        print(evidence, file=sys.stderr)
         version = tracking.log_challenger(
             settings,
             contract,
@@ -120,6 +123,7 @@ def make(folder: Path) -> tuple[Settings, Contract, list[Any], list[dict[str, An
                 pd.Timestamp("2026-01-01"), frame.head(3), frame, hashes_of(frame.index.astype(str)), []
             ),
             git_revision=None,
+            arrays=arrays,
         )
         model_versions.fetch_approved(settings, version, version.digest)
         versions.append(version)

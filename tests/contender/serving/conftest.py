@@ -16,6 +16,7 @@ import pytest
 
 from contender.contracts.contract import Contract
 from contender.features.training_keys import hashes_of
+from contender.inference import equality
 from contender.promotion import ledger
 from contender.registry import tracking
 from contender.serving.application import Application
@@ -49,17 +50,19 @@ def frame_of(rows: int = ROWS) -> pd.DataFrame:
     return frame
 
 
-def log_version(settings: Settings, contract: Contract, seed: int) -> ModelVersion:
+def log_version(settings: Settings, contract: Contract, seed: int, *, lowered: bool) -> ModelVersion:
     frame = frame_of()
     y = (frame.amount + 30 * (frame["shop"] == "a") + 10 * (frame["colour"] == "red") > 70).astype(int)
     columns = contract.model_columns
     model = candidates.build("logistic", "binary", columns, None, {"C": 0.1 * seed}, seed).fit(frame, y)
+    arrays = equality.lower_and_prove(model, columns, frame, [0.5, 0.1, 0.5])[0] if lowered else None
     return tracking.log_challenger(
         settings,
         contract,
         tracking.FittedModel(model, "logistic", {}, [], {}, {"amount": 1.0}, seed=seed),
         tracking.LearntRows(NOW.replace(tzinfo=None), frame.head(3), frame, hashes_of(frame.index.astype(str)), []),
         git_revision=None,
+        arrays=arrays,
     )
 
 
@@ -104,7 +107,8 @@ class Place:
 def logged(make_home) -> Place:
     """Never changed: tests get copies."""
     home = make_home()
-    versions = [log_version(home.settings, home.contract, seed) for seed in (1, 20)]
+    # Arrays answer for the one, the pipeline for the other.
+    versions = [log_version(home.settings, home.contract, seed, lowered=seed == 1) for seed in (1, 20)]
     for version in versions:
         # Where the trainer's own check has left it.
         from contender.registry import model_versions

@@ -63,6 +63,20 @@ def test_a_champion_a_new_one_and_a_rollback_are_followed(place):
     assert (ready["version"], ready["ledger"]) == (1, "answers")
 
 
+def test_an_answer_says_whether_arrays_gave_it_or_the_pipeline(place):
+    keeper = place.keep()
+    app = place.open()
+    found = []
+    for version in place.versions:
+        place.crown(version)
+        keeper.look()
+        app.look()
+        found.append(post(app, {"data": [RECORD]}).json()["answered_by"])
+
+    assert found == ["arrays", "pipeline"]
+    assert "without arrays" in ask(app, "GET", "/health/ready").json()["use_cases"]["orders"]["answered_by_pipeline"]
+
+
 def test_what_does_not_change_is_not_opened_again(place):
     place.crown(place.versions[0])
     keeper = place.keep()
