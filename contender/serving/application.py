@@ -252,7 +252,7 @@ class Application:
 
         def work(champion: Champion, door: Door) -> tuple[Checked, bytes]:
             checked = request_forms.read(door, kind, body)
-            scored = champion.score(checked)
+            scored = champion.score(checked, door)
             rows = zip(scored.scores, scored.predictions, scored.bands, scored.missing, strict=True)
             document = {
                 "predictions": [
@@ -278,7 +278,7 @@ class Application:
         def work(champion: Champion, door: Door) -> tuple[Checked, bytes]:
             _need_version(champion, version)
             checked, identifier, wanted = request_forms.read_tensors(door, body)
-            scored = champion.score(checked)
+            scored = champion.score(checked, door)
             shape = [checked.rows]
             kinds = {"score": "FP64", "prediction": api_description.DATATYPES[served.contract.kind], "band": "BYTES"}
             data = {"score": scored.scores, "prediction": scored.predictions, "band": scored.bands}

@@ -13,7 +13,7 @@ from contender.errors import ContenderError, ModelError
 from contender.inference import scorer as inference
 from contender.registry import model_files
 from contender.scoring.decisions import band_of, decide
-from contender.serving import title_copy
+from contender.serving import lookups, title_copy
 from contender.serving.door import Checked, Door
 from contender.serving.refusals import Fault, Refusal
 from contender.settings import Settings
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _AGAIN_SECONDS = 2.0
+_LOOKED_UP_SECONDS = 20.0
+_NONE = lookups.LookUps((), frozenset(), ())
 _SINGLE = float(np.finfo(np.float32).max)
 
 
@@ -40,56 +42,70 @@ class Champion:
     """A version that answers: a request holds one from its start to its end, whoever is put in place meanwhile.
 
     Attributes:
-        not_looked_up: columns of look-ups and of an entity's history, which have no online copy yet: missing in
+        not_looked_up: columns of an entity's history, and of look-ups that the lake does not have: missing in
             every record, and its answer says so.
     """
 
-    def __init__(self, contract: Contract, scorer: inference.Scorer, title: title_copy.Title) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        scorer: inference.Scorer,
+        title: title_copy.Title,
+        looked_up: lookups.LookUps = _NONE,
+    ) -> None:
         assert title.version is not None
-        self._contract, self._scorer = contract, scorer
+        self._contract, self.scorer, self._title, self.looked_up = contract, scorer, title, looked_up
         self.version: int = title.version
         self.digest = title.digest
         self.crowned_at = title.crowned_at
         self.why_plain = scorer.why_plain
         self.answered_by = "pipeline" if scorer.why_plain else "arrays"
-        of_record = {beside_ours(name) for name in contract.records.columns}
-        self.not_looked_up = tuple(column.name for column in scorer.columns if column.name not in of_record)
+        known = {beside_ours(name) for name in contract.records.columns} | looked_up.columns
+        self.not_looked_up = tuple(column.name for column in scorer.columns if column.name not in known)
         self.since = datetime.now(UTC).isoformat(timespec="milliseconds")
 
-    def score(self, checked: Checked) -> Scored:
+    def score(self, checked: Checked, door: Door) -> Scored:
         """Score, prediction and band of records.
 
         Raises:
             Refusal: a number is beyond those that the model compares.
             ModelError: the model answers with what is no number.
         """
-        columns, rows = self._scorer.columns, checked.rows
+        columns, rows = self.scorer.columns, checked.rows
         if not rows:
             return Scored((), (), (), ())
+        if self.looked_up.facts:
+            checked = Checked(rows, self.looked_up.look_up(checked.values, rows, door.texts))
         missing = checked.missing(columns)
         nothing = [None] * rows
         values = [checked.values.get(column.name, nothing) for column in columns]
         try:
             if rows == 1:
-                answer = self._scorer.answer_record([cells[0] for cells in values])
+                answer = self.scorer.answer_record([cells[0] for cells in values])
             else:
-                answer = self._scorer.answer(frame_of(columns, values))
+                answer = self.scorer.answer(frame_of(columns, values))
         except ModelError:
             _refuse_huge(columns, values)
             raise
         if answer.shape[0] != rows or not np.isfinite(answer).all():
             raise ModelError(f"Version {self.version} of {self._contract.name} did not answer each row with a number.")
         cuts = self._contract.scoring
-        scores, predictions = decide(self._contract.kind, answer, cuts.threshold, self._scorer.classes)
+        scores, predictions = decide(self._contract.kind, answer, cuts.threshold, self.scorer.classes)
         plain = scores.tolist()
         return Scored(plain, predictions.tolist(), [band_of(score, cuts).value for score in plain], missing)
 
+    def with_look_ups(self, looked_up: lookups.LookUps) -> "Champion":
+        """The same version, with the look-up tables of now."""
+        found = Champion(self._contract, self.scorer, self._title, looked_up)
+        found.since = self.since
+        return found
+
     def warm(self) -> None:
         """Answer twice, so that the first request does not wait for what is made at first use."""
-        nothing: list[object] = [None] * len(self._scorer.columns)
+        nothing: list[object] = [None] * len(self.scorer.columns)
         for _ in range(2):
-            self._scorer.answer_record(nothing)
-            self._scorer.answer(frame_of(self._scorer.columns, [[None, None] for _ in nothing]))
+            self.scorer.answer_record(nothing)
+            self.scorer.answer(frame_of(self.scorer.columns, [[None, None] for _ in nothing]))
 
 
 class Served:
@@ -109,7 +125,8 @@ class Served:
         self.title = title_copy.Title()
         self.why = ""
         self._stamp: object = None
-        self._tried_at = -1e9
+        self._tried_at = self._looked_up_at = -1e9
+        self._looked_up = _NONE
 
     @property
     def is_due(self) -> bool:
@@ -121,16 +138,18 @@ class Served:
             stamp = None
         again = bool(self.why) and time.monotonic() - self._tried_at > _AGAIN_SECONDS
         changed, self._stamp = stamp != self._stamp, stamp
-        return changed or again
+        aged = bool(self.contract.lookups) and time.monotonic() - self._looked_up_at > _LOOKED_UP_SECONDS
+        return changed or again or aged
 
     def look(self) -> None:
         """Take over the champion of the title, where it is another one; who answers now answers until then."""
         title = title_copy.read(self._settings, self.contract.name)
+        self._look_up()
         here = self.champion
         if title.version is not None and (here is None or (here.version, here.digest) != (title.version, title.digest)):
             self._tried_at = time.monotonic()
             try:
-                coming = open_champion(self._settings, self.contract, title)
+                coming = open_champion(self._settings, self.contract, title, self._looked_up)
             except (ContenderError, OSError) as error:
                 self.why = str(error)
                 self._say("champion not opened", use_case=self.contract.name, version=title.version, why=self.why)
@@ -138,10 +157,26 @@ class Served:
                 return
             self.champion = coming
             self._say("champion", use_case=self.contract.name, version=coming.version, crowned_at=title.crowned_at)
+        elif here is not None and here.looked_up is not self._looked_up:
+            self.champion = here.with_look_ups(self._looked_up)
         self.title, self.why = title, ""
 
+    def _look_up(self) -> None:
+        """Take over the look-up tables of now, if they are others; those of before stay where the lake is away."""
+        if not self.contract.lookups or time.monotonic() - self._looked_up_at < _LOOKED_UP_SECONDS:
+            return
+        self._looked_up_at = time.monotonic()
+        try:
+            if lookups.stamp_of(self._settings, self.contract) != self._looked_up.stamp:
+                self._looked_up = lookups.read(self._settings, self.contract)
+                self._say("look-ups", use_case=self.contract.name, tables=len(self._looked_up.facts))
+        except Exception as error:  # noqa: BLE001 - whatever a lake that is away makes of it
+            self._say("look-ups not read", use_case=self.contract.name, why=type(error).__name__)
 
-def open_champion(settings: Settings, contract: Contract, title: title_copy.Title) -> Champion:
+
+def open_champion(
+    settings: Settings, contract: Contract, title: title_copy.Title, looked_up: lookups.LookUps
+) -> Champion:
     """The champion of a title, from the verified copy in the home, warmed.
 
     Raises:
@@ -153,7 +188,7 @@ def open_champion(settings: Settings, contract: Contract, title: title_copy.Titl
     scorer = inference.open_folder(folder, title.digest, name)
     wanted = [one.name for one in scorer.columns]
     model_files.refuse_missing_columns(wanted, [one.name for one in contract.model_columns], name)
-    found = Champion(contract, scorer, title)
+    found = Champion(contract, scorer, title, looked_up)
     found.warm()
     return found
 

@@ -86,12 +86,13 @@ class Door:
 
     Attributes:
         names: fields that a record may have, in the contract's order.
+        texts: what reads texts and evaluates expressions.
     """
 
     def __init__(self, contract: Contract) -> None:
         columns = contract.records.columns
         self._columns = columns
-        self._texts = TextCells(contract.records.missing)
+        self.texts = TextCells(contract.records.missing)
         self._made = {
             name: Expression.parse(column.expression, None) for name, column in columns.items() if column.expression
         }
@@ -207,7 +208,7 @@ class Door:
                     waiting.append(row)
             found.append(typed)
         if waiting:
-            read_now = self._texts.read(column, [found[row].text for row in waiting])
+            read_now = self.texts.read(column, [found[row].text for row in waiting])
             for row, typed in zip(waiting, read_now, strict=True):
                 if typed is UNREADABLE:
                     faults.add(name, row, "a text that is not one", needed)
@@ -250,7 +251,7 @@ class Door:
             one: texts[one] if one in texts else self._texts_of(one, columns[one], faults, told=False)
             for one in expression.names
         }
-        given = [ABSENT if text is None else _Text(text) for text in self._texts.make(expression, cells)]
+        given = [ABSENT if text is None else _Text(text) for text in self.texts.make(expression, cells)]
         return self._column(name, column, given, faults, latest)
 
     def _texts_of(self, name: str, given: Sequence[Any], faults: _Faults, *, told: bool = True) -> Sequence[str | None]:
@@ -292,11 +293,11 @@ class Door:
 
     def _advice(self, name: str) -> str:
         if name in self._outcome:
-            return "no outcome: it is not known when a score is wanted"
+            return "none: it is the outcome, which is not known when a score is wanted"
         if name in self._history:
-            return "it left out: it is counted from what was taken in before"
+            return "none: it is counted from what was taken in before"
         if name in self._looked_up:
-            return "it left out: it is looked up"
+            return "none: it is looked up"
         if name in self._made:
             return f"the fields it is made of: {_listed(self._made[name].names)}"
         near = get_close_matches(name[:_LONGEST_NAME], self.names, n=1, cutoff=0.6)

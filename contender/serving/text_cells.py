@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from contender.contracts.expressions import Expression
-from contender.contracts.sections import Column
+from contender.contracts.sections import Column, ColumnType
 from contender.ingestion.cell_forms import BLANKS, FIRST_US, LAST_US
 
 if TYPE_CHECKING:
@@ -71,6 +71,30 @@ class TextCells:
         found = self._database.execute(asked, [list(texts) for texts in cells.values()]).fetchall()
         return [text.strip(BLANKS) if text is not None else None for (text,) in found]
 
+    def evaluate(
+        self,
+        expression: Expression,
+        of: ColumnType,
+        values: Mapping[str, tuple[ColumnType, Sequence[Any]]],
+        rows: int,
+    ) -> list[Any]:
+        """Values of an expression over typed columns, in a type of its own; times are seconds since 1970."""
+        if not values:
+            columns = f"unnest(range({rows})) AS row"
+        else:
+            columns = ", ".join(
+                f'{_typed(kind)} AS "{name.replace(chr(34), chr(34) * 2)}"' for name, (kind, _) in values.items()
+            )
+        value = f"TRY_CAST(({expression.duckdb}) AS {_DUCKDB[of]})"
+        value = f"epoch_us({value}) / 1e6" if of == "timestamp" else value
+        given = [
+            [None if cell is None else round(cell * 1e6) for cell in cells] if kind == "timestamp" else list(cells)
+            for kind, cells in values.values()
+        ]
+        return [
+            found for (found,) in self._database.execute(f"SELECT {value} FROM (SELECT {columns})", given).fetchall()
+        ]
+
     @cached_property
     def _database(self) -> "DuckDBPyConnection":
         import duckdb
@@ -78,6 +102,21 @@ class TextCells:
         opened = duckdb.connect(config={"threads": "1", "memory_limit": "256MB"})
         opened.execute("SET TimeZone = 'UTC'")
         return opened
+
+
+_DUCKDB: Mapping[ColumnType, str] = {
+    "number": "DOUBLE",
+    "integer": "BIGINT",
+    "boolean": "BOOLEAN",
+    "timestamp": "TIMESTAMP",
+    "category": "VARCHAR",
+    "text": "VARCHAR",
+}
+
+
+def _typed(kind: ColumnType) -> str:
+    """A column of parameters, in its type; times come as microseconds since 1970."""
+    return "make_timestamp(unnest(?::BIGINT[]))" if kind == "timestamp" else f"unnest(?::{_DUCKDB[kind]}[])"
 
 
 def _is_common(text: str | None) -> bool:

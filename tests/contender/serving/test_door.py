@@ -121,7 +121,7 @@ def test_no_verdict_depends_on_the_other_rows(app):
 @pytest.mark.parametrize(
     ("name", "needed"),
     [
-        ("returned", "no outcome: it is not known when a score is wanted"),
+        ("returned", "none: it is the outcome, which is not known when a score is wanted"),
         ("Amount", "'amount', which is the nearest name"),
     ],
 )

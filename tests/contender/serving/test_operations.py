@@ -44,9 +44,9 @@ def test_a_request_that_comes_again_is_answered_as_it_was_and_not_scored_twice(c
 
 
 def _noting(score, scored):
-    def noted(checked):
+    def noted(checked, door):
         scored.append(checked.rows)
-        return score(checked)
+        return score(checked, door)
 
     return noted
 
@@ -119,7 +119,7 @@ def test_a_fault_of_its_own_is_told_by_an_id_and_nothing_else(champion, wrong):
             raise wrong
         return np.array([[np.nan, np.nan]])
 
-    app.served["orders"].champion._scorer.answer_record = broken
+    app.served["orders"].champion.scorer.answer_record = broken
     answer = post(app, {"data": [RECORD]})
 
     assert answer.status_code == 500

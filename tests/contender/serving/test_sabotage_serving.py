@@ -310,7 +310,7 @@ def _(home: Path) -> None:
 @guarded("an answer that is no number is none", without(Champion.score, ("not np.isfinite(answer).all()", "False")))
 def _(home: Path) -> None:
     app = app_in(home)
-    app.served["orders"].champion._scorer.answer_record = lambda _: np.array([[np.nan, np.nan]])  # type: ignore
+    app.served["orders"].champion.scorer.answer_record = lambda _: np.array([[np.nan, np.nan]])  # type: ignore
     assert post(app, {"data": [RECORD]}).status_code == 500
 
 
