@@ -91,7 +91,7 @@ def plain(function: Any) -> Any:
 def compiled(function: Any, change: Callable[[str], str]) -> Any:
     tree = ast.parse(change(textwrap.dedent(inspect.getsource(function))))
     made = tree.body[0]
-    assert isinstance(made, ast.FunctionDef)
+    assert isinstance(made, ast.FunctionDef | ast.AsyncFunctionDef)
     made.decorator_list = []
     found: dict[str, Any] = {}
     code = compile(tree, "<sabotaged>", "exec", flags=__future__.annotations.compiler_flag)
