@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from typing import Any
 from urllib.parse import quote, unquote
@@ -426,7 +427,7 @@ class Application:
                 408, f"The body did not come within {self._limits.body_seconds:g} s; send it again.", headers=_CLOSE
             ) from None
         except zlib.error:
-            raise Refusal(400, "The body is not what gzip makes; send it whole, or plain.", headers=_CLOSE) from None
+            raise Refusal(400, "The body is not what gzip makes; send it whole, or plain.") from None
         if unpack is not None and (not unpack.eof or unpack.unused_data):
             raise Refusal(400, "The body is not one whole piece of gzip; send it whole, or plain.")
         return b"".join(found)
@@ -524,12 +525,17 @@ async def _send(send: Send, exchange: Exchange, answer: Answer) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _content_type(headers: Mapping[bytes, bytes], known: Sequence[str]) -> str:
-    given, _, rest = headers.get(b"content-type", b"").decode("latin-1").lower().partition(";")
+def _content_type(headers: Mapping[bytes, bytes], known: tuple[str, ...]) -> str:
+    return _known_type(headers.get(b"content-type", b""), known)
+
+
+@lru_cache(maxsize=256)
+def _known_type(told: bytes, known: tuple[str, ...]) -> str:
+    given, _, rest = told.decode("latin-1").lower().partition(";")
     charset = re.search(r"charset\s*=\s*\"?([\w-]+)", rest)
     if given.strip() not in known or (charset and charset[1] not in ("utf-8", "utf8", "us-ascii")):
         listed = _LISTED if len(known) > 1 else known[0]
-        raise Refusal(415, f"The body's content type is not one that is read; send {listed}, in UTF-8.", headers=_CLOSE)
+        raise Refusal(415, f"The body's content type is not one that is read; send {listed}, in UTF-8.")
     return given.strip()
 
 

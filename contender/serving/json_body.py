@@ -66,13 +66,22 @@ def _bound(body: bytes, most_lists: int) -> None:
 
 
 def _colons(found: Any) -> int:
-    if type(found) is str:
-        return found.count(":")
-    if type(found) is dict:
-        return sum(1 + name.count(":") + _colons(value) for name, value in found.items())
-    if type(found) is list:
-        return sum(map(_colons, found))
-    return 0
+    kind = type(found)
+    if kind is str:
+        return int(found.count(":"))
+    total = 0
+    if kind is dict:
+        total = len(found) + "".join(found).count(":")
+        found = found.values()
+    elif kind is not list:
+        return 0
+    for value in found:
+        kind = type(value)
+        if kind is str:
+            total += value.count(":")
+        elif kind is dict or kind is list:
+            total += _colons(value)
+    return total
 
 
 def _carefully(body: bytes) -> Any:

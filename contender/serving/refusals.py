@@ -38,7 +38,7 @@ class Refusal(Exception):
     @classmethod
     def too_large(cls, found: str, allowed: str) -> Self:
         """Of a body that is not read to its end."""
-        return cls(413, f"The body has {found}, at most {allowed} are taken; send less at a time.", headers=_CLOSE)
+        return cls(413, f"The body has {found}, at most {allowed} are taken; send less at a time.")
 
     @classmethod
     def later(cls, sentence: str, seconds: int = 1) -> Self:
@@ -54,7 +54,3 @@ class Refusal(Exception):
                 for one in self.faults
             ]
         return found
-
-
-_CLOSE = {"connection": "close"}
-"""What is still on its way is not waited for."""

@@ -46,7 +46,7 @@ class TextCells:
             texts: trimmed.
         """
         if column.type == "timestamp" and not column.format:
-            return [time_of(text) if _is_common(text) else self._slowly(column, [text])[0] for text in texts]
+            return [time_of(text) if is_common(text) else self._slowly(column, [text])[0] for text in texts]
         return self._slowly(column, texts)
 
     def _slowly(self, column: Column, texts: Sequence[str | None]) -> list[Any]:
@@ -119,7 +119,8 @@ def _typed(kind: ColumnType) -> str:
     return "make_timestamp(unnest(?::BIGINT[]))" if kind == "timestamp" else f"unnest(?::{_DUCKDB[kind]}[])"
 
 
-def _is_common(text: str | None) -> bool:
+def is_common(text: str | None) -> bool:
+    """Whether a text is a time as most programs write them."""
     return text is not None and _COMMON.fullmatch(text) is not None
 
 

@@ -7,6 +7,7 @@ worker that dies can be forked again at any time.
 import contextlib
 import ctypes
 import gc
+import logging
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -210,13 +211,16 @@ def _work(
 ) -> None:
     import uvicorn
 
+    from contender.serving.http_protocol import BoundedHttp
+
     say, flush = json_lines(_write)
     application = Application(settings, contracts, say, answers=Answers(answers), rates=rates)
     application.flush = flush
+    _say_what_is_logged(say)
     config = uvicorn.Config(
         application,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -231,14 +235,27 @@ def _work(
     uvicorn.Server(config).run(sockets=[listening])
 
 
+class _Saying(logging.Handler):
+    """Writes what others log as an event of ours; its text may hold what was asked, and is left out."""
+
+    def __init__(self, say: Callable[..., None]) -> None:
+        super().__init__(logging.WARNING)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say("logged", by=record.name, level=record.levelname, text=str(record.msg)[:200])
+
+
+def _say_what_is_logged(say: Callable[..., None]) -> None:
+    logging.getLogger().handlers = [_Saying(say)]
+
+
 def _import_all() -> None:
-    import httptools  # noqa: F401
     import prometheus_client.multiprocess  # noqa: F401
-    import uvicorn.lifespan.on
-    import uvicorn.protocols.http.httptools_impl  # noqa: F401
     import uvloop  # noqa: F401
 
     from contender.inference import kernels  # noqa: F401
+    from contender.serving import http_protocol  # noqa: F401
 
 
 def _die_with_parent() -> None:

@@ -131,3 +131,19 @@ def test_whatever_comes_is_taken_or_refused(door):
     # The name of a field that is not known is told again, as it must be; a value never is.
     told = [f"{fault.found} {fault.needed}" for one in refused for fault in one.faults]
     assert not [one for one in told if CANARY in one]
+
+
+def test_what_is_taken_quickly_is_what_a_closer_look_takes(door):
+    draw = random.Random(7)
+    quick = 0
+    for _ in range(1_500):
+        record = a_record(draw)
+        found = door._quickly(record)
+        if found is not None:
+            quick += 1
+            closer = door.check_records([record, record]).values
+            assert {name: value[0] for name, value in found.values.items()} == {
+                name: value[0] for name, value in closer.items()
+            }
+
+    assert quick > 300

@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -111,6 +113,31 @@ def test_the_title_changes_under_load_without_a_failed_request(place, server):
     counted = httpx.get(f"{server.address}/metrics").text
     scored = [line for line in counted.splitlines() if line.startswith("contender_records_scored_total")]
     assert sum(float(line.split()[-1]) for line in scored) == load.versions.total(), "summed over both workers"
+
+
+def raw(server, *parts: bytes) -> bytes:
+    """What comes back for bytes that may be no request, until nothing more comes."""
+    with socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2])), timeout=5) as link:
+        found = b""
+        with suppress(OSError):
+            for part in parts:
+                link.sendall(part)
+            while not found.endswith(b"}") and (piece := link.recv(65536)):
+                found += piece
+        return found
+
+
+def test_what_is_no_request_is_answered_and_ended(server):
+    head = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+    endless = raw(server, b"GET /health/live HTTP/1.1\r\nX: " + b"a" * 100_000)
+    broken = raw(server, head + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n{}")
+    twice = raw(server, head + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+    large = raw(server, head + b"Content-Length: 100000000\r\n\r\n" + b" " * 100_000)
+
+    assert [one[9:12] for one in (endless, broken, twice, large)] == [b"431", b"400", b"400", b"413"]
+    assert status(server, "/health/live") == 200
+    assert all(json.loads(line) for line in server.log.read_text().splitlines()), "also what uvicorn has to say"
 
 
 def test_a_worker_that_is_killed_is_replaced_and_the_end_is_orderly(place, server):
