@@ -369,6 +369,8 @@ def measure(folder: Path, seconds: float, connections: int, with_mlflow: bool) -
             for one in records
         ]
         command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local"]
+        # It starts uvicorn by its name.
+        path |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         with serving([*command, "--port", str(port), "--workers", "1"], port, path) as server:
             server.wait(lambda port: ask(port, theirs[0])[0] == 200)
             answers["mlflow"] = [ask(port, one)[1]["predictions"][0][1] for one in theirs[:50]]
