@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _AGAIN_SECONDS = 2.0
 _LOOKED_UP_SECONDS = 20.0
-_NONE = lookups.LookUps((), frozenset(), ())
+NO_LOOK_UPS = lookups.LookUps((), frozenset(), ())
 _SINGLE = float(np.finfo(np.float32).max)
 
 
@@ -53,7 +53,7 @@ class Champion:
         contract: Contract,
         scorer: inference.Scorer,
         title: title_copy.Title,
-        looked_up: lookups.LookUps = _NONE,
+        looked_up: lookups.LookUps = NO_LOOK_UPS,
     ) -> None:
         assert title.version is not None
         self._contract, self.scorer, self._title, self.looked_up = contract, scorer, title, looked_up
@@ -128,7 +128,7 @@ class Served:
         self.why = ""
         self._stamp: object = None
         self._tried_at = self._looked_up_at = -1e9
-        self._looked_up = _NONE
+        self._looked_up = NO_LOOK_UPS
 
     @property
     def is_due(self) -> bool:

@@ -21,11 +21,15 @@ from pathlib import Path
 from types import FrameType
 
 from contender.contracts.contract import Contract
-from contender.errors import UsageError
+from contender.errors import ContenderError, UsageError
+from contender.inference.scorer import why_plain
+from contender.registry.model_files import arrays_in
+from contender.serving import title_copy
 from contender.serving.answers import Answers
 from contender.serving.api_keys import Rates
 from contender.serving.api_keys import read as read_keys
 from contender.serving.application import Application, json_lines
+from contender.serving.champions import NO_LOOK_UPS, open_champion
 from contender.serving.title_copy import Keeper
 from contender.settings import Settings
 
@@ -126,6 +130,7 @@ class _Parent:
         for keeper in self._keepers:
             keeper.look()
         _import_all()
+        self._rehearse()
         gc.collect()
         gc.freeze()
         for _ in range(self._where.workers):
@@ -144,6 +149,18 @@ class _Parent:
         for keeper in self._keepers:
             keeper.close()
         self._stop()
+
+    def _rehearse(self) -> None:
+        """Open and ask each champion once here, so that workers share what that takes; they do it again on their own.
+
+        Only where arrays answer: a pipeline loads libraries with threads, which must not be there when it is forked.
+        """
+        for contract in self._contracts:
+            title = title_copy.read(self._settings, contract.name)
+            with contextlib.suppress(ContenderError, OSError):
+                folder = title_copy.model_of(self._settings, contract.name, title.digest)
+                if title.version is not None and why_plain(arrays_in(folder, title.digest)) is None:
+                    open_champion(self._settings, contract, title, NO_LOOK_UPS)
 
     @property
     def _port(self) -> int:
