@@ -1,11 +1,13 @@
 """Fitted pipelines of every kind on small made rows, and the rows."""
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from contender.features.row_transformers import OwnFeatures
@@ -94,7 +96,8 @@ def fitted(case: Case) -> Any:
     if case.candidate == "random_forest":
         set_inner(model, n_estimators=8)
     frame = frame[[column.name for column in columns]]
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(frame, outcomes)
     if case.kind == "regression" or not case.calibrated:
         return model

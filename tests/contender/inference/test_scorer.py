@@ -1,5 +1,6 @@
 """Arrays answer as the pipeline does: every candidate, whatever stands in a record."""
 
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -128,7 +129,7 @@ def test_a_hook_runs_as_it_is_and_says_why() -> None:
 def test_a_version_without_arrays_is_answered_by_its_pipeline() -> None:
     model = fitted(BOOSTING)
     told = [{"name": c.name, "type": "string" if c.kind == "category" else "double"} for c in COLUMNS]
-    opened = model_files.Opened(model, Path("nowhere"), {"signature": {"inputs": pd.Series(told).to_json()}}, None)
+    opened = model_files.Opened(model, Path("nowhere"), {"signature": {"inputs": json.dumps(told)}}, None)
     found = scorer.open_scorer(opened)
     assert isinstance(found, PlainScorer)
     assert not found.lowered
@@ -180,7 +181,7 @@ def test_another_band_is_a_difference_however_small() -> None:
 
 def test_values_of_a_record_may_be_of_any_plain_type() -> None:
     ours = lowered(BOOSTING)
-    at, born = datetime(2018, 5, 6, 7, 8, 9, 123456, tzinfo=UTC), datetime(1980, 1, 2)
+    at, born = datetime(2018, 5, 6, 7, 8, 9, 123456, tzinfo=UTC), datetime(1980, 1, 2)  # noqa: DTZ001
     record = [3, "shop 7", True, at, born, None, 0.5]
     same = [3.0, "shop 7", 1.0, at.timestamp(), born.replace(tzinfo=UTC).timestamp(), "", 0.5]
     np.testing.assert_array_equal(ours.answer_record(record), ours.answer_record(same))
