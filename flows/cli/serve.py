@@ -10,7 +10,9 @@ from flows.cli.options import command
 
 @command()
 @click.argument("use_cases", metavar="USE_CASE...", nargs=-1, required=True)
-@click.option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, help="Port; 0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, help="Port; 0 takes a free one."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that answer.")
 @click.option("--certificate", type=click.Path(path_type=Path, exists=True), help="Of TLS, with its chain; PEM.")
