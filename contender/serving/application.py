@@ -163,8 +163,11 @@ class Application:
     def look(self) -> None:
         """Take over what there is, before the first request."""
         for served in self.served.values():
-            if served.is_due:
-                served.look()
+            try:
+                if served.is_due:
+                    served.look()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may do better
+                self._say("look failed", why=type(error).__name__, where=_frames(error))
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = _begin(scope, receive)

@@ -150,6 +150,8 @@ class Served:
         here = self.champion
         if title.version is not None and (here is None or (here.version, here.digest) != (title.version, title.digest)):
             self._tried_at = time.monotonic()
+            # Until it is: what breaks in between is tried again.
+            self.why = f"Version {title.version} of {self.contract.name} is being opened."
             try:
                 coming = open_champion(self._settings, self.contract, title, self._looked_up)
             except (ContenderError, OSError) as error:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from contender.promotion import ledger
-from contender.serving import title_copy
+from contender.serving import champions, title_copy
 from tests.contender.serving.conftest import RECORD, ask, post
 
 pytestmark = [
@@ -154,6 +154,21 @@ def test_a_champion_whose_files_are_not_here_yet_lets_the_one_before_answer(plac
     assert score(app)[0] == 1
     assert asked == [2]
     assert "Version 2" in ask(app, "GET", "/health/ready").json()["use_cases"]["orders"]["behind"]
+
+
+def test_whatever_breaks_while_a_champion_is_opened_is_tried_again(place, monkeypatch):
+    place.crown(place.versions[0])
+    place.keep()
+    with monkeypatch.context() as patch:
+        patch.setattr(champions, "open_champion", lambda *_: 1 / 0)
+        app = place.open()
+    broken = post(app, {"data": [RECORD]}).status_code
+    app.served["orders"]._tried_at = -1e9
+
+    app.look()
+
+    assert broken == 503
+    assert score(app)[0] == 1
 
 
 def test_files_that_are_only_in_the_registry_are_fetched_from_it(place):

@@ -152,7 +152,9 @@ def _(home: Path) -> None:
 
 @guarded("a number that means missing is missing", instead(Door._marks_of, "return frozenset()"))
 def _(home: Path) -> None:
-    made = door_in(home, ("amount = { ", 'amount = { missing = ["-999"], '), ("required = true, min = 0", "min = -9999"))
+    made = door_in(
+        home, ("amount = { ", 'amount = { missing = ["-999"], '), ("required = true, min = 0", "min = -9999")
+    )
     assert made.check_records([record(amount=-999)]).values["amount"] == [None]
 
 
