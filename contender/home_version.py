@@ -1,4 +1,7 @@
-"""The version of the home: written into it at first use, and asked before anything in it is used."""
+"""The version of the home: written into it at first use, and asked before anything in it is used.
+
+From then on the home is open to its owner only, as lake, ledger and models are nobody else's business.
+"""
 
 import json
 import os
@@ -39,7 +42,10 @@ def _begin(home: Path, file: Path) -> None:
     if any((*home.glob("ledger.db"), *home.glob("environments/*/ledger.db"))):
         raise _other(home, "a ledger, and no home.json with a version")
     with suppress(OSError):
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Whoever was first may have made a folder in it before; what somebody else has made is theirs.
+        if home.stat().st_uid == os.geteuid():
+            home.chmod(0o700)
         # In one step, as several may be the first.
         part = file.with_suffix(f".{os.getpid()}.part")
         part.write_text(json.dumps({"version": NEEDED, "release": _release()}), encoding="utf-8")

@@ -24,7 +24,7 @@ from contender.registry import model_versions, ui_links
 from contender.retraining import diagnoses, feed_health, next_action, symptoms, triage
 from contender.retraining.diagnoses import Kept
 from contender.retraining.triage import Diagnosis, Signs
-from contender.scoring import batch_scoring
+from contender.scoring import decisions
 from contender.settings import Settings
 from contender.values import BATCH, ModelVersion
 from tasks.announcements import TOLD, tell_finding
@@ -157,9 +157,9 @@ def _reference(
         champion,
         first.date(),
         model_versions.training_keys(settings, champion),
-        lambda frame: batch_scoring.decide(
-            contract.kind, loaded.answer(frame[names]), contract.scoring.threshold, classes
-        )[0],
+        lambda frame: decisions.decide(contract.kind, loaded.answer(frame[names]), contract.scoring.threshold, classes)[
+            0
+        ],
     )
     return reference_sample.make_reference(settings, contract, trained, start)
 

@@ -3,7 +3,9 @@
 from datetime import datetime
 
 from contender.contracts.contract import Contract
+from contender.inference.scorer import why_plain
 from contender.registry import model_versions, ui_links
+from contender.registry.model_files import arrays_in
 from contender.scoring import batch_scoring
 from contender.settings import Settings
 from contender.values import ModelVersion, Scored
@@ -21,6 +23,9 @@ def score_records(settings: Settings, contract: Contract, champion: ModelVersion
         with progressing(settings, contract.name, f"scoring with {champion}", tell):
             scored = batch_scoring.score_pending(settings, contract, champion, folder, at)
         tell(f"{scored.predictions:,} predictions by {champion}, {scored.alerts:,} alerts")
+        if scored.predictions:
+            why = why_plain(arrays_in(folder, champion.digest, str(champion)))
+            tell(f"answered by its pipeline: {why}" if why else "answered by its arrays, equal to scikit-learn")
     show(
         contract.name,
         "predictions",

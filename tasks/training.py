@@ -35,6 +35,7 @@ def split_rows(settings: Settings, contract: Contract, as_of: datetime) -> Split
 @step
 def train_challenger(settings: Settings, contract: Contract, split: Split) -> ModelVersion:
     """Search the candidates, fit the best, and register it with all that tells how it came about."""
+    from contender.inference import equality
     from contender.promotion import title
     from contender.registry import tracking
     from contender.training import leakage, trainer
@@ -84,6 +85,9 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
             seen=hashes_of(frame[KEY]),
             datasets=[(table, tables.path_of(settings, contract.name, table.table)) for table in rows.versions],
         )
+        cuts = [contract.scoring.threshold, contract.scoring.warning, contract.scoring.critical]
+        judging = dataset.load(settings, contract, split.judging)
+        arrays, evidence = equality.lower_and_prove(trained.model, columns, judging, cuts)
         challenger = tracking.log_challenger(
             settings,
             contract,
@@ -105,10 +109,13 @@ def train_challenger(settings: Settings, contract: Contract, split: Split) -> Mo
                 "trained_on": ", ".join(map(str, rows.versions)),
                 **({"left_out": learnt.sentence} if learnt.sentence else {}),
                 **reasons_of(contract),
+                "answers": str(evidence),
             },
+            arrays=arrays,
         )
         title.follow_verdict(settings, contract.name, challenger, None)
         tell(f"challenger: {challenger} ({trained.candidate})")
+        tell(f"it {evidence}")
         return challenger
 
 

@@ -173,7 +173,7 @@ class Contract(Strict):
         made = [cells_of(self.records.columns), cells_of(self.outcome.columns)]
         made += [cells_of(lookup.columns) for lookup in self.lookups.values()]
         found = column_names.stored_names([*own, *self.history, *chain(*made)])
-        return found | {_beside_ours(name): found[name] for name in self.records.columns}
+        return found | {beside_ours(name): found[name] for name in self.records.columns}
 
     @cached_property
     def target(self) -> Expression:
@@ -237,7 +237,7 @@ class Contract(Strict):
             "timestamp": "time",
         }
         found = [
-            ModelColumn(_beside_ours(name), "words" if column.words else kinds[column.type])
+            ModelColumn(beside_ours(name), "words" if column.words else kinds[column.type])
             for name, column in self.records.columns.items()
             if column.exclude is None and name != self.records.key
         ]
@@ -302,7 +302,7 @@ def _told(duration: timedelta) -> str:
     return f"{duration.days} days" if duration.days else f"{duration.seconds // 60} minutes"
 
 
-def _beside_ours(name: str) -> str:
+def beside_ours(name: str) -> str:
     """What a record's column is called in a frame that has columns of ours."""
     return f"{name} of the file" if name in OURS else name
 

@@ -23,6 +23,8 @@ LOADED = (
     "contender.registry.model_files",
     "contender.registry.trusted_types",
     "threadpoolctl",
+    "contender.inference.scorer",
+    "contender.inference.kernels",
 )
 """What every worker shares; none of it starts a thread, which a fork would not survive."""
 

@@ -8,6 +8,7 @@ from contender.errors import UntrustedModel
 
 DESCRIPTION = "MLmodel"
 MODEL_FILE = "model.skops"
+ARRAYS_FILE = "scorer.arrays"
 
 FILES = frozenset(
     {
@@ -20,7 +21,7 @@ FILES = frozenset(
         "serving_input_example.json",
     }
 )
-"""All that a logged model of ours consists of."""
+"""All that a logged model of ours consists of, but for its arrays, which versions of before have not."""
 
 _FLAVORS: Mapping[str, Mapping[str, Any]] = {
     "python_function": {
@@ -58,7 +59,7 @@ def check_description(files: Mapping[str, bytes], allowed: frozenset[str], name:
     Raises:
         UntrustedModel: there are other files, or they say something else; names what.
     """
-    if strange := sorted(set(files) ^ FILES):
+    if strange := sorted((set(files) - {ARRAYS_FILE}) ^ FILES):
         state = "has the file" if strange[0] in files else "lacks the file"
         raise _refused(name, f"{state} '{strange[0]}'")
     description = _read(files[DESCRIPTION], DESCRIPTION, name)

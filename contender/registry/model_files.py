@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from contender.cores import count_cores
 from contender.errors import ModelError, UntrustedModel
-from contender.registry.mlmodel import MODEL_FILE, check_description
+from contender.registry.mlmodel import ARRAYS_FILE, MODEL_FILE, check_description
 from contender.values import ModelVersion
 
 if TYPE_CHECKING:
@@ -32,12 +32,14 @@ _LARGEST_BYTES = 1 << 32
 class Opened:
     """A model whose files were the approved ones.
 
-    `model` is the scikit-learn estimator, `folder` where it was read, `described` what its file `MLmodel` said then.
+    `model` is the scikit-learn estimator, `folder` where it was read, `described` what its file `MLmodel` said then,
+    and `arrays` the content of its file of arrays, which versions of before have not.
     """
 
     model: Any
     folder: Path
     described: Mapping[str, Any] = field(repr=False)
+    arrays: bytes | None = field(repr=False)
 
     @cached_property
     def pyfunc(self) -> "PyFuncModel":
@@ -65,7 +67,7 @@ class Opened:
         try:
             return np.asarray(self.pyfunc.predict(frame), dtype=np.float64)
         except MlflowException as error:
-            refuse_missing_columns(self.described, frame.columns, f"The model in {self.folder.name[:12]}")
+            refuse_missing_columns(wanted_by(self.described), frame.columns, f"The model in {self.folder.name[:12]}")
             said = str(error).splitlines()[0]
             raise ModelError(
                 f"The model in {self.folder.name[:12]} cannot be asked with today's features ({said[:160]}). Restore "
@@ -73,18 +75,22 @@ class Opened:
             ) from None
 
 
-def refuse_missing_columns(described: Mapping[str, Any], columns: Iterable[str], name: str) -> None:
+def wanted_by(described: Mapping[str, Any]) -> dict[str, str]:
+    """The columns that a model asks for, in order, with MLflow's types, by what its file `MLmodel` says."""
+    return {one["name"]: one["type"] for one in json.loads(described["signature"]["inputs"])}
+
+
+def refuse_missing_columns(wanted: Iterable[str], columns: Iterable[str], name: str) -> None:
     """Refuse to ask a model that was trained with a column which the contract has taken away since.
 
     Args:
-        described: what its file `MLmodel` says.
+        wanted: the columns that it asks for.
         columns: those that it could be given.
         name: how the sentence calls the model.
 
     Raises:
         ModelError: names the columns, and the ways out.
     """
-    wanted = [one["name"] for one in json.loads(described["signature"]["inputs"])]
     if missing := sorted(set(wanted) - set(columns)):
         listed, more = ", ".join(f"'{one}'" for one in missing[:5]), len(missing) - 5
         raise ModelError(
@@ -187,7 +193,21 @@ def load_folder(folder: Path, digest: str, name: str = "The model") -> Opened:
     from contender.registry import trusted_types
 
     described = check_description(files, trusted_types.ALLOWED, name)
-    return Opened(model=trusted_types.loads(files[MODEL_FILE], name), folder=folder, described=described)
+    return Opened(
+        model=trusted_types.loads(files[MODEL_FILE], name),
+        folder=folder,
+        described=described,
+        arrays=files.get(ARRAYS_FILE),
+    )
+
+
+def arrays_in(folder: Path, digest: str, name: str = "The model") -> bytes | None:
+    """A model's file of arrays, if all its files are the approved ones; None where it has none.
+
+    Raises:
+        UntrustedModel: they are not.
+    """
+    return _approved(folder, digest, name).get(ARRAYS_FILE)
 
 
 def check_folder(folder: Path, digest: str, name: str = "The model") -> None:

@@ -339,7 +339,13 @@ def load(settings: Settings, version: ModelVersion, expected_digest: str) -> Loa
         Unavailable: MLflow does not answer, or the artifacts are gone.
     """
     opened = load_folder(fetch(settings, version.name, version.uri), expected_digest, name=str(version))
-    return Loaded(model=opened.model, folder=opened.folder, described=opened.described, version=version)
+    return Loaded(
+        model=opened.model,
+        folder=opened.folder,
+        described=opened.described,
+        arrays=opened.arrays,
+        version=version,
+    )
 
 
 def fetch_approved(settings: Settings, version: ModelVersion, expected_digest: str) -> Path:

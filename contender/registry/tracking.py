@@ -1,16 +1,18 @@
 """MLflow's record of a training: one run with all that a person needs to repeat or doubt it, and a registered model."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contender.contracts.contract import Contract
 from contender.errors import ModelError
 from contender.features.training_keys import Hashes
 from contender.registry import mlflow_figures, model_versions
-from contender.registry.mlmodel import PACKAGES
+from contender.registry.mlmodel import ARRAYS_FILE, PACKAGES
 from contender.registry.model_files import digest_of, load_folder
 from contender.registry.model_versions import FORM, FORM_VERSION, connected, fetch
 from contender.settings import Settings
@@ -93,8 +95,12 @@ def log_challenger(
     *,
     git_revision: str | None,
     tags: Mapping[str, str] | None = None,
+    arrays: bytes | None = None,
 ) -> ModelVersion:
     """A registered version of a fitted model, with the MLflow run that tells how it came about.
+
+    Args:
+        arrays: content of the file that lies beside the model, under the same digest; see `contender.inference`.
 
     Raises:
         ModelError: the model holds a type that is not on our list.
@@ -114,6 +120,8 @@ def log_challenger(
                 mlflow.log_metrics({f"fold_{name}": value for name, value in fold.items()}, step=step)
             _log_datasets(contract, learnt.datasets, learnt.sample)
             info = _log_model(contract, fitted.model, learnt.example)
+            if arrays is not None:
+                _log_beside(client, info.model_id, arrays)
             mlflow.log_metrics(dict(fitted.metrics), model_id=info.model_id)
             mlflow.log_figure(mlflow_figures.importance(fitted.importance), "importance.png")
             largest = sorted(fitted.importance.items(), key=lambda item: -abs(item[1]))
@@ -213,6 +221,13 @@ def _log_model(contract: Contract, model: Any, example: "pd.DataFrame") -> Any:
         raise ModelError(
             f"The model of {contract.name} holds a type that contender.registry.trusted_types does not list: {error}"
         ) from error
+
+
+def _log_beside(client: "MlflowClient", model_id: str, arrays: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ARRAYS_FILE
+        path.write_bytes(arrays)
+        client.log_model_artifact(model_id, str(path))
 
 
 def _pins() -> list[str]:

@@ -1,7 +1,7 @@
 """Scores on Spark all records that the champion has not scored, once each, and cuts the scores into bands.
 
-The model travels to the workers as the bytes that were approved; each worker checks the digest again, loads it once
-with our own allow-list, and predicts through MLflow's pyfunc contract, one Arrow batch at a time.
+The model travels to the workers as the bytes that were approved; each worker checks the digest again, makes of them
+once what answers, the arrays that were proven equal or else the pipeline, and asks it one Arrow batch at a time.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,14 +16,14 @@ from contender.contracts.contract import Contract
 from contender.contracts.sections import Kind
 from contender.features import feature_tables
 from contender.lake import tables
+from contender.scoring.decisions import PREDICTION_TYPES, decide
 from contender.settings import Settings
 from contender.values import BATCH, KEY, TIME, Band, ModelVersion, Scored
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
-_PREDICTION: dict[Kind, str] = {"binary": "int", "multiclass": "string", "regression": "double"}
+    from contender.inference.scorer import Scorer
 
 
 def score_pending(settings: Settings, contract: Contract, model: ModelVersion, folder: Path, at: datetime) -> Scored:
@@ -80,11 +80,15 @@ def with_scores(records: DataFrame, contract: Contract, model: ModelVersion, fol
     spark = records.sparkSession
     packed = pack(folder)
     described = mlmodel.content_of(packed[mlmodel.DESCRIPTION], str(model))
-    model_files.refuse_missing_columns(described, [one.name for one in contract.model_columns], str(model))
+    model_files.refuse_missing_columns(
+        model_files.wanted_by(described), [one.name for one in contract.model_columns], str(model)
+    )
     files = spark.sparkContext.broadcast(packed)
     shown = {contract.stored_names[column.name]: column.name for column in contract.model_columns}
     predict = _predictor(files, model.digest, contract.kind, contract.scoring.threshold, shown)
-    schema = f"{KEY} string, {TIME} timestamp, {BATCH} bigint, score double, prediction {_PREDICTION[contract.kind]}"
+    schema = (
+        f"{KEY} string, {TIME} timestamp, {BATCH} bigint, score double, prediction {PREDICTION_TYPES[contract.kind]}"
+    )
     return records.mapInArrow(predict, schema)
 
 
@@ -96,28 +100,6 @@ def band_of(contract: Contract) -> Any:
         .when(score >= cuts.warning, Band.WARNING.value)
         .otherwise(Band.NORMAL.value)
     )
-
-
-def decide(kind: Kind, answer: "np.ndarray", threshold: float, classes: "np.ndarray | None") -> "tuple[Any, Any]":
-    """Score and prediction from what the model answered.
-
-    Args:
-        answer: shape (rows, classes) for classifiers, the probabilities; shape (rows,) for regression.
-
-    Returns:
-        Binary: the probability of the second class, and 1 from `threshold` on. Several classes: the highest
-        probability and its class. Regression: the value, twice.
-    """
-    import numpy as np
-
-    if kind == "regression":
-        return answer, answer
-    if kind == "binary":
-        score = answer[:, 1]
-        return score, (score >= threshold).astype("int32")
-    assert classes is not None
-    best = answer.argmax(axis=1)
-    return answer[np.arange(len(best)), best], classes[best].astype(str)
 
 
 def pack(folder: Path) -> dict[str, bytes]:
@@ -133,13 +115,13 @@ def _predictor(
     def predict(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         import pyarrow as pa
 
-        loaded = None
+        scorer = None
         for batch in batches:
-            if loaded is None:
-                loaded = _loaded(files.value, digest)
+            if scorer is None:
+                scorer = _scorer(files.value, digest)
             names = [name for name in batch.schema.names if name in shown]
-            answer = loaded.pyfunc.predict(batch.select(names).to_pandas().rename(columns=shown))
-            score, prediction = decide(kind, answer, threshold, getattr(loaded.model, "classes_", None))
+            answer = scorer.answer_columns({shown[name]: batch.column(name) for name in names})
+            score, prediction = decide(kind, answer, threshold, scorer.classes)
             yield pa.RecordBatch.from_arrays(
                 [batch.column(name) for name in (KEY, TIME, BATCH)]
                 + [pa.array(score, pa.float64()), pa.array(prediction)],
@@ -149,15 +131,15 @@ def _predictor(
     return predict
 
 
-_ready: dict[str, Any] = {}
+_ready: "dict[str, Scorer]" = {}
 
 
-def _loaded(files: Mapping[str, bytes], digest: str) -> Any:
-    """The verified model, loaded once per worker process."""
+def _scorer(files: Mapping[str, bytes], digest: str) -> "Scorer":
+    """What answers for the verified model, made once per worker process."""
     if digest not in _ready:
         import tempfile
 
-        from contender.registry.model_files import load_folder
+        from contender.inference.scorer import open_folder
 
         with tempfile.TemporaryDirectory(prefix="contender-") as scratch:
             for name, content in files.items():
@@ -165,7 +147,7 @@ def _loaded(files: Mapping[str, bytes], digest: str) -> Any:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             _ready.clear()
-            _ready[digest] = load_folder(Path(scratch) / "model", digest)
+            _ready[digest] = open_folder(Path(scratch) / "model", digest)
     return _ready[digest]
 
 

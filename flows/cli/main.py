@@ -29,6 +29,8 @@ COMMANDS = {
     "reject": ("title", "Refuse the title to the challenger which won; the champion stays."),
     "release-held": ("held", "Learn again from rows that were held out as broken."),
     "reconcile": ("title", "Check the ledger, and set MLflow's aliases as it has them."),
+    "serve": ("serve", "Answer with live scores over HTTP, by the champion. Ctrl-C ends it."),
+    "keys": ("keys", "Make, list and revoke API keys of 'contender serve'."),
     "init": ("init", "Write a contract from all rows of your files: CSV, JSON or Parquet."),
     "simulate": ("simulate", "Write the built-in payments data, day by day."),
     "replay": ("replay", "Play a history again, and compare policies of when to retrain."),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from importlib import metadata
 
 import psutil
@@ -34,6 +35,21 @@ def test_a_new_home_is_marked_with_its_version_and_the_release_that_made_it(sett
     marked = json.loads(mark_of(settings).read_text())
     assert marked == {"version": home_version.NEEDED, "release": metadata.version("contender")}
     assert [path.name for path in settings.home.iterdir()] == ["home.json"]
+
+
+@pytest.mark.parametrize("first", [".", "logs"], ids=["nothing was there", "a folder was made in it before"])
+def test_a_new_home_is_open_to_its_owner_only(settings, first):
+    if first != ".":
+        (settings.home / first).mkdir(parents=True)
+    check_home(settings)
+    assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
+
+
+def test_who_opens_a_home_to_others_later_is_left_alone(settings):
+    check_home(settings)
+    settings.home.chmod(0o750)
+    check_home(settings)
+    assert stat.S_IMODE(settings.home.stat().st_mode) == 0o750
 
 
 def test_all_environments_of_a_home_have_one_mark(settings):

@@ -53,6 +53,7 @@ from contender.evaluation import bootstrap, fairness, guardrails, judge, metrics
 from contender.evaluation.promotion_rule import Bar, Opinion
 from contender.features import training_keys
 from contender.home_version import check_home
+from contender.inference import arrays, equality, lowering, scorer
 from contender.ingestion import batches, expectations, quarantine, validation
 from contender.lake import locks
 from contender.promotion import compliance, eligibility, judging_window, ledger, title
@@ -64,6 +65,10 @@ from contender.training import leakage
 from contender.values import Decision, Ingested, ModelColumn, ModelVersion, Rows
 from tests.conftest import CONTRACT
 from tests.contender import tampering as by
+from tests.contender.inference.models import COLUMNS as SCORED
+from tests.contender.inference.models import Case
+from tests.contender.inference.models import fitted as fitted_case
+from tests.contender.inference.models import rows as scored_rows
 from tests.contender.verdicts import judged, verdict_document
 
 Scenario = Callable[[Path], None]
@@ -91,7 +96,7 @@ def plain(function: Any) -> Any:
 def compiled(function: Any, change: Callable[[str], str]) -> Any:
     tree = ast.parse(change(textwrap.dedent(inspect.getsource(function))))
     made = tree.body[0]
-    assert isinstance(made, ast.FunctionDef)
+    assert isinstance(made, ast.FunctionDef | ast.AsyncFunctionDef)
     made.decorator_list = []
     found: dict[str, Any] = {}
     code = compile(tree, "<sabotaged>", "exec", flags=__future__.annotations.compiler_flag)
@@ -1154,7 +1159,9 @@ def describes(files: dict[str, bytes], reason: str) -> None:
 
 @guarded(
     "no other file lies beside a model",
-    without(mlmodel.check_description, ("if strange := sorted(set(files) ^ FILES):", "if strange := ():")),
+    without(
+        mlmodel.check_description, ("if strange := sorted((set(files) - {ARRAYS_FILE}) ^ FILES):", "if strange := ():")
+    ),
 )
 def _(_: Path) -> None:
     describes(files_of(evil__py=b""), "has the file 'evil.py'")
@@ -1216,16 +1223,55 @@ def _(home: Path) -> None:
 @guarded(
     "a worker checks the digest once more",
     without(
-        batch_scoring._loaded,
+        batch_scoring._scorer,
         (
-            'load_folder(Path(scratch) / "model", digest)',
-            'load_folder(Path(scratch) / "model", __import__("contender.registry.model_files").registry.model_files.digest_of(Path(scratch) / "model"))',
+            'open_folder(Path(scratch) / "model", digest)',
+            'open_folder(Path(scratch) / "model", __import__("contender.registry.model_files").registry.model_files.digest_of(Path(scratch) / "model"))',
         ),
     ),
 )
 def _(home: Path) -> None:
     with pytest.raises(UntrustedModel, match="not the approved one"):
-        batch_scoring._loaded(batch_scoring.pack(stored(home, files_of())), "0" * 64)
+        batch_scoring._scorer(batch_scoring.pack(stored(home, files_of())), "0" * 64)
+
+
+ARRAYS = Case("boosting", "binary")
+
+
+def proves(change: str) -> None:
+    """Arrays of which one was changed must not answer."""
+    low = lowering.lower(fitted_case(ARRAYS), SCORED)
+    values = np.array(low.arrays[change])
+    bad = replace(low, arrays={**low.arrays, change: values + 1e-6})
+    content, _ = equality.prove(fitted_case(ARRAYS), bad, scored_rows(100), [0.5])
+    assert scorer.scorer_in(content) is None
+
+
+@guarded(
+    "arrays that answer otherwise are not asked", without(equality._compare, ("if greatest > LIMIT:", "if False:"))
+)
+def _(_: Path) -> None:
+    proves("leaf_values")
+
+
+@guarded(
+    "arrays that were not proven are not asked",
+    without(scorer.scorer_in, ('arrays.evidence_in(content).get("why_plain")', "False")),
+)
+def _(_: Path) -> None:
+    low = lowering.lower(fitted_case(ARRAYS), SCORED)
+    assert scorer.scorer_in(arrays.pack(low, {"why_plain": "They differ."})) is None
+
+
+@guarded(
+    "arrays that point outside of each other are not evaluated",
+    without(arrays._within, ("if len(values) and", "if False and")),
+)
+def _(_: Path) -> None:
+    low = lowering.lower(fitted_case(ARRAYS), SCORED)
+    bad = replace(low, arrays={**low.arrays, "split_inputs": low.arrays["split_inputs"] + 10**9})
+    with pytest.raises(arrays.Malformed):
+        arrays.unpack(arrays.pack(bad, {}))
 
 
 LINK = "if not (regular or stat.S_ISDIR(state.st_mode)) or (regular and state.st_nlink > 1):"

@@ -191,7 +191,7 @@ def test_a_spark_worker_keeps_no_copy_of_the_model_on_disk(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(batch_scoring, "_ready", {})
     frame, _ = rows("binary")
-    loaded = batch_scoring._loaded(batch_scoring.pack(stored(settings, first)), first.digest)
+    loaded = batch_scoring._scorer(batch_scoring.pack(stored(settings, first)), first.digest)
     assert not list(tmp_path.iterdir())
     np.testing.assert_allclose(loaded.answer(frame), fitted("binary").predict_proba(frame))
     with pytest.raises(ModelError, match="was trained with 'a', which the contract does not have any more"):

@@ -251,7 +251,7 @@ def doors(settings: Settings, version: ModelVersion, folder: Path, digest: str) 
         "registry.load": lambda: model_versions.load(settings, version, digest),
         "registry.fetch_approved": lambda: model_versions.fetch_approved(settings, version, digest),
         "model_files.load_folder": lambda: model_files.load_folder(folder, digest, str(version)),
-        "a Spark worker": lambda: batch_scoring._loaded(batch_scoring.pack(folder), digest),
+        "a Spark worker": lambda: batch_scoring._scorer(batch_scoring.pack(folder), digest),
     }
 
 
