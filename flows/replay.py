@@ -227,15 +227,14 @@ def challenge(world: Sandbox, wanted: RetrainRequest, at: datetime) -> Retrained
     """A challenger trained on what was known at `at`, and judged."""
     settings, contract = world.settings, world.contract
     try:
-        held = promotion.find_champion.fn(settings, contract)
-        entry, champion = held or (None, None)
+        rival = promotion.find_rival.fn(settings, contract)
         rows = training.split_rows.fn(settings, contract, at)
-        unseen = promotion.hold_out.fn(settings, contract, rows.judging, champion)
+        unseen = promotion.hold_out.fn(settings, contract, rows.judging, rival.version)
         challenger = training.train_challenger.fn(settings, contract, rows)
         scorecard, failures = promotion.evaluate.fn(settings, contract, challenger, unseen)
-        verdict = promotion.compare.fn(settings, contract, scorecard, champion, unseen, failures, wanted.decayed)
+        verdict = promotion.compare.fn(settings, contract, scorecard, rival, unseen, failures, wanted.decayed)
         if verdict.promotes:
-            promotion.crown.fn(settings, contract, challenger, entry, verdict, unseen)
+            promotion.crown.fn(settings, contract, challenger, rival.entry, verdict, unseen)
         promotion.follow_verdict.fn(settings, contract, challenger, verdict)
     except (TooFewOutcomes, LeakFound) as error:
         return Retrained(at, wanted.why, "NONE", str(error))
