@@ -39,7 +39,8 @@ def check_home(settings: Settings) -> None:
 
 
 def _begin(home: Path, file: Path) -> None:
-    if any((*home.glob("ledger.db"), *home.glob("environments/*/ledger.db"))):
+    # Of several that are the first, another may have written it since it was looked for, and opened a ledger.
+    if any((*home.glob("ledger.db"), *home.glob("environments/*/ledger.db"))) and not file.is_file():
         raise _other(home, "a ledger, and no home.json with a version")
     with suppress(OSError):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -155,7 +155,7 @@ def validate(contract: Contract, challenger: Measured, dummy: Measured) -> list[
 
 def _told(measured: Measured, metric: str) -> str:
     value = measured.metrics.get(_mlflow_name(metric))
-    return "not known" if value is None else f"{value:.4f}"
+    return "missing, or no number" if value is None or not np.isfinite(value) else f"{value:.4f}"
 
 
 def _fails(limits: Mapping[str, Mapping[str, Any]], candidate: Measured, baseline: Measured | None) -> bool:

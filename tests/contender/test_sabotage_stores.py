@@ -348,7 +348,7 @@ def _(_: Path) -> None:
     assert model_versions.aliases(here().registered, first.name)["champion"] == 2
 
 
-UNPROVEN = instead(title._proven, "return model_versions.find(settings, use_case, number), 0")
+UNPROVEN = instead(title._proven, "return model_versions.find(settings, use_case, number), Proven(0, {})")
 
 
 @guarded("a rollback proves the model first", UNPROVEN)
