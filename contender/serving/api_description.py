@@ -7,7 +7,7 @@ from typing import Any
 from contender.contracts.contract import Contract
 from contender.contracts.sections import Column, Kind
 from contender.serving import routes
-from contender.serving.door import Door, told
+from contender.serving.door import field_names, told
 
 DATATYPES: Mapping[Kind, str] = {"binary": "INT32", "multiclass": "BYTES", "regression": "FP64"}
 """Of each kind the datatype of a prediction, as the Open Inference Protocol calls it."""
@@ -84,14 +84,14 @@ def describe(contracts: Sequence[Contract], needs_keys: bool) -> dict[str, Any]:
 
 def record(contract: Contract) -> dict[str, Any]:
     """One record as JSON Schema."""
-    door = Door(contract)
+    names = field_names(contract)
     columns = contract.records.columns
     needed = [
         name
-        for name in door.names
+        for name in names
         if name in columns and (columns[name].required or name in (contract.records.key, contract.records.time))
     ]
-    properties = {name: _property(columns.get(name), name in needed) for name in door.names}
+    properties = {name: _property(columns.get(name), name in needed) for name in names}
     return {
         "type": "object",
         "additionalProperties": False,
@@ -186,7 +186,7 @@ def _contents(contract: Contract) -> dict[str, Any]:
         "required": ["columns", "data"],
         "additionalProperties": False,
         "properties": {
-            "columns": {"type": "array", "items": {"enum": list(Door(contract).names)}},
+            "columns": {"type": "array", "items": {"enum": list(field_names(contract))}},
             "index": {"type": "array"},
             "data": {"type": "array", "maxItems": 10_000, "items": {"type": "array"}},
         },
@@ -240,7 +240,7 @@ def model(contract: Contract, version: int) -> dict[str, Any]:
                 "datatype": _TENSORS.get(columns[name].type, "BYTES") if name in columns else "BYTES",
                 "shape": [-1],
             }
-            for name in Door(contract).names
+            for name in field_names(contract)
         ],
         "outputs": [
             {"name": "score", "datatype": "FP64", "shape": [-1]},

@@ -14,7 +14,7 @@ from typing import Any, Final
 from contender.contracts.contract import Contract, beside_ours
 from contender.contracts.expressions import Expression
 from contender.contracts.sections import Column
-from contender.ingestion.cell_forms import BLANKS, EXACT
+from contender.ingestion.cell_forms import BLANKS, EPOCHS, EXACT
 from contender.serving.json_body import NotFinite, Repeated
 from contender.serving.refusals import Fault, Refusal
 from contender.serving.text_cells import UNREADABLE, TextCells, is_common, time_of
@@ -24,7 +24,6 @@ _MOST_FAULTS = 1_000
 """Fields that one refusal names; a body may hold any number of names."""
 _LONGEST_NAME = 80
 _FEW_VALUES = 20
-_EPOCHS = {"epoch s": 1, "epoch ms": 1_000, "epoch us": 1_000_000}
 
 
 class _Absent:
@@ -97,12 +96,9 @@ class Door:
         columns = contract.records.columns
         self._columns = columns
         self.texts = TextCells(contract.records.missing)
-        self._made = {
-            name: Expression.parse(column.expression, None) for name, column in columns.items() if column.expression
-        }
-        cells = {cell: None for expression in self._made.values() for cell in expression.names if cell not in columns}
-        self._bare = tuple(cells)
-        self.names = (*(name for name in columns if name not in self._made), *self._bare)
+        self._made = _made_columns(contract)
+        self.names = field_names(contract)
+        self._bare = tuple(name for name in self.names if name not in columns)
         self._known = frozenset(self.names)
         self._needed = {
             name
@@ -374,6 +370,18 @@ class Door:
         return f"'{near[0]}', which is the nearest name" if near else f"one of {_listed(self.names)}"
 
 
+def field_names(contract: Contract) -> tuple[str, ...]:
+    """Fields that a record may have: columns as they come, then the cells that others are made of."""
+    columns, made = contract.records.columns, _made_columns(contract)
+    cells = {cell: None for expression in made.values() for cell in expression.names if cell not in columns}
+    return (*(name for name in columns if name not in made), *cells)
+
+
+def _made_columns(contract: Contract) -> dict[str, Expression]:
+    columns = contract.records.columns.items()
+    return {name: Expression.parse(column.expression, None) for name, column in columns if column.expression}
+
+
 def _number(value: Any) -> Any:
     kind = type(value)
     if kind is float:
@@ -399,14 +407,17 @@ def _plain_text(value: Any) -> Any:
 
 
 def _time_reader(column: Column) -> Reader:
-    """Texts, and numbers where the files' times are numbers since 1970."""
-    numeric = any(form in _EPOCHS for form in column.format or ())
+    """Texts, and numbers where the files' times are numbers."""
+    forms = set(column.format or ())
+    numeric = bool(forms & {*EPOCHS, "Excel days"})
+    # Nanoseconds of today have nineteen digits; a whole number of JSON keeps them all.
+    largest = 2**63 - 1 if "epoch ns" in forms else EXACT
 
     def read(value: Any) -> Any:
         if type(value) is str:
             return _Text(value.strip(BLANKS))
         if numeric and type(value) is int:
-            return _Text(str(value)) if -EXACT <= value <= EXACT else UNREADABLE
+            return _Text(str(value)) if -largest <= value <= largest else UNREADABLE
         if numeric and type(value) is float and abs(value) < EXACT:
             return _Text(f"{value:.6f}")
         return UNREADABLE

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,11 +71,14 @@ class Keeper:
         self._settings, self._use_case, self._say = settings, use_case, say
         self._folder = folder_of(settings, use_case)
         self._title = read(settings, use_case)
+        self._unwritten = False
         self._fetching: subprocess.Popen[bytes] | None = None
         self._fetched_at = self._checked_at = -1e9
 
     def look(self) -> Title:
         """Bring what is kept up to date with the ledger; cheap where nothing has changed."""
+        if self._unwritten:
+            self._write(self._title)
         try:
             entry = self._head()
         except ContenderError as error:
@@ -187,12 +189,19 @@ class Keeper:
 
     def _write(self, title: Title) -> None:
         self._title = title
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # In one step, and under a name of its own: two servers may share a home.
         part = self._folder / f"title.{os.getpid()}.part"
-        with suppress(OSError):
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             part.write_text(json.dumps(vars(title)), encoding="utf-8")
             part.replace(self._folder / "title.json")
+        except OSError as error:
+            # Workers read the file: until it can be written, each look tries again.
+            if not self._unwritten:
+                self._say("title not written", use_case=self._use_case, why=str(error.strerror))
+            self._unwritten = True
+        else:
+            self._unwritten = False
 
 
 def _is_whole(folder: Path, digest: str) -> bool:

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from contender.serving.door import Door
+from contender.serving.refusals import Refusal
 from tests.contender.serving.conftest import RECORD, ask, post, record, send
 
 pytestmark = [
@@ -44,6 +46,36 @@ def test_what_a_column_means_is_taken_in_every_spelling_of_json(app, field, lite
     answer = post(app, body)
 
     assert answer.status_code == 200, answer.text
+
+
+ORDERED = 'ordered_at = { type = "timestamp", required = true'
+MOMENT = 1_767_609_000.0
+"""2026-01-05T10:30:00Z."""
+
+
+@pytest.mark.parametrize(
+    ("form", "value"),
+    [
+        ("epoch s", 1_767_609_000),
+        ("epoch ms", 1_767_609_000_000),
+        ("epoch us", 1_767_609_000_000_000),
+        ("epoch ns", 1_767_609_000_000_000_000),
+        ("Excel days", 46_027.4375),
+    ],
+)
+def test_times_that_are_numbers_in_files_are_numbers_in_requests(make_home, form, value):
+    door = Door(make_home((ORDERED, f'{ORDERED}, format = "{form}"')).contract)
+
+    for given in (value, str(value)):
+        assert door.check_records([record(ordered_at=given)]).values["ordered_at"] == [MOMENT]
+
+
+@pytest.mark.parametrize("form", [None, "yyyy-MM-dd", "RFC 2822"])
+def test_a_number_is_no_time_where_files_write_texts(make_home, form):
+    home = make_home((ORDERED, f'{ORDERED}, format = "{form}"')) if form else make_home()
+
+    with pytest.raises(Refusal, match="'ordered_at' in row 0: found a whole number"):
+        Door(home.contract).check_records([record(ordered_at=1_767_609_000)])
 
 
 @pytest.mark.parametrize(

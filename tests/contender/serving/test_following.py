@@ -77,6 +77,24 @@ def test_an_answer_says_whether_arrays_gave_it_or_the_pipeline(place):
     assert "without arrays" in ask(app, "GET", "/health/ready").json()["use_cases"]["orders"]["answered_by_pipeline"]
 
 
+def test_a_title_that_could_not_be_written_is_written_as_soon_as_it_can(place):
+    keeper = place.keep()
+    app = place.open()
+    file = title_copy.folder_of(place.settings, "orders") / "title.json"
+    file.unlink()
+    file.mkdir()
+    place.crown(place.versions[0])
+    for _ in range(2):
+        keeper.look()
+    assert [one["event"] for one in place.said].count("title not written") == 1
+
+    file.rmdir()
+    keeper.look()
+    app.look()
+
+    assert score(app)[0] == 1
+
+
 def test_what_does_not_change_is_not_opened_again(place):
     place.crown(place.versions[0])
     keeper = place.keep()
